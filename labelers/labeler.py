@@ -1,0 +1,39 @@
+"""What every labeler is, and how one is found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+LABELERS = ("rules",)
+
+
+@runtime_checkable
+class Labeler(Protocol):
+    """Turns texts into states of observations."""
+
+    @property
+    def name(self) -> str:
+        """What made the labels; written beside them."""
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """The columns of the result, in order."""
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns states (N, O), float32, for N texts: 1 positive, 0 negative, -1 uncertain, NaN unmentioned."""
+
+
+def load_labeler(name: str = "rules", **options: Any) -> Labeler:
+    """Returns the labeler called `name`, built with `options`.
+
+    Raises:
+        ValueError: there is no labeler of that name.
+    """
+    if name == "rules":
+        from labelers.rules import RuleLabeler
+
+        return RuleLabeler(**options)
+    raise ValueError(f"There is no labeler {name!r}. Known: {', '.join(LABELERS)}.")

@@ -1,0 +1,98 @@
+"""The 14 CheXpert observations, the four states, and the one place where states become label vectors.
+
+States are the same everywhere, on disk and in memory: positive 1, negative 0, uncertain -1, unmentioned NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED = 1.0, 0.0, -1.0, float("nan")
+
+NO_FINDING = "No Finding"
+SUPPORT_DEVICES = "Support Devices"
+
+#: Order of the columns in CheXpert's and MIMIC-CXR's label files.
+CHEXPERT14 = (
+    NO_FINDING,
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    SUPPORT_DEVICES,
+)
+
+#: The five observations of the CheXpert competition, used by the 5x200 benchmarks.
+CHEXPERT5 = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+
+UNCERTAIN_POLICIES = ("zero", "one", "ignore", "soft")
+NEGATIVE_POLICIES = ("absent", "opposite")
+
+
+@dataclass(frozen=True)
+class LabelPolicy:
+    """How states become the numbers an objective sees.
+
+    Attributes:
+        uncertain: "zero" (as if absent), "one" (as if positive), "ignore" (as if unmentioned) or "soft"
+            (`soft_value`). Names follow CheXpert's U-Zeros, U-Ones and U-Ignore (Irvin et al. 2019, section 3.2).
+        negative: "absent" writes 0, so that a denial and silence are one; "opposite" writes -1, so that a
+            denial contradicts a positive.
+        soft_value: what an uncertain state becomes under "soft".
+    """
+
+    uncertain: str
+    negative: str
+    soft_value: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("uncertain", self.uncertain, UNCERTAIN_POLICIES),
+            ("negative", self.negative, NEGATIVE_POLICIES),
+        ):
+            if value not in known:
+                raise ValueError(f"Label policy {name}={value!r} is unknown. Choose one of: {', '.join(known)}.")
+
+    def __call__(self, states: np.ndarray) -> np.ndarray:
+        """Returns label vectors (N, O), float32, for `states` (N, O).
+
+        Unmentioned is 0 under every policy: nothing was said, so nothing is claimed.
+
+        Raises:
+            ValueError: a state is none of 1, 0, -1, NaN.
+        """
+        states = check_states(states)
+        negative = -1.0 if self.negative == "opposite" else 0.0
+        uncertain = {"zero": negative, "one": 1.0, "ignore": 0.0, "soft": self.soft_value}[self.uncertain]
+        vectors = np.zeros(states.shape, dtype=np.float32)
+        vectors[states == POSITIVE] = 1.0
+        vectors[states == NEGATIVE] = negative
+        vectors[states == UNCERTAIN] = uncertain
+        return vectors
+
+
+def check_states(states: np.ndarray) -> np.ndarray:
+    """Returns `states` as float32 after checking that it holds only 1, 0, -1 and NaN.
+
+    Raises:
+        ValueError: another value was found.
+    """
+    states = np.asarray(states, dtype=np.float32)
+    wrong = ~(np.isnan(states) | np.isin(states, (POSITIVE, NEGATIVE, UNCERTAIN)))
+    if wrong.any():
+        found = sorted({float(value) for value in states[wrong]})[:5]
+        raise ValueError(
+            f"Found states {found}; a state is 1 (positive), 0 (negative), -1 (uncertain) or blank (unmentioned). "
+            "Convert the column before handing it over."
+        )
+    return states

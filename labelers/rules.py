@@ -1,0 +1,143 @@
+"""The rule labeler: sections, sentences, mentions, scope, aggregation, in that order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelers.aggregate import RANK, Aggregator, Summary
+from labelers.mentions import Matcher
+from labelers.patterns import token_spans, tokenize
+from labelers.scope import Scopes
+from labelers.sections import find_sections
+from labelers.sentences import sentence_spans
+from labelers.vocabulary import load_vocabulary
+
+_CACHE_LIMIT = 500_000
+#: Sections that tell why an image was taken or how, not what it shows.
+SILENT_SECTIONS = frozenset({"indication", "history", "comparison", "technique", "examination", "recommendation"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why an observation got a state: one mention, the sentence it stands in, and the cue that decided.
+
+    Attributes:
+        sentence: characters [start, end) of the text.
+        span: characters [start, end) of the mention.
+        pattern: the lexicon line that found the mention.
+        cue: the lexicon line of the deciding cue, or "" where the mention speaks for itself.
+        cue_span: characters [start, end) of that cue, or None.
+    """
+
+    observation: str
+    state: str
+    sentence: tuple[int, int]
+    span: tuple[int, int]
+    pattern: str
+    cue: str
+    cue_span: tuple[int, int] | None
+
+
+class RuleLabeler:
+    """Labels reports by phrases and cues read from a vocabulary of text files.
+
+    The same sentence is analysed once per labeler: reports repeat themselves, and a sentence's mentions never
+    depend on the sentences around it.
+
+    Args:
+        vocabulary: a name (`chexpert14`, ...) or the path of a folder; see `labelers.vocabulary`.
+    """
+
+    def __init__(self, vocabulary: str = "chexpert14") -> None:
+        self._vocabulary = load_vocabulary(vocabulary)
+        self._matcher = Matcher(self._vocabulary)
+        self._aggregator = Aggregator(self._vocabulary)
+        self._names = self._vocabulary.observations + self._vocabulary.helpers
+        self._summaries: dict[str, Summary] = {}
+
+    @property
+    def name(self) -> str:
+        """The labeler and its vocabulary."""
+        return f"rules/{self._vocabulary.name}"
+
+    @property
+    def observations(self) -> tuple[str, ...]:
+        """The columns of the result, in order."""
+        return self._vocabulary.observations
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns states (N, O), float32, for N reports, sections or sentences."""
+        if isinstance(texts, str):
+            raise ValueError("Found one string; a labeler is called with a list of texts. Write labeler([text]).")
+        if not len(texts):
+            return np.empty((0, len(self.observations)), dtype=np.float32)
+        return self._aggregator.states([self._ranks(text) for text in texts])
+
+    def sentences(self, text: str) -> list[tuple[str, tuple[int, int]]]:
+        """Returns (section, character span) of every sentence that is labelled, in order."""
+        language = self._vocabulary.language
+        return [
+            (section.name, (section.start + start, section.start + end))
+            for section in find_sections(text, language=language)
+            if section.name not in SILENT_SECTIONS
+            for start, end in sentence_spans(text[section.start : section.end], language=language)
+        ]
+
+    def explain(self, text: str) -> list[Evidence]:
+        """Returns the evidence for every state that `text` gets, in reading order."""
+        evidence = []
+        for _, (start, end) in self.sentences(text):
+            evidence += self._explain_sentence(text, start, end)
+        return evidence
+
+    def _ranks(self, text: str) -> list[int]:
+        return self._aggregator.ranks(self._summary(text[start:end]) for _, (start, end) in self.sentences(text))
+
+    def _summary(self, sentence: str) -> Summary:
+        summary = self._summaries.get(sentence)
+        if summary is None:
+            found: dict[int, int] = {}
+            tokens = tokenize(sentence)
+            mentions, cues = self._matcher(tokens)
+            if mentions:
+                scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
+                for mention in mentions:
+                    rank = RANK.get(scopes.state_of(mention)[0], 0)
+                    for observation in mention.observations:
+                        if rank > found.get(observation, 0):
+                            found[observation] = rank
+            summary = tuple(found.items())
+            if len(self._summaries) >= _CACHE_LIMIT:
+                self._summaries.clear()
+            self._summaries[sentence] = summary
+        return summary
+
+    def _explain_sentence(self, text: str, start: int, end: int) -> list[Evidence]:
+        tokens, spans = tokenize(text[start:end]), token_spans(text[start:end])
+        mentions, cues = self._matcher(tokens)
+        scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
+
+        def characters(first: int, last: int) -> tuple[int, int]:
+            return start + spans[first][0], start + spans[last - 1][1]
+
+        evidence = []
+        for mention in mentions:
+            state, cue = scopes.state_of(mention)
+            if state not in RANK:
+                continue
+            evidence += [
+                Evidence(
+                    observation=self._names[index],
+                    state=state,
+                    sentence=(start, end),
+                    span=characters(mention.start, mention.end),
+                    pattern=mention.pattern,
+                    cue=cue.cue.pattern if cue else "",
+                    cue_span=characters(cue.start, cue.end) if cue else None,
+                )
+                for index in mention.observations
+            ]
+        return evidence

@@ -1,0 +1,205 @@
+"""Reading and checking a lexicon: the text files that say what the rule labeler looks for.
+
+A vocabulary is a folder: `vocabulary.yaml` names the observations and the language, `phrases/<Observation>.txt`
+their phrases, `subjects.txt` what a normal statement denies. A language is a folder too: cues, headings,
+abbreviations. In every file `#` begins a comment. `docs/lexicon.md` describes the format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+LEXICON = Path(__file__).parent / "lexicon"
+
+_PHRASE_MARKS = {"?": "uncertain", "-": "negative", "!": "excluded"}
+EFFECTS = ("negative", "uncertain", "doubt", "ignore", "normal", "pseudo", "end")
+REACHES = {
+    "negative": ("after", "before", "both"),
+    "uncertain": ("after", "before", "both"),
+    "doubt": ("after", "before", "both"),
+    "ignore": ("after", "before", "both"),
+    "normal": ("after", "before", "both"),
+    "pseudo": ("",),
+    "end": ("all", "negative"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """One line of a phrase file.
+
+    Attributes:
+        kind: what the bare phrase says of the observation: "positive", "uncertain" (written `? words`), "negative"
+            (written `- words`), or "excluded" (written `! words`: these words do not speak of it at all).
+    """
+
+    pattern: str
+    observation: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One line of `subjects.txt`: when `pattern` is called normal, `observations` are absent."""
+
+    pattern: str
+    observations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One line of a language's `cues.txt`.
+
+    Attributes:
+        pattern: the words.
+        effect: one of `EFFECTS`: the state it gives, or "pseudo" (looks like a cue and is none), "end" (stops others).
+        reach: which side it speaks of; for "end", which effects it stops.
+        example: a sentence and, after "->", the states it must give.
+    """
+
+    pattern: str
+    effect: str
+    reach: str
+    example: str = ""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Everything the rule labeler knows about one list of observations in one language.
+
+    Attributes:
+        observations: the columns it gives, in order.
+        helpers: observations it looks for but does not give: "Abnormality" (a general word for disease; denied, it
+            supports No Finding) and "Other" (disease outside the list; present, it rules No Finding out).
+        no_finding: the column computed from the others, or None.
+        devices: the column that never rules No Finding out, or None.
+    """
+
+    name: str
+    language: str
+    observations: tuple[str, ...]
+    helpers: tuple[str, ...]
+    no_finding: str | None
+    devices: str | None
+    phrases: tuple[Phrase, ...]
+    subjects: tuple[Subject, ...]
+    cues: tuple[Cue, ...]
+    clause_words: dict[str, frozenset[str]]
+
+
+def vocabulary_names() -> list[str]:
+    """Returns the names of the vocabularies that come with the package."""
+    return sorted(path.parent.name for path in LEXICON.glob("*/vocabulary.yaml"))
+
+
+@lru_cache(maxsize=16)
+def load_vocabulary(name: str) -> Vocabulary:
+    """Returns the vocabulary called `name`, or the one in the folder that `name` is a path to.
+
+    Raises:
+        FileNotFoundError: there is no such vocabulary.
+        ValueError: one of its files breaks the format; the message names file and line.
+    """
+    folder = Path(name) if "/" in name or Path(name, "vocabulary.yaml").is_file() else LEXICON / name
+    described = folder / "vocabulary.yaml"
+    if not described.is_file():
+        raise FileNotFoundError(
+            f"Vocabulary {name!r}: no {described.name} in {folder}. "
+            f"Name one of {', '.join(vocabulary_names())}, or the path of a folder laid out like them."
+        )
+    fields = yaml.safe_load(described.read_text(encoding="utf-8"))
+    unknown = set(fields) - {"language", "observations", "helpers", "no_finding", "devices"}
+    if unknown or not {"language", "observations"} <= set(fields):
+        raise ValueError(
+            f"{described}: found {sorted(fields)}; needs 'language' and 'observations', "
+            "and may have 'helpers', 'no_finding', 'devices'."
+        )
+    observations, helpers = tuple(fields["observations"]), tuple(fields.get("helpers", ()))
+    language = fields["language"]
+    return Vocabulary(
+        name=folder.name,
+        language=language,
+        observations=observations,
+        helpers=helpers,
+        no_finding=fields.get("no_finding"),
+        devices=fields.get("devices"),
+        phrases=tuple(_read_phrases(folder, observations + helpers)),
+        subjects=tuple(_read_subjects(folder, observations + helpers)),
+        cues=tuple(_read_cues(LEXICON / language / "cues.txt")),
+        clause_words={key: frozenset(words) for key, words in read_groups(language, "clauses").items()},
+    )
+
+
+def read_lines(folder: str, name: str) -> list[str]:
+    """Returns the entries of the lexicon file `<folder>/<name>.txt`, comments and blanks removed."""
+    return [line for _, line in _lines(LEXICON / folder / f"{name}.txt")]
+
+
+def read_groups(folder: str, name: str) -> dict[str, list[str]]:
+    """Returns the entries of `<folder>/<name>.txt` under the [group] lines they stand below."""
+    groups: dict[str, list[str]] = {}
+    for number, line in _lines(path := LEXICON / folder / f"{name}.txt"):
+        if line.startswith("[") and line.endswith("]"):
+            entries = groups.setdefault(line[1:-1].strip(), [])
+        elif not groups:
+            raise ValueError(f"{path}, line {number}: {line!r} stands before any [group] line.")
+        else:
+            entries.append(line)
+    return groups
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"The lexicon file {path} is missing.")
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if entry := line.split("#", 1)[0].strip():
+            yield number, entry
+
+
+def _read_phrases(folder: Path, observations: tuple[str, ...]) -> Iterator[Phrase]:
+    files = {path.stem: path for path in sorted((folder / "phrases").glob("*.txt"))}
+    if stray := set(files) - set(observations):
+        raise ValueError(f"{folder / 'phrases'}: {sorted(stray)} are not among the observations of vocabulary.yaml.")
+    for observation, path in files.items():
+        yield from _phrases_of(path, observation)
+
+
+def _phrases_of(path: Path, observation: str) -> Iterator[Phrase]:
+    for number, line in _lines(path):
+        if line.startswith("@include "):
+            yield from _phrases_of(LEXICON / f"{line.split(maxsplit=1)[1]}.txt", observation)
+            continue
+        kind = _PHRASE_MARKS.get(line[0], "positive")
+        pattern = line if kind == "positive" else line[1:].strip()
+        if not pattern or pattern[0] in "!?-@":
+            raise ValueError(
+                f"{path}, line {number}: {line!r} is no phrase. Write words, '? words' (uncertain), '- words' "
+                "(negative), '! words' (not this observation) or '@include file'."
+            )
+        yield Phrase(pattern, observation, kind)
+
+
+def _read_subjects(folder: Path, observations: tuple[str, ...]) -> Iterator[Subject]:
+    path = folder / "subjects.txt"
+    for number, line in _lines(path) if path.is_file() else ():
+        pattern, arrow, names = (part.strip() for part in line.partition("->"))
+        denied = tuple(name.strip() for name in names.split(","))
+        if not arrow or set(denied) - set(observations):
+            raise ValueError(f"{path}, line {number}: {line!r}. Write 'words -> Observation, Observation'.")
+        yield Subject(pattern, denied)
+
+
+def _read_cues(path: Path) -> Iterator[Cue]:
+    for number, line in _lines(path):
+        parts = [part.strip() for part in line.split(" | ")]
+        if len(parts) not in (3, 4) or parts[1] not in EFFECTS or parts[2].strip("-") not in REACHES[parts[1]]:
+            raise ValueError(
+                f"{path}, line {number}: {line!r}. Write 'words | effect | reach | example', the effect one of "
+                f"{', '.join(EFFECTS)}, the reach after, before or both (for 'end': all or negative; for 'pseudo': -)."
+            )
+        yield Cue(parts[0], parts[1], parts[2].strip("-"), *parts[3:])
