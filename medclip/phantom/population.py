@@ -1,0 +1,165 @@
+"""Who has what: states, severity, side and place of every observation, for any study of a seeded population.
+
+Prevalence is CheXpert's published table (Irvin et al. 2019, table 1: share of studies labelled positive and
+uncertain). The table gives no joint counts, so co-occurrence comes from a Gaussian copula whose correlations say
+what goes together clinically (fluid overload, infection, collapse with effusion, tubes in the very ill).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+
+from labelers.observations import CHEXPERT14, NO_FINDING
+
+#: Share positive, share uncertain, in CheXpert's 187,641 studies.
+PREVALENCE = {
+    "Enlarged Cardiomediastinum": (0.0481, 0.0541),
+    "Cardiomegaly": (0.1226, 0.0352),
+    "Lung Opacity": (0.4939, 0.0231),
+    "Lung Lesion": (0.0365, 0.0057),
+    "Edema": (0.2606, 0.0617),
+    "Consolidation": (0.0678, 0.1278),
+    "Pneumonia": (0.0244, 0.0834),
+    "Atelectasis": (0.1563, 0.1566),
+    "Pneumothorax": (0.0923, 0.0142),
+    "Pleural Effusion": (0.4034, 0.0502),
+    "Pleural Other": (0.0130, 0.0094),
+    "Fracture": (0.0387, 0.0026),
+    "Support Devices": (0.5640, 0.0048),
+}
+_DRAWN = tuple(PREVALENCE)
+_CORRELATION = {
+    ("Edema", "Pleural Effusion"): 0.4,
+    ("Edema", "Cardiomegaly"): 0.4,
+    ("Cardiomegaly", "Enlarged Cardiomediastinum"): 0.4,
+    ("Cardiomegaly", "Pleural Effusion"): 0.25,
+    ("Edema", "Lung Opacity"): 0.3,
+    ("Pneumonia", "Lung Opacity"): 0.5,
+    ("Pneumonia", "Consolidation"): 0.4,
+    ("Consolidation", "Lung Opacity"): 0.4,
+    ("Consolidation", "Pleural Effusion"): 0.2,
+    ("Atelectasis", "Pleural Effusion"): 0.35,
+    ("Atelectasis", "Lung Opacity"): 0.2,
+    ("Pleural Effusion", "Lung Opacity"): 0.25,
+    ("Pneumothorax", "Support Devices"): 0.25,
+    ("Edema", "Support Devices"): 0.25,
+    ("Pleural Effusion", "Support Devices"): 0.25,
+    ("Fracture", "Pneumothorax"): 0.2,
+}
+_BLOCK = 1024
+SIDES = ("left", "right", "bilateral")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One observation of one study.
+
+    Attributes:
+        state: what a reader reports: 1, 0 or -1.
+        present: whether it is drawn. An uncertain one is, half of the time, and then only slight.
+        severity: 0 (barely there) to 1.
+        side: one of `SIDES`.
+        place: two numbers in [0, 1): where along and across the lung; each drawing reads them its own way.
+    """
+
+    observation: str
+    state: int
+    present: bool
+    severity: float
+    side: str
+    place: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One examination of a made-up patient. Every patient has two studies in a row."""
+
+    seed: int
+    number: int
+    patient: int
+    age: int
+    sex: str
+    view: str
+    split: str
+    findings: tuple[Finding, ...]
+
+    def finding(self, observation: str) -> Finding:
+        """Returns what the study says of `observation`."""
+        return self.findings[_DRAWN.index(observation)]
+
+
+def draw_study(seed: int, number: int) -> Study:
+    """Returns study `number` of the population of `seed`; the same one however many others are drawn."""
+    if number < 0:
+        raise ValueError(f"Found study number {number}; studies count from 0.")
+    block, row = divmod(number, _BLOCK)
+    states, present, severity, sides, places = _block(seed, block)
+    findings = tuple(
+        Finding(
+            name,
+            int(states[row, i]),
+            bool(present[row, i]),
+            float(severity[row, i]),
+            SIDES[sides[row, i]],
+            (float(places[row, i, 0]), float(places[row, i, 1])),
+        )
+        for i, name in enumerate(_DRAWN)
+    )
+    patient = number // 2
+    rng = np.random.default_rng([seed, 1, patient])
+    age, sex, share = int(np.clip(rng.normal(60, 18), 18, 95)), "FM"[int(rng.random() < 0.55)], rng.random()
+    split = "test" if share < 0.1 else "valid" if share < 0.2 else "train"
+    view = "AP" if places[row, 0, 0] < 0.7 else "PA"
+    return Study(seed, number, patient, age, sex, view, split, findings)
+
+
+def states_of(study: Study) -> dict[str, int]:
+    """Returns the states of the 14 observations as they would stand in a label file.
+
+    In the train split they are what a reader reports, uncertain ones included; in valid and test they are the
+    truth, as CheXpert's experts gave it.
+    """
+    expert = study.split != "train"
+    states = {f.observation: int(f.present) if expert else f.state for f in study.findings}
+    found = any(state != 0 for name, state in states.items() if name != "Support Devices")
+    return {name: int(not found) if name == NO_FINDING else states[name] for name in CHEXPERT14}
+
+
+@lru_cache(maxsize=8)
+def _block(seed: int, block: int) -> tuple[np.ndarray, ...]:
+    """Returns states, presence, severity, side and place for `_BLOCK` studies at once."""
+    rng = np.random.default_rng([seed, 0, block])
+    size = (_BLOCK, len(_DRAWN))
+    latent = rng.standard_normal(size) @ _cholesky().T
+    positive, uncertain = _thresholds()
+    states = np.where(latent > positive, 1, np.where(latent > uncertain, -1, 0))
+    present = (states == 1) | ((states == -1) & (rng.random(size) < 0.5))
+    # A uniform draw, pulled towards slight findings: most disease on real films is mild.
+    severity = rng.random(size) ** 1.3
+    severity = np.where(states == -1, 0.3 * severity, severity)
+    sides = np.searchsorted([0.4, 0.8], rng.random(size), side="right")
+    return states, present, severity, sides, rng.random((*size, 2))
+
+
+@lru_cache(maxsize=1)
+def _cholesky() -> np.ndarray:
+    matrix = np.eye(len(_DRAWN))
+    for (a, b), value in _CORRELATION.items():
+        i, j = _DRAWN.index(a), _DRAWN.index(b)
+        matrix[i, j] = matrix[j, i] = value
+    values, vectors = np.linalg.eigh(matrix)
+    matrix = vectors @ np.diag(np.clip(values, 0.05, None)) @ vectors.T
+    scale = np.sqrt(np.diag(matrix))
+    return np.linalg.cholesky(matrix / scale[:, None] / scale[None, :])
+
+
+@lru_cache(maxsize=1)
+def _thresholds() -> tuple[np.ndarray, np.ndarray]:
+    normal = NormalDist()
+    positive = [normal.inv_cdf(1 - p) for p, _ in PREVALENCE.values()]
+    uncertain = [normal.inv_cdf(1 - p - u) for p, u in PREVALENCE.values()]
+    return np.array(positive), np.array(uncertain)
