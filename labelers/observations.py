@@ -5,6 +5,7 @@ States are the same everywhere, on disk and in memory: positive 1, negative 0, u
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,17 @@ CHEXPERT14 = (
 
 #: The five observations of the CheXpert competition, used by the 5x200 benchmarks.
 CHEXPERT5 = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+
+#: Names that other label files use for one of the 14 (ChestX-ray14, NegBio).
+SYNONYMS = {
+    "Effusion": "Pleural Effusion",
+    "Infiltration": "Lung Opacity",
+    "Airspace Opacity": "Lung Opacity",
+    "Mass": "Lung Lesion",
+    "Nodule": "Lung Lesion",
+    "Pleural_Thickening": "Pleural Other",
+    "Pleural Thickening": "Pleural Other",
+}
 
 UNCERTAIN_POLICIES = ("zero", "one", "ignore", "soft")
 NEGATIVE_POLICIES = ("absent", "opposite")
@@ -79,6 +91,27 @@ class LabelPolicy:
         vectors[states == NEGATIVE] = negative
         vectors[states == UNCERTAIN] = uncertain
         return vectors
+
+
+def states_from_names(named: Sequence[Collection[str]], names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Returns a column of states per observation for rows that list what is present, as ChestX-ray14 does.
+
+    Several names of one observation become one column. What a row does not list is negative, because such files
+    list all they looked for; a row without any name is unmentioned throughout.
+
+    Args:
+        named: for each row the names it lists.
+        names: all names the file looked for; without them, every name that occurs.
+    """
+    looked_for = sorted({name for row in named for name in row}) if names is None else list(names)
+    columns: dict[str, np.ndarray] = {}
+    for name in looked_for:
+        column = columns.setdefault(SYNONYMS.get(name, name), np.full(len(named), NEGATIVE, dtype=np.float32))
+        column[[name in row for row in named]] = POSITIVE
+    silent = np.array([not row for row in named], dtype=bool)
+    for column in columns.values():
+        column[silent] = UNMENTIONED
+    return columns
 
 
 def check_states(states: np.ndarray) -> np.ndarray:

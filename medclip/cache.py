@@ -1,0 +1,153 @@
+"""Resized pixels on disk, so that no epoch decodes a file twice.
+
+A cache folder belongs to one image size. Images stand in shards: `<name>.npy` holds their pixels and `<name>.json`,
+written last, names them by key. A key changes with the file, so a changed image is simply another image. A killed
+run leaves complete shards, which the next one finds, and at most one that has no .json and is ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from medclip.images import ImageError, fit_square, read_image
+
+logger = logging.getLogger(__name__)
+
+_SHARD_IMAGES = 256
+Progress = Callable[[int, int], None]
+Draw = Callable[[str], np.ndarray]
+
+
+def file_key(path: str, *, drawn: bool = False) -> str:
+    """Returns the key of the image at `path`: its name, size and time of change; for drawn images, its name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    identity = path
+    if not drawn:
+        status = os.stat(path)
+        identity = f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
+    return hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
+
+
+class PixelCache:
+    """Square grey images of one size, by key.
+
+    Args:
+        folder: created when first written to.
+        size: side of the images in pixels.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder, self.size = Path(folder) / f"grey-{size}", size
+        self._places = self._read_index()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def get(self, keys: Sequence[str]) -> np.ndarray:
+        """Returns the images called `keys`, uint8 (N, size, size).
+
+        Raises:
+            KeyError: one of them is not cached.
+        """
+        images = np.empty((len(keys), self.size, self.size), dtype=np.uint8)
+        for i, key in enumerate(keys):
+            shard, row = self._places[key]
+            images[i] = _open_shard(str(self.folder / f"{shard}.npy"))[row]
+        return images
+
+    def fill(
+        self,
+        paths: dict[str, str],
+        *,
+        draw: Draw | None = None,
+        workers: int = 1,
+        progress: Progress | None = None,
+    ) -> dict[str, str]:
+        """Reads the images that are not yet cached; returns the reason for each key that could not be.
+
+        Args:
+            paths: path by key.
+            draw: makes pixels from a path, where there are no files.
+            workers: processes.
+            progress: called with (done, total) after each shard.
+        """
+        todo = [(key, path) for key, path in paths.items() if key not in self._places]
+        chunks = [todo[i : i + _SHARD_IMAGES] for i in range(0, len(todo), _SHARD_IMAGES)]
+        rejected: dict[str, str] = {}
+        if not chunks:
+            return rejected
+        self.folder.mkdir(parents=True, exist_ok=True)
+        done = 0
+        for chunk, reasons in zip(chunks, self._run(chunks, draw, workers), strict=True):
+            rejected.update(reasons)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, len(todo))
+        self._places = self._read_index()
+        return rejected
+
+    def _run(
+        self, chunks: list[list[tuple[str, str]]], draw: Draw | None, workers: int
+    ) -> Iterator[dict[str, str]]:
+        jobs = ((chunk, self.folder, self.size, draw) for chunk in chunks)
+        if workers <= 1 or len(chunks) == 1:
+            yield from (_write_shard(*job) for job in jobs)
+            return
+        with ProcessPoolExecutor(workers) as pool:
+            yield from pool.map(_write_shard, *zip(*jobs, strict=True))
+
+    def _read_index(self) -> dict[str, tuple[str, int]]:
+        places: dict[str, tuple[str, int]] = {}
+        for path in sorted(self.folder.glob("*.json")):
+            for row, key in enumerate(json.loads(path.read_text())):
+                places[key] = (path.stem, row)
+        return places
+
+
+@lru_cache(maxsize=4096)
+def _open_shard(path: str) -> np.ndarray:
+    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _write_shard(chunk: list[tuple[str, str]], folder: Path, size: int, draw: Draw | None) -> dict[str, str]:
+    """Writes one shard; returns the reasons of the images that it lacks."""
+    keys, images, rejected = [], [], {}
+    for key, path in chunk:
+        try:
+            image = read_image(path, at_least=size) if draw is None else draw(path)
+            images.append(fit_square(image, size)[0])
+            keys.append(key)
+        except (ImageError, OSError) as error:
+            rejected[key] = str(error)
+    if keys:
+        name = hashlib.blake2b("".join(keys).encode(), digest_size=8).hexdigest()
+        write_atomically(folder / f"{name}.npy", lambda path: _save(path, np.stack(images)))
+        write_atomically(folder / f"{name}.json", lambda path: path.write_text(json.dumps(keys)))
+    return rejected
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a path beside `path` and renames the result, so that no reader sees half a file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""One JPEG, PNG or DICOM file to an 8-bit grey array. The only room that knows how pixels are stored.
+
+Radiographs come with air dark and bone bright, whatever the file says: inverted greyscale is turned round, and
+values outside eight bits are scaled by what the file declares, or by what it holds where it declares nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+#: No radiograph is larger; a file that claims to be is refused before it is decoded.
+MAX_PIXELS = 200_000_000
+_DICOM_MAGIC = b"DICM"
+
+
+class ImageError(ValueError):
+    """A file that cannot be read as a radiograph; the message says why."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the pixels of a square image come from: `square = original * scale + offset`.
+
+    Attributes:
+        width: of the original, in pixels.
+        height: of the original.
+        scale: pixels of the square per pixel of the original.
+        left: columns of padding on the left of the square.
+        top: rows of padding above.
+    """
+
+    width: int
+    height: int
+    scale: float
+    left: int
+    top: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields by name."""
+        return asdict(self)
+
+
+def read_image(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
+    """Returns the image at `path`, uint8 (height, width), air dark.
+
+    Args:
+        path: a JPEG, PNG, TIFF, BMP or DICOM file, told apart by content and not by name.
+        at_least: a JPEG may be decoded at a reduced size whose shorter side is no less than this.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImageError: it cannot be read as one grey image.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        head = file.read(132)
+    if not head:
+        raise ImageError("the file is empty")
+    if head[128:132] == _DICOM_MAGIC or path.suffix.lower() in (".dcm", ".dicom"):
+        return _read_dicom(path)
+    return _read_picture(path, at_least)
+
+
+def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, Geometry]:
+    """Returns `image` with its longer side resized to `size` and padded with black to a square, and its geometry."""
+    height, width = image.shape
+    scale = size / max(height, width)
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (size - new_width) // 2, (size - new_height) // 2
+    geometry = Geometry(width, height, scale, left, top)
+    if (new_width, new_height) == (width, height) == (size, size):
+        return image, geometry
+    resized = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    square = np.zeros((size, size), dtype=np.uint8)
+    square[top : top + new_height, left : left + new_width] = np.asarray(resized)
+    return square, geometry
+
+
+def _read_picture(path: Path, at_least: int | None) -> np.ndarray:
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise ImageError(f"{opened.width}x{opened.height} pixels are more than a radiograph has")
+            if at_least is not None:
+                opened.draft("L", (at_least, at_least))
+            opened.load()
+            return _to_grey(opened)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for broken files; all mean the same here
+        raise ImageError(f"not readable as an image ({type(error).__name__}: {error})") from error
+
+
+def _to_grey(image: Image.Image) -> np.ndarray:
+    if image.mode in ("I", "I;16", "I;16B", "F"):
+        values = np.asarray(image).astype(np.float32)
+        return _scale(values, 0.0, 65535.0 if values.max(initial=0) > 255 and image.mode != "F" else None)
+    if image.mode in ("RGBA", "LA", "PA"):
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+    return np.asarray(image.convert("L"))
+
+
+def _scale(values: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
+    """Returns `values` as uint8; without limits, or where they hold a tenth of them only, scaled by what is there."""
+    smallest, largest = float(np.min(values)), float(np.max(values))
+    if low is None or high is None or (largest - smallest) < 0.1 * (high - low):
+        low, high = smallest, largest
+    if high <= low:
+        raise ImageError("every pixel has the same value")
+    return (np.clip((values - low) / (high - low), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def _read_dicom(path: Path) -> np.ndarray:
+    import pydicom
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    try:
+        data = pydicom.dcmread(path)
+    except Exception as error:
+        raise ImageError(f"not readable as DICOM ({type(error).__name__}: {error})") from error
+    if "PixelData" not in data:
+        raise ImageError("the DICOM file has no pixels, (7FE0,0010) PixelData")
+    if int(data.get("NumberOfFrames", 1) or 1) > 1:
+        raise ImageError(f"the DICOM file has {data.NumberOfFrames} frames; a radiograph has one")
+    if int(data.get("SamplesPerPixel", 1)) != 1:
+        raise ImageError("the DICOM file is in colour, (0028,0002) SamplesPerPixel is not 1")
+    if int(data.Rows) * int(data.Columns) > MAX_PIXELS:
+        raise ImageError(f"{data.Columns}x{data.Rows} pixels are more than a radiograph has")
+    try:
+        values = np.asarray(apply_voi_lut(apply_modality_lut(data.pixel_array, data), data), dtype=np.float32)
+    except Exception as error:
+        raise ImageError(f"its pixels cannot be decoded ({type(error).__name__}: {error})") from error
+    grey = _scale(values)
+    return 255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey

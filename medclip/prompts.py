@@ -1,0 +1,67 @@
+"""Prompt sets: texts that ask about observations, read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from medclip.plugins import suggest
+
+PROMPT_SETS = Path(__file__).parent / "prompt_sets"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Texts that say an observation is there, and texts that say it is not.
+
+    Attributes:
+        negative: may be empty; then only comparisons between observations are possible.
+    """
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...] = ()
+
+
+def prompt_set_names() -> list[str]:
+    """Returns the names of the prompt sets that come with the package."""
+    return sorted(path.stem for path in PROMPT_SETS.glob("*.yaml"))
+
+
+def load_prompts(name: str | Path) -> dict[str, Prompts]:
+    """Returns prompts by observation, of the set called `name` or of the YAML file at that path.
+
+    The file maps each observation to `positive: [...]` and, if wanted, `negative: [...]`; a plain list means positive.
+
+    Raises:
+        FileNotFoundError: there is no such set or file.
+        ValueError: the file is laid out otherwise.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else PROMPT_SETS / f"{name}.yaml"
+    if not path.is_file():
+        known = prompt_set_names()
+        raise FileNotFoundError(
+            f"There is no prompt set {str(name)!r}.{suggest(str(name), known)} "
+            f"Name one of {', '.join(known)}, or the path of a YAML file."
+        )
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path}: expected a mapping from observations to prompts, found {type(content).__name__}.")
+    return {str(name): _read(path, str(name), entry) for name, entry in content.items()}
+
+
+def _read(path: Path, name: str, entry: object) -> Prompts:
+    sides = {"positive": entry} if isinstance(entry, list) else entry
+    if not isinstance(sides, dict) or not sides.get("positive") or set(sides) - {"positive", "negative"}:
+        raise ValueError(f"{path}: {name!r} needs 'positive: [texts]' and may have 'negative: [texts]'.")
+    for texts in sides.values():
+        if not all(isinstance(text, str) and text.strip() for text in texts):
+            raise ValueError(f"{path}: every prompt of {name!r} must be a text.")
+    return Prompts(tuple(sides["positive"]), tuple(sides.get("negative", ())))
+
+
+def select_prompts(prompts: dict[str, Prompts], observations: Sequence[str]) -> dict[str, Prompts]:
+    """Returns the prompts of `observations`, in that order; those without any are left out."""
+    return {name: prompts[name] for name in observations if name in prompts}

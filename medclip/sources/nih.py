@@ -1,0 +1,87 @@
+"""NIH ChestX-ray14: 112,120 frontal images with 14 mined findings (Wang et al. 2017)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from labelers.observations import SYNONYMS, states_from_names
+from medclip.sources import Source
+from medclip.tables import check_boxes, check_images
+
+#: What the label file looks for, as it spells it.
+FINDINGS = (
+    "No Finding", "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia",
+    "Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
+
+
+class Nih(Source):
+    """The official download: label table, image folders 001 to 012 (or one), official lists, boxes.
+
+    Effusion, Infiltration, Mass or Nodule and Pleural_Thickening become the CheXpert observations Pleural Effusion,
+    Lung Opacity, Lung Lesion and Pleural Other; Emphysema, Fibrosis and Hernia stay under their own names.
+    """
+
+    name = "nih"
+    folders = ("CXR8", "ChestX-ray14", "NIH", "nih")
+    layout = "Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv), images_001/images/*.png to images_012 (or images/*.png)"
+    obtain = (
+        "https://nihcc.app.box.com/v/ChestXray-NIHCC, free to use; cite Wang et al. 2017 and acknowledge the NIH "
+        "Clinical Center"
+    )
+    population = "nih"
+
+    def images(self) -> pd.DataFrame:
+        """Returns every listed image that is on disk; the official test list is the test split, if there."""
+        labels = pd.read_csv(self.require("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"))
+        needed = {"Image Index", "Finding Labels", "Patient ID", "View Position"}
+        if missing := needed - set(labels.columns):
+            raise ValueError(f"nih: the label table lacks {sorted(missing)}; found {list(labels.columns)}.")
+        paths = self._paths()
+        known = labels["Image Index"].isin(paths.keys())
+        if not known.any():
+            raise FileNotFoundError(self.missing([self.root / "images_001" / "images", self.root / "images"]))
+        labels = labels[known].reset_index(drop=True)
+        named = [set(text.split("|")) for text in labels["Finding Labels"]]
+        if unknown := set().union(*named) - set(FINDINGS):
+            raise ValueError(f"nih: unknown findings {sorted(unknown)} in 'Finding Labels'.")
+        sex = labels.get("Patient Sex", labels.get("Patient Gender"))
+        age = labels["Patient Age"].astype(str).str.extract(r"(\d+)")[0]
+        table = pd.DataFrame(
+            {
+                "image_id": labels["Image Index"],
+                "study_id": labels["Image Index"].str.rsplit(".", n=1).str[0],
+                "patient_id": labels["Patient ID"].astype(str),
+                "path": labels["Image Index"].map(paths),
+                "view": labels["View Position"],
+                "split": self._splits(labels["Image Index"]),
+                "age": age,
+                "sex": sex,
+                **states_from_names(named, FINDINGS),
+            }
+        )
+        return check_images(table, origin=self.name)
+
+    def boxes(self) -> pd.DataFrame | None:
+        """Returns the 984 hand-drawn boxes of BBox_List_2017.csv, if it is there."""
+        path = self.root / "BBox_List_2017.csv"
+        if not path.exists():
+            return None
+        raw = pd.read_csv(path)
+        table = raw.iloc[:, :6].set_axis(["image_id", "observation", "x", "y", "width", "height"], axis=1)
+        table["observation"] = table["observation"].replace("Infiltrate", "Infiltration").replace(SYNONYMS)
+        return check_boxes(table, origin=f"{self.name}, {path.name}")
+
+    def _paths(self) -> dict[str, str]:
+        folders = [*sorted(self.root.glob("images_*/images")), *sorted(self.root.glob("images_*")), self.root / "images"]
+        return {path.name: str(path) for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.png"))}
+
+    def _splits(self, names: pd.Series) -> list[str | None]:
+        path = Path(self.root / "test_list.txt")
+        if not path.exists():
+            return [None] * len(names)
+        test = set(path.read_text().split())
+        # The official list holds no validation patients; they are drawn from the rest by hash, in `prepare`.
+        return ["test" if name in test else None for name in names]

@@ -1,0 +1,99 @@
+"""From cached grey images to normalised tensors: the training and evaluation pipelines, and the only mean and deviation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for updates on import
+import albumentations  # noqa: E402
+
+#: Mean and deviation of chest radiographs after scaling to [0, 1], as the official MedCLIP uses them.
+MEAN, STD = 0.5862785803043838, 0.27950088968644304
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images vary. The defaults are MedCLIP's recipe, without the flip.
+
+    Attributes:
+        crop: share of the side that a random crop keeps; 224 of 256 pixels is 0.875. 1.0 keeps all.
+        flip: chance of a left-right flip. It makes texts that name a side untrue.
+        jitter: brightness and contrast vary by up to this share.
+        rotate: degrees, to either side.
+        shift: share of the side.
+        scale: smallest and largest zoom.
+    """
+
+    crop: float = 0.875
+    flip: float = 0.0
+    jitter: float = 0.2
+    rotate: float = 10.0
+    shift: float = 0.0625
+    scale: tuple[float, float] = (0.8, 1.1)
+
+
+def eval_pipeline(size: int) -> albumentations.Compose:
+    """Returns the pipeline of evaluation: resize to (size, size), nothing random."""
+    return albumentations.Compose([albumentations.Resize(size, size, interpolation=1, p=1.0)])
+
+
+def train_pipeline(size: int, augmentation: Augmentation) -> albumentations.Compose:
+    """Returns the pipeline of training for square images of any side; results are (size, size)."""
+    a, steps = augmentation, []
+    if a.rotate or a.shift or tuple(a.scale) != (1.0, 1.0):
+        steps.append(
+            albumentations.Affine(
+                rotate=(-a.rotate, a.rotate), translate_percent=(-a.shift, a.shift), scale=tuple(a.scale), fill=0, p=1.0
+            )
+        )
+    if a.crop < 1.0:
+        larger = round(size / a.crop)
+        steps += [
+            albumentations.Resize(larger, larger, interpolation=1, p=1.0),
+            albumentations.RandomCrop(size, size, p=1.0),
+        ]
+    else:
+        steps.append(albumentations.Resize(size, size, interpolation=1, p=1.0))
+    if a.flip:
+        steps.append(albumentations.HorizontalFlip(p=a.flip))
+    if a.jitter:
+        steps.append(
+            albumentations.RandomBrightnessContrast(brightness_limit=a.jitter, contrast_limit=a.jitter, p=1.0)
+        )
+    return albumentations.Compose(steps)
+
+
+def apply(pipeline: albumentations.Compose, images: np.ndarray, *, seed: int | None = None) -> np.ndarray:
+    """Returns normalised float32 (N, 1, H, W) for grey uint8 `images` (N, H, W).
+
+    Args:
+        seed: decides everything random; the same images and seed give the same result in any process.
+    """
+    if seed is not None:
+        pipeline.set_random_seed(seed)
+    transformed = np.stack([pipeline(image=image)["image"] for image in images])
+    return normalise(transformed)
+
+
+def normalise(images: np.ndarray) -> np.ndarray:
+    """Returns float32 (N, 1, H, W), mean removed and divided by the deviation, for uint8 (N, H, W)."""
+    scaled = images.astype(np.float32) * np.float32(1 / (255 * STD)) - np.float32(MEAN / STD)
+    return scaled[:, None]
+
+
+def augmentation_from(options: Mapping[str, Any]) -> Augmentation:
+    """Returns an Augmentation from config keys.
+
+    Raises:
+        ValueError: a key is unknown.
+    """
+    known = asdict(Augmentation())
+    for name in options:
+        if name not in known:
+            raise ValueError(f"There is no augmentation {name!r}. Known: {', '.join(known)}.")
+    return Augmentation(**options)
