@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+#: A number as a function of resample weights (B, N): one value for each resample, or one without weights.
+Statistic = Callable[[np.ndarray | None], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,10 @@ def bootstrap_weights(patients: np.ndarray, *, resamples: int, seed: int) -> Arr
     return counts[:, member].astype(np.float64)
 
 
-def interval(statistic: Callable[[np.ndarray | None], Array], weights: np.ndarray) -> Interval:
-    """Returns the statistic and its 95 % percentile interval over the resamples `weights` (B, N)."""
+def interval(statistic: Statistic, weights: np.ndarray | None) -> Interval:
+    """Returns the statistic and its 95 % percentile interval over the resamples `weights` (B, N), if there are any."""
     value = float(statistic(None)[0])
-    drawn = statistic(weights)
+    drawn = np.empty(0) if weights is None else statistic(weights)
     drawn = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(drawn) < 2:
         return Interval(value, float("nan"), float("nan"))
@@ -73,7 +77,7 @@ def interval(statistic: Callable[[np.ndarray | None], Array], weights: np.ndarra
     return Interval(value, float(low), float(high))
 
 
-def mean_of(statistics: list[Callable[[np.ndarray | None], Array]]) -> Callable[[np.ndarray | None], Array]:
+def mean_of(statistics: Sequence[Statistic]) -> Statistic:
     """Returns the statistic that averages `statistics` within each resample, leaving out undefined ones."""
 
     def mean(weights: np.ndarray | None) -> Array:
@@ -84,3 +88,76 @@ def mean_of(statistics: list[Callable[[np.ndarray | None], Array]]) -> Callable[
         return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
     return mean
+
+
+def multilabel(
+    states: np.ndarray, scores: np.ndarray, names: Sequence[str], *, weights: np.ndarray | None, min_count: int
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Returns AUROC of each observation and their mean, as flat metrics and as a table.
+
+    Args:
+        states: (N, O); rows whose state is neither 1 nor 0 do not count for that observation.
+        scores: (N, O), higher for positive.
+        names: of the O observations.
+        weights: (B, N) bootstrap weights, or None for no intervals.
+        min_count: positives and negatives an observation needs to count in the mean.
+    """
+    rows, counted = [], []
+    metrics: dict[str, float] = {}
+    for j, name in enumerate(names):
+        known = np.isin(states[:, j], (0.0, 1.0))
+        truth = states[known, j] == 1
+        statistic = partial(_auroc_among, truth, scores[known, j], known)
+        found = interval(statistic, weights)
+        positives, negatives = int(truth.sum()), int((~truth).sum())
+        if min(positives, negatives) >= min_count:
+            counted.append(statistic)
+        metrics |= _flat(f"auroc/{name}", found)
+        rows.append((name, found.value, found.low, found.high, positives, negatives))
+    mean = interval(mean_of(counted), weights) if counted else Interval(float("nan"), float("nan"), float("nan"))
+    table = pd.DataFrame(rows, columns=["observation", "auroc", "low", "high", "positive", "negative"])
+    return _flat("auroc/mean", mean) | metrics, table
+
+
+def multiclass(
+    states: np.ndarray, scores: np.ndarray, names: Sequence[str], classes: Sequence[str], *, weights: np.ndarray | None
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Returns accuracy and mean recall over rows with exactly one of `classes` positive, and their confusion.
+
+    Args:
+        states: (N, O); rows with an uncertain class do not count.
+        scores: (N, O); the class with the highest wins.
+        names: of the O observations.
+        classes: some of `names`.
+        weights: (B, N) bootstrap weights, or None for no intervals.
+    """
+    columns = [list(names).index(name) for name in classes]
+    among = states[:, columns]
+    single = ((among == 1).sum(axis=1) == 1) & ~(among == -1).any(axis=1)
+    truth, predicted = among[single].argmax(axis=1), scores[single][:, columns].argmax(axis=1)
+    metrics = {"accuracy/rows": float(single.sum())}
+    if single.any():
+        recalls = [partial(_share_right, truth, predicted, single, c) for c in np.unique(truth)]
+        metrics |= _flat("accuracy", interval(partial(_share_right, truth, predicted, single, None), weights))
+        metrics |= _flat("balanced_accuracy", interval(mean_of(recalls), weights))
+    confusion = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(confusion, (truth, predicted), 1)
+    return metrics, pd.DataFrame(confusion, columns=list(classes)).assign(truth=list(classes)).set_index("truth").reset_index()
+
+
+def _flat(name: str, found: Interval) -> dict[str, float]:
+    return {name: found.value, f"{name}/low": found.low, f"{name}/high": found.high}
+
+
+def _auroc_among(truth: np.ndarray, scores: np.ndarray, known: np.ndarray, weights: np.ndarray | None) -> Array:
+    if not len(truth):
+        return np.full(1 if weights is None else len(weights), np.nan)
+    return auroc(truth, scores, None if weights is None else weights[:, known])
+
+
+def _share_right(
+    truth: np.ndarray, predicted: np.ndarray, single: np.ndarray, label: int | None, weights: np.ndarray | None
+) -> Array:
+    wanted = np.ones(len(truth), dtype=bool) if label is None else truth == label
+    drawn = None if weights is None else weights[:, single][:, wanted]
+    return accuracy(truth[wanted], predicted[wanted], drawn)

@@ -70,14 +70,13 @@ def _fill(template: str, finding: Finding, words: dict[str, Any], rng: np.random
 
 
 def _denials(study: Study, words: dict[str, Any], rng: np.random.Generator) -> list[str]:
-    absent = {f.observation for f in study.findings if f.state == 0}
+    absent = [f.observation for f in study.findings if f.state == 0]
     denied = [name for name in absent if rng.random() < _DENIED.get(name, _DENIED_OTHERWISE)]
-    denied.sort()
     rng.shuffle(denied)
     sentences = []
     for statement in rng.permutation(len(words["normal"])):
         normal = words["normal"][statement]
-        if normal["denies"][0] in denied and set(normal["denies"]) <= absent and rng.random() < 0.6:
+        if normal["denies"][0] in denied and set(normal["denies"]) <= set(absent) and rng.random() < 0.6:
             sentences.append(normal["text"])
             denied = [name for name in denied if name not in normal["denies"]]
     while denied:

@@ -1,0 +1,113 @@
+"""What the commands share: errors as messages, logging, progress bars, and finding the sources they name."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medclip.prepare import Progress
+    from medclip.sources import Source
+
+#: Errors of users and of their files: shown as a message, not as a traceback.
+_EXPECTED = (ValueError, OSError, KeyError)
+
+
+def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
+    """Returns an entry point that runs `main` with the arguments and ends in an exit code.
+
+    Mistakes of users end with a message and code 2, an interruption with 130. MEDCLIP_DEBUG=1 shows tracebacks.
+    """
+
+    @functools.wraps(main)
+    def run() -> None:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        warnings.filterwarnings("ignore", module="lightning|torch|transformers|albumentations")
+        try:
+            sys.exit(main(sys.argv[1:]) or 0)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except _EXPECTED as error:
+            if os.environ.get("MEDCLIP_DEBUG"):
+                raise
+            text = error.args[0] if isinstance(error, KeyError) and error.args else error
+            sys.exit(_fail(str(text)))
+
+    return run
+
+
+def quieten() -> None:
+    """Keeps libraries' news of themselves off the screen; called after they were imported, since they set levels then."""
+    from transformers.utils import logging as transformers_logging
+
+    for name in ("lightning.pytorch", "lightning.fabric", "httpx", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) -> list[Source]:
+    """Returns the sources that `names` ("chexpert,nih=/data/CXR8") stand for, each found on disk.
+
+    Raises:
+        ValueError: a name or an option is unknown.
+        FileNotFoundError: a source is not where it was looked for.
+    """
+    from medclip.plugins import check_options, load_plugin
+
+    root = data_root or os.environ.get("MEDCLIP_DATA")
+    specs = [spec.strip().partition("=") for spec in names.split(",") if spec.strip()]
+    if not specs:
+        raise ValueError("No source was named. Write NAME or NAME=PATH, for instance phantom or nih=/data/CXR8.")
+    sources = []
+    for name, _, path in specs:
+        kind = load_plugin("sources", name)
+        chosen = options.get(name) or {}
+        check_options("source", name, kind, chosen)
+        sources.append(kind(kind.locate(path or None, Path(root) if root else None), **chosen))
+    return sources
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Yields a function of (what, done, total) that keeps one bar for each thing that is going on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Prints a table on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

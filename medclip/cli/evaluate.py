@@ -1,0 +1,209 @@
+"""medclip-evaluate: what a trained model can do, on images it was not trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from medclip.cli.console import command, find_sources, print_table, progress_bar, quieten
+from medclip.config import EvaluateConfig, read_config
+
+if TYPE_CHECKING:
+    from medclip.evaluation import EvaluationData, Evaluator, Result
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+    from medclip.prepare import Prepared, Progress
+
+logger = logging.getLogger(__name__)
+
+_EXAMPLES = """\
+examples:
+  medclip-evaluate runs/phantom --on phantom --baselines untrained,supervised
+  medclip-evaluate runs/mine --on nih=/data/CXR8 --observations '[Pneumothorax, Edema]'
+  medclip-evaluate runs/mine/model --on csv=my/images.csv --prompts my-prompts.yaml --output results
+
+Results: metrics.json (with everything needed to repeat the evaluation), tables as CSV, plots as PNG.
+Intervals are 95 % bootstrap intervals over patients."""
+
+BASELINES = ("untrained", "supervised")
+
+
+def run(argv: list[str]) -> int:
+    """Evaluates a model as configured."""
+    config = read_config(
+        EvaluateConfig, argv, prog="medclip-evaluate", description="Evaluate a model without training it on the task.",
+        examples=_EXAMPLES,
+    )  # fmt: skip
+    folder, trained = _find_model(config.model)
+    baselines = _names(config.baselines)
+    if unknown := set(baselines) - set(BASELINES):
+        raise ValueError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
+    options = config.source_options or trained.get("source_options", {})
+    sources = find_sources(config.on, data_root=config.data_root or trained.get("data_root"), options=options)
+
+    from medclip.plugins import load_plugin
+    from medclip.prepare import prepare_images
+
+    kinds = {name: load_plugin("evaluation", name) for name in _names(config.evaluators)}
+    model, processor = _load(folder, config.device)
+    split_seed = config.split_seed if config.split_seed is not None else int(trained.get("split_seed", 0))
+    with progress_bar() as progress:
+        prepared = [
+            prepare_images(
+                source, folder=Path(config.prepared), size=processor.cache_size, split_seed=split_seed,
+                workers=config.workers, progress=progress,
+            )  # fmt: skip
+            for source in sources
+        ]
+        data = _data(prepared, config, processor.cache_size)
+        built = {name: _build(kind, data, config) for name, kind in kinds.items()}
+        results = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
+        if "untrained" in baselines:
+            fresh = _untrained(model, config.seed)
+            results |= {("untrained", name): evaluator(fresh, processor) for name, evaluator in built.items()}
+        if "supervised" in baselines:
+            supervised = _supervised(data, config, trained, progress)
+            results["supervised", "zero-shot"] = supervised(model, processor)
+    output = Path(config.output) if config.output else _default_output(config.model)
+    _write(output, results, config, [side.manifest for side in prepared], data)
+    _print(results, output, config.split)
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _find_model(path: str) -> tuple[Path, dict[str, Any]]:
+    """Returns the model folder, and the settings it was trained with, if it is known."""
+    if not path:
+        raise ValueError("Which model? Name a run folder of medclip-train: medclip-evaluate runs/phantom --on phantom")
+    root = Path(path)
+    folder = root / "model" if (root / "model").is_dir() else root
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{path} holds no model: neither config.json nor model/config.json is there. "
+            "Name the --output of a finished medclip-train."
+        )
+    settings = folder.parent / "config.yaml"
+    return folder, yaml.safe_load(settings.read_text()) if settings.is_file() else {}
+
+
+def _load(folder: Path, device: str) -> tuple[MedCLIPModel, MedCLIPProcessor]:
+    import torch
+
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+    quieten()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    model = MedCLIPModel.from_pretrained(str(folder)).to(device).eval()
+    model.vision.to(memory_format=torch.channels_last)
+    return model, MedCLIPProcessor.from_pretrained(folder)
+
+
+def _data(prepared: list[Prepared], config: EvaluateConfig, cache_size: int) -> EvaluationData:
+    import pandas as pd
+
+    from medclip.cache import PixelCache
+    from medclip.evaluation import EvaluationData
+
+    images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
+    return EvaluationData(images, PixelCache(Path(config.prepared) / "cache", cache_size), split=config.split)
+
+
+def _build(kind: type[Evaluator], data: EvaluationData, config: EvaluateConfig) -> Evaluator:
+    """Returns an evaluator, built from those settings that its constructor has."""
+    import inspect
+
+    settings = {"prompts": config.prompts, "resamples": config.resamples, "seed": config.seed}
+    settings |= {"observations": config.observations, "classes": config.classes}
+    taken = inspect.signature(kind).parameters
+    return kind(data, **{name: value for name, value in settings.items() if name in taken})  # type: ignore[call-arg]
+
+
+def _untrained(model: MedCLIPModel, seed: int) -> MedCLIPModel:
+    import torch
+
+    from medclip.models import MedCLIPModel
+
+    torch.manual_seed(seed)
+    return MedCLIPModel(model.config).to(model.device).eval()
+
+
+def _supervised(data: EvaluationData, config: EvaluateConfig, trained: dict[str, Any], progress: Progress) -> Evaluator:
+    from medclip.evaluation.supervised import Supervised
+    from medclip.transforms import augmentation_from
+
+    return Supervised(
+        data, seed=config.seed, observations=config.observations, classes=config.classes,
+        epochs=config.supervised_epochs, augmentation=augmentation_from(trained.get("augmentation", {})),
+        resamples=config.resamples, progress=lambda done, total: progress("training the supervised baseline", done, total),
+    )  # fmt: skip
+
+
+def _default_output(model: str) -> Path:
+    root = Path(model)
+    return (root if (root / "model").is_dir() else root.parent) / "evaluation"
+
+
+def _write(
+    output: Path,
+    results: dict[tuple[str, str], Result],
+    config: EvaluateConfig,
+    manifests: list[Any],
+    data: EvaluationData,
+) -> None:
+    import numpy
+    import pandas
+    import torch
+    import transformers
+
+    import medclip
+    from medclip.cache import write_atomically
+
+    output.mkdir(parents=True, exist_ok=True)
+    metrics: dict[str, Any] = {"split": config.split, "images": len(data.rows()), "patients": data.rows()["patient_id"].nunique()}
+    for (who, name), result in results.items():
+        metrics.setdefault(who, {})[name] = {
+            key: None if value != value else round(value, 6) for key, value in result.metrics.items()
+        }
+        for table_name, table in result.tables.items():
+            path = output / f"{who}-{table_name}.csv"
+            write_atomically(path, lambda part, table=table: table.round(6).to_csv(part, index=False))  # type: ignore[misc]
+        for figure_name, figure in result.figures.items():
+            figure.savefig(output / f"{who}-{figure_name}.png", dpi=120)
+    modules = {"medclip": medclip, "torch": torch, "transformers": transformers, "numpy": numpy, "pandas": pandas}
+    metrics["how"] = {
+        "settings": dataclasses.asdict(config),
+        "sources": manifests,
+        "versions": {"python": platform.python_version(), **{name: m.__version__ for name, m in modules.items()}},
+    }
+    text = json.dumps(metrics, indent=2)
+    write_atomically(output / "metrics.json", lambda path: path.write_text(text))
+
+
+def _print(results: dict[tuple[str, str], Result], output: Path, split: str) -> None:
+    columns = list(dict.fromkeys(who for who, name in results))
+    metrics = {who: results[who, next(n for w, n in results if w == who)].metrics for who in columns}
+    names = [n for n in metrics["model"] if not n.endswith(("/low", "/high", "/rows"))]
+    order = [n for n in ("accuracy", "balanced_accuracy") if n in names] + [n for n in names if n.startswith("auroc/")]
+    rows = [[name, *(_cell(metrics[who], name) for who in columns)] for name in order]
+    print_table(f"Zero-shot on the {split} split (95 % intervals)", ["metric", *columns], rows)
+    print(f"Tables, plots and metrics.json: {output}")
+
+
+def _cell(metrics: dict[str, float], name: str) -> str:
+    value = metrics.get(name, float("nan"))
+    if value != value:
+        return "-"
+    low, high = metrics.get(f"{name}/low", float("nan")), metrics.get(f"{name}/high", float("nan"))
+    return f"{value:.3f} ({low:.3f}-{high:.3f})" if low == low else f"{value:.3f}"
+
+
+main = command(run)

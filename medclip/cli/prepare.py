@@ -1,0 +1,58 @@
+"""medclip-prepare: caches images and labels sentences ahead of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medclip.cli.console import command, find_sources, print_table, progress_bar
+from medclip.config import PrepareConfig, read_config
+
+_EXAMPLES = """\
+examples:
+  medclip-prepare --images nih=/data/CXR8 --texts openi=/data/openi --workers 8
+  medclip-prepare --images phantom --source-options '{phantom: {studies: 20000}}'
+
+Training prepares what is missing by itself; run this to do it beforehand, or on another machine. A run that was
+killed goes on where it was. Images that cannot be read are listed with their reason in rejected.csv."""
+
+
+def run(argv: list[str]) -> int:
+    """Prepares the named sources and prints what there is now."""
+    config = read_config(
+        PrepareConfig, argv, prog="medclip-prepare", description="Cache images and label sentences.", examples=_EXAMPLES
+    )
+    if not config.images and not config.texts:
+        raise ValueError("Nothing to prepare. Name sources with --images or --texts; see medclip-prepare --help.")
+    found = {
+        side: find_sources(names, data_root=config.data_root, options=config.source_options)
+        for side, names in (("images", config.images), ("texts", config.texts))
+        if names
+    }
+    from medclip.prepare import prepare_images, prepare_sentences
+
+    folder, rows = Path(config.prepared), []
+    with progress_bar() as progress:
+        for source in found.get("images", []):
+            made = prepare_images(
+                source, folder=folder, size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
+                strict=config.strict, progress=progress,
+            )  # fmt: skip
+            rows.append(made.manifest or {})
+        for source in found.get("texts", []):
+            made = prepare_sentences(
+                source, folder=folder, split_seed=config.split_seed, workers=config.workers, progress=progress
+            )
+            rows.append(made.manifest or {})
+    print_table(
+        f"Prepared in {folder}",
+        ["source", "kind", "rows", "train", "valid", "test", "not usable"],
+        [
+            [m["source"], m["kind"], str(m["rows"]), *(str(m["splits"].get(s, 0)) for s in ("train", "valid", "test"))]
+            + [str(m.get("rejected", m.get("without_text", 0)))]
+            for m in rows
+        ],
+    )
+    return 0
+
+
+main = command(run)

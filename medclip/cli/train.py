@@ -1,0 +1,226 @@
+"""medclip-train: from sources to a trained model in one command."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medclip.cli.console import command, find_sources, progress_bar, quieten
+from medclip.config import TrainConfig, read_config, write_config
+
+if TYPE_CHECKING:
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+    from medclip.prepare import Prepared
+    from medclip.sources import Source
+
+logger = logging.getLogger(__name__)
+
+_EXAMPLES = """\
+examples:
+  medclip-train --config configs/phantom.yaml
+  medclip-train --images chexpert --texts mimic-reports --data-root /data --config configs/medclip-swin.yaml
+  medclip-train --images nih=/data/CXR8,csv=my/images.csv --texts openi=/data/openi --output runs/mine
+
+Images and texts need not belong together: labels say what fits. Whatever is not yet prepared is prepared first.
+The run folder holds model/ (for from_pretrained), checkpoints/, logs/, config.yaml and metrics.json.
+A killed run goes on where it was when the same command is given again."""
+
+#: Settings that may differ when a run is resumed: they change where it runs, not what comes out.
+_FREE = {"resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root"}
+
+
+def run(argv: list[str]) -> int:
+    """Trains a model as configured."""
+    config = read_config(
+        TrainConfig, argv, prog="medclip-train",
+        description="Train MedCLIP on images and texts that need no pairs.", examples=_EXAMPLES,
+    )  # fmt: skip
+    options = {"data_root": config.data_root, "options": config.source_options}
+    images, texts = find_sources(config.images, **options), find_sources(config.texts, **options)
+    output = Path(config.output)
+    if _is_complete(output, config):
+        print(f"{output} holds this run, complete. Metrics: {output / 'metrics.json'}. To repeat it, add --overwrite.")
+        return 0
+    prepared = _prepare(config, images, texts)
+    _train(config, output, *prepared)
+    return 0
+
+
+def _is_complete(output: Path, config: TrainConfig) -> bool:
+    """Tells whether `output` holds this very run, finished; makes room for a new one.
+
+    Raises:
+        ValueError: it holds another run.
+    """
+    saved = output / "config.yaml"
+    if config.overwrite or not saved.is_file():
+        for name in ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "evaluation") if config.overwrite else ():
+            path = output / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        return False
+    before = asdict(read_config(TrainConfig, ["--config", str(saved)], prog="medclip-train", description=""))
+    changed = [name for name, value in asdict(config).items() if name not in _FREE and before[name] != value]
+    if changed:
+        raise ValueError(
+            f"{output} holds a run with other settings ({', '.join(changed)}). Choose another --output, give the same "
+            "settings to go on with it, or add --overwrite to start again."
+        )
+    return (output / "metrics.json").is_file()
+
+
+def _prepare(config: TrainConfig, images: list[Source], texts: list[Source]) -> tuple[list[Prepared], list[Prepared]]:
+    from medclip.prepare import prepare_images, prepare_sentences
+
+    common: dict[str, Any] = {"folder": Path(config.prepared), "split_seed": config.split_seed, "workers": config.workers}
+    with progress_bar() as progress:
+        image_sides = [prepare_images(s, size=config.cache_size, progress=progress, **common) for s in images]
+        text_sides = [prepare_sentences(s, progress=progress, **common) for s in texts]
+    for made in (*image_sides, *text_sides):
+        manifest = made.manifest or {}
+        logger.info("%s: %d %s, by split %s", made.name, manifest["rows"], manifest["kind"], manifest["splits"])
+    return image_sides, text_sides
+
+
+def _train(config: TrainConfig, output: Path, images: list[Prepared], texts: list[Prepared]) -> None:
+    import lightning
+    import pandas as pd
+    import torch
+
+    from labelers.observations import CHEXPERT14, LabelPolicy
+    from medclip.cache import PixelCache
+    from medclip.evaluation import EvaluationData
+    from medclip.evaluation.zero_shot import ZeroShot
+    from medclip.plugins import check_options, load_plugin
+    from medclip.sampling import Steps, image_side, text_side
+    from medclip.training import Optimisation, StepData, TrainingModule, fit
+    from medclip.transforms import augmentation_from
+
+    quieten()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    lightning.seed_everything(config.seed, verbose=False)
+    observations = config.observations or list(CHEXPERT14)
+    policy = LabelPolicy(uncertain=config.uncertain, negative=config.negative)
+    kind = load_plugin("objectives", config.objective)
+    check_options("objective", config.objective, kind, config.objective_options)
+    objective = kind(**config.objective_options)
+    augmentation = augmentation_from(config.augmentation)
+    _warn_of_flips(augmentation.flip, texts)
+
+    image_tables = [side.images for side in images if side.images is not None]
+    text_tables = [side.sentences for side in texts if side.sentences is not None]
+    model, processor = _model(config, text_tables)
+    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size)
+    image_rows = image_side(
+        image_tables, observations=observations, policy=policy, cache=cache, study_numbers={},
+        wanted=config.image_weights or None, balance=config.balance_images,
+    )  # fmt: skip
+    text_rows = text_side(
+        text_tables, tokenizer=processor.tokenizer, max_length=config.max_length, observations=observations,
+        policy=policy, wanted=config.text_weights or None, balance=config.balance_texts,
+    )  # fmt: skip
+    steps = config.steps or max(1, round(config.epochs * len(image_rows.keys) / config.batch_images))
+    optimisation = Optimisation(config.learning_rate, config.weight_decay, config.warmup, steps, config.clip_norm)
+    logger.info("Training on %d images and %d sentences for %d steps", len(image_rows.keys), len(text_rows.tokens), steps)
+
+    def build(rank: int, world: int) -> Steps:
+        return Steps(
+            image_rows, text_rows, batch_images=config.batch_images, batch_texts=config.batch_texts,
+            image_size=config.image_size, augmentation=augmentation, seed=config.seed, rank=rank, world=world,
+        )  # fmt: skip
+
+    valid = EvaluationData(pd.concat(image_tables, ignore_index=True), cache, split="valid")
+    evaluator = ZeroShot(valid, observations=observations, prompts=config.prompts, resamples=0)
+    output.mkdir(parents=True, exist_ok=True)
+    write_config(config, output / "config.yaml")
+    module = TrainingModule(model, objective, optimisation=optimisation, seed=config.seed)
+    checkpoints = fit(
+        module, StepData(build, steps=steps, workers=config.workers), optimisation=optimisation, output=output,
+        evaluate=lambda m: _means(evaluator(m, processor).metrics), monitor=evaluator.primary,
+        every=min(config.evaluate_every, steps), resume=_checkpoint(config, output), accelerator=config.accelerator,
+        devices=config.devices if config.devices == "auto" else int(config.devices), precision=config.precision,
+    )  # fmt: skip
+    if module.global_rank == 0:
+        _finish(output, module, checkpoints, processor, steps, [*images, *texts])
+
+
+def _warn_of_flips(flip: float, texts: list[Prepared]) -> None:
+    sided = max((side.manifest or {}).get("names_a_side", 0.0) for side in texts)
+    if flip and sided:
+        logger.warning(
+            "%.0f %% of the sentences name a side, and images are flipped left to right with chance %.2f. Set "
+            "augmentation flip to 0 unless a published recipe is to be repeated.", 100 * sided, flip,
+        )  # fmt: skip
+
+
+def _model(config: TrainConfig, tables: list[Any]) -> tuple[MedCLIPModel, MedCLIPProcessor]:
+    from medclip.models import MedCLIPProcessor
+    from medclip.models.model import build_model
+    from medclip.models.processor import load_tokenizer, train_tokenizer
+
+    if config.text == "small":
+        train = [text for table in tables for text in table.loc[table["split"] == "train", "text"]]
+        tokenizer = train_tokenizer(train, vocab_size=config.vocab_size)
+    else:
+        tokenizer = load_tokenizer(config.text)
+    model = build_model(
+        vision=config.vision, text=config.text, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id,
+        projection_dim=config.projection_dim, text_pooling=config.text_pooling,
+    )  # fmt: skip
+    processor = MedCLIPProcessor(
+        tokenizer, image_size=config.image_size, cache_size=config.cache_size, max_length=config.max_length
+    )
+    return model, processor
+
+
+def _checkpoint(config: TrainConfig, output: Path) -> Path | None:
+    last = output / "checkpoints" / "last.ckpt"
+    if config.resume == "never":
+        return None
+    if config.resume == "auto":
+        if last.is_file():
+            logger.info("Going on from %s", last)
+        return last if last.is_file() else None
+    if not Path(config.resume).is_file():
+        raise FileNotFoundError(f"--resume {config.resume}: there is no such checkpoint. Write auto, never, or its path.")
+    return Path(config.resume)
+
+
+def _means(metrics: dict[str, float]) -> dict[str, float]:
+    """Returns the metrics worth a curve: those that are defined, without intervals."""
+    return {name: value for name, value in metrics.items() if value == value and not name.endswith(("/low", "/high", "/rows"))}
+
+
+def _finish(
+    output: Path, module: Any, checkpoints: Any, processor: MedCLIPProcessor, steps: int, sides: list[Prepared]
+) -> None:
+    """Saves the best model by validation, and what is known of the run."""
+    import torch
+
+    from medclip.cache import write_atomically
+
+    saved = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=True)
+    weights = {name.removeprefix("model."): value for name, value in saved["state_dict"].items() if name.startswith("model.")}
+    module.model.load_state_dict(weights)
+    module.model.eval().float().save_pretrained(output / "model")
+    processor.save_pretrained(output / "model")
+    logged = {name: round(float(value), 6) for name, value in module.trainer.callback_metrics.items() if "/" in name}
+    metrics = {
+        "steps": steps,
+        "best": {"step": saved["global_step"], checkpoints.monitor: round(float(checkpoints.best_model_score), 6)},
+        "last": logged,
+        "sources": [side.manifest for side in sides],
+    }
+    text = json.dumps(metrics, indent=2)
+    write_atomically(output / "metrics.json", lambda path: path.write_text(text))
+    print(
+        f"Best {checkpoints.monitor} {float(checkpoints.best_model_score):.4f} at step {saved['global_step']}. "
+        f"Model: {output / 'model'}. Next: medclip-evaluate {output} --on NAME=PATH"
+    )
+
+
+main = command(run)

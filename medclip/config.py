@@ -1,0 +1,200 @@
+"""Settings of the commands: frozen dataclasses, filled from YAML and command-line flags by jsonargparse.
+
+A field of a dataclass is a YAML key and a flag: `learning_rate` and `--learning-rate`. An unknown key raises and
+names the nearest one there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from medclip.plugins import suggest
+
+T = TypeVar("T")
+
+
+def setting(default: Any, help: str, *, group: str = "", positional: bool = False) -> Any:
+    """Returns a dataclass field with a help text; mutable defaults are copied."""
+    metadata = {"help": help, "group": group, "positional": positional}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `medclip-train`."""
+
+    images: str = setting("phantom", "image sources, NAME or NAME=PATH, joined by commas", group="data")
+    texts: str = setting("phantom", "text sources, NAME or NAME=PATH, joined by commas", group="data")
+    data_root: str | None = setting(None, "folder in which sources without a path are looked for", group="data")
+    source_options: dict[str, Any] = setting({}, "options by source, e.g. '{phantom: {studies: 20000}}'", group="data")
+    prepared: str = setting("prepared", "folder for cached pixels and labelled sentences", group="data")
+    workers: int = setting(1, "processes that prepare and load data", group="data")
+    split_seed: int = setting(0, "decides which patients are in which split, where the source does not", group="data")
+    observations: list[str] = setting([], "observations to learn; by default the 14 of CheXpert", group="labels")
+    uncertain: str = setting("soft", "uncertain states become: zero, one, ignore or soft (0.5)", group="labels")
+    negative: str = setting("opposite", "negative states become: absent (0) or opposite (-1)", group="labels")
+    batch_images: int = setting(64, "images in a step, over all processes", group="sampling")
+    batch_texts: int = setting(64, "sentences in a step, over all processes", group="sampling")
+    image_weights: list[float] = setting([], "relative weight of each image source; by default by size", group="sampling")
+    text_weights: list[float] = setting([], "relative weight of each text source; by default by size", group="sampling")
+    balance_images: float = setting(0.0, "0: as they come, 1: rare observations as often as common", group="sampling")
+    balance_texts: float = setting(0.0, "the same for sentences", group="sampling")
+    augmentation: dict[str, Any] = setting({}, "see medclip.transforms.Augmentation", group="sampling")
+    vision: str = setting("small", "small, torchvision:ARCHITECTURE[:WEIGHTS], or a Hugging Face backbone", group="model")
+    text: str = setting("small", "small, or a Hugging Face text encoder", group="model")
+    image_size: int = setting(224, "side of the images that the model sees, in pixels", group="model")
+    cache_size: int = setting(256, "side of the cached images, in pixels", group="model")
+    max_length: int = setting(77, "tokens of a text that the model sees", group="model")
+    vocab_size: int = setting(4000, "of the tokenizer that is learned for the small text tower", group="model")
+    projection_dim: int = setting(512, "size of embeddings", group="model")
+    text_pooling: str = setting("mean", "mean, layers (1, 2 and last, as in MedCLIP) or cls", group="model")
+    objective: str = setting("semantic-matching", "what is optimised", group="objective")
+    objective_options: dict[str, Any] = setting({}, "options of the objective", group="objective")
+    steps: int = setting(0, "training steps; 0: as many as --epochs makes", group="optimisation")
+    epochs: float = setting(10.0, "passes over the images, where --steps is 0", group="optimisation")
+    learning_rate: float = setting(5e-5, "at its peak", group="optimisation")
+    weight_decay: float = setting(1e-4, "of matrices", group="optimisation")
+    warmup: float = setting(0.1, "share of the steps in which the learning rate rises", group="optimisation")
+    clip_norm: float = setting(1.0, "bound of the gradient norm, 0 for none", group="optimisation")
+    prompts: str = setting("chexpert14", "prompt set of the validation, a name or a YAML file", group="validation")
+    evaluate_every: int = setting(200, "steps between validations and checkpoints", group="validation")
+    output: str = setting("runs/medclip", "folder of the run", group="run")
+    seed: int = setting(0, "of weights, streams and augmentation", group="run")
+    resume: str = setting("auto", "auto: go on where a killed run stopped; never; or a checkpoint", group="run")
+    overwrite: bool = setting(False, "start again although --output holds a run", group="run")
+    accelerator: str = setting("auto", "auto, cpu, gpu", group="run")
+    devices: str = setting("auto", "auto, or how many", group="run")
+    precision: str | None = setting(None, "Lightning's; by default bf16-mixed on a GPU, 32-true elsewhere", group="run")
+    threads: int = setting(0, "CPU threads of the arithmetic, 0: as many as there are cores", group="run")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Settings of `medclip-evaluate`."""
+
+    model: str = setting("", "a run folder of medclip-train, or a model folder", positional=True)
+    on: str = setting("phantom", "image sources, NAME or NAME=PATH, joined by commas", group="data")
+    data_root: str | None = setting(None, "folder in which sources without a path are looked for", group="data")
+    source_options: dict[str, Any] = setting({}, "options by source; by default those of the run", group="data")
+    split: str = setting("test", "train, valid or test", group="data")
+    split_seed: int | None = setting(None, "as in medclip-train; by default that of the run", group="data")
+    prepared: str = setting("prepared", "folder for cached pixels", group="data")
+    workers: int = setting(1, "processes that prepare data", group="data")
+    evaluators: str = setting("zero-shot", "what to evaluate, joined by commas", group="evaluation")
+    baselines: str = setting("", "beside the model: untrained, supervised, or both joined by a comma", group="evaluation")
+    observations: list[str] = setting([], "observations to ask about; by default those of the source", group="evaluation")
+    classes: list[str] = setting([], "classes of the multiclass score; by default CheXpert's five", group="evaluation")
+    prompts: str = setting("chexpert14", "prompt set, a name or a YAML file", group="evaluation")
+    resamples: int = setting(1000, "bootstrap resamples of patients, for intervals", group="evaluation")
+    supervised_epochs: float = setting(10.0, "passes over the train split for the supervised baseline", group="evaluation")
+    seed: int = setting(0, "of resampling and baselines", group="evaluation")
+    output: str = setting("", "folder of the results; by default evaluation/ in the run folder", group="output")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", group="output")
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """Settings of `medclip-prepare`."""
+
+    images: str = setting("", "image sources, NAME or NAME=PATH, joined by commas", group="data")
+    texts: str = setting("", "text sources, NAME or NAME=PATH, joined by commas", group="data")
+    data_root: str | None = setting(None, "folder in which sources without a path are looked for", group="data")
+    source_options: dict[str, Any] = setting({}, "options by source", group="data")
+    prepared: str = setting("prepared", "folder for cached pixels and labelled sentences", group="data")
+    cache_size: int = setting(256, "side of the cached images, in pixels", group="data")
+    split_seed: int = setting(0, "decides which patients are in which split", group="data")
+    workers: int = setting(1, "processes", group="data")
+    strict: bool = setting(False, "an unreadable image is an error", group="data")
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelConfig:
+    """Settings of `medclip-label`."""
+
+    input: str = setting("-", "a .csv or .parquet file, a folder of .txt, or - for texts on stdin, one a line", positional=True)
+    output: str = setting("-", "the labels: a .csv or .parquet file, or - for stdout", group="output")
+    sentences: str = setting("", "also write the sentence table here, .csv or .parquet", group="output")
+    id_column: str = setting("", "column that names a report; by default study_id, id, or the row", group="input")
+    text_column: str = setting("", "column or columns with the text, joined by commas", group="input")
+    vocabulary: str = setting("chexpert14", "what to look for: a name, or a folder of phrase files", group="labels")
+    workers: int = setting(1, "processes", group="output")
+
+
+def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, examples: str = "") -> T:
+    """Returns a `kind`, filled from `--config FILE` and flags; flags win.
+
+    Exits with code 2 and a message where a flag, a key or a value is wrong, and with 0 after `--help`.
+    """
+    from argparse import RawDescriptionHelpFormatter
+
+    from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+    class Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):  # type: ignore[misc]
+        """Shows defaults, and keeps the line breaks of the examples."""
+
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    positional = "".join(f"{field.name.upper()} " for field in fields if field.metadata["positional"])
+    parser = ArgumentParser(
+        prog=prog, description=f"{description}\n\n{examples}".strip(), formatter_class=Formatter, allow_abbrev=False,
+        usage=f"{prog} {positional}[--config FILE] [options]",
+    )  # fmt: skip
+    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
+    hints = typing.get_type_hints(kind)
+    groups: dict[str, Any] = {"": parser}
+    for field in fields:
+        group = field.metadata["group"]
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+        if field.metadata["positional"]:
+            parser.add_argument(field.name, type=hints[field.name], nargs="?", default=default, help=field.metadata["help"])
+        elif hints[field.name] is bool:
+            flag = "--" + field.name.replace("_", "-")
+            groups[group].add_argument(flag, action="store_true", help=field.metadata["help"])
+        else:
+            flag = "--" + field.name.replace("_", "-")
+            groups[group].add_argument(flag, type=hints[field.name], default=default, help=field.metadata["help"])
+    _check_keys(parser, argv, [field.name for field in fields])
+    values = parser.parse_args(argv)
+    return kind(**{field.name: _plain(getattr(values, field.name)) for field in fields})
+
+
+def write_config(config: Any, path: Path) -> None:
+    """Writes a config dataclass as YAML that `--config` reads back."""
+    path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))
+
+
+def _check_keys(parser: Any, argv: list[str], names: list[str]) -> None:
+    """Names the nearest valid key for an unknown flag or YAML key; the parser's own message names none."""
+    for flag in (argument.split("=", 1)[0] for argument in argv if argument.startswith("--") and len(argument) > 2):
+        name = re.split(r"[.]", flag[2:].replace("-", "_"), maxsplit=1)[0]
+        if name not in (*names, "config", "help") and "print" not in name:
+            near = suggest(name, names).replace("_", "-").replace("'", "--", 1).replace("'", "", 1)
+            parser.error(f"unknown option {flag}.{near} See {parser.prog} --help.")
+    for path in _config_files(argv):
+        if path.is_file():
+            for key in yaml.safe_load(path.read_text(encoding="utf-8")) or {}:
+                if str(key) not in names:
+                    parser.error(f"{path}: unknown key {key!r}.{suggest(str(key), names)} See {parser.prog} --help.")
+
+
+def _config_files(argv: list[str]) -> list[Path]:
+    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    return [Path(a.split("=", 1)[1] if "=" in a else b) for a, b in pairs if a == "--config" or a.startswith("--config=")]
+
+
+def _plain(value: Any) -> Any:
+    """Returns `value` without the parser's types; texts inside option mappings are read as YAML values."""
+    if hasattr(value, "as_dict"):
+        value = value.as_dict()
+    if isinstance(value, dict):
+        return {key: yaml.safe_load(item) if isinstance(item, str) else _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,48 @@
+"""A whole table through a tower, once, to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from medclip.cache import PixelCache
+from medclip.models import MedCLIPModel, MedCLIPProcessor
+from medclip.transforms import apply, eval_pipeline
+
+Progress = Callable[[int, int], None]
+
+
+def encode_images(
+    model: MedCLIPModel,
+    keys: Sequence[str],
+    cache: PixelCache,
+    *,
+    image_size: int,
+    batch_size: int = 128,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Returns embeddings (N, D), float32, of cached images; each depends on its own pixels alone."""
+    pipeline = eval_pipeline(image_size)
+    parts = []
+    for start in range(0, len(keys), batch_size):
+        pixels = torch.from_numpy(apply(pipeline, cache.get(keys[start : start + batch_size])))
+        with torch.inference_mode():
+            parts.append(model.get_image_features(pixels.to(model.device)).float().cpu().numpy())
+        if progress is not None:
+            progress(min(start + batch_size, len(keys)), len(keys))
+    return np.concatenate(parts) if parts else np.empty((0, model.config.projection_dim), dtype=np.float32)
+
+
+def encode_texts(
+    model: MedCLIPModel, texts: Sequence[str], processor: MedCLIPProcessor, *, batch_size: int = 256
+) -> np.ndarray:
+    """Returns embeddings (N, D), float32, of texts."""
+    parts = []
+    for start in range(0, len(texts), batch_size):
+        tokens = processor.texts(texts[start : start + batch_size])
+        with torch.inference_mode():
+            features = model.get_text_features(**{name: value.to(model.device) for name, value in tokens.items()})
+        parts.append(features.float().cpu().numpy())
+    return np.concatenate(parts) if parts else np.empty((0, model.config.projection_dim), dtype=np.float32)

@@ -1,0 +1,145 @@
+"""MedCLIPModel: a vision tower, a text tower and the scale between them, as a Hugging Face model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from medclip.encoded import Encoded
+from medclip.models.config import SMALL_TEXT, SMALL_VISION, MedCLIPConfig
+from medclip.models.towers import TORCHVISION, TextTower, TorchvisionBackbone, VisionTower
+
+
+@dataclass
+class MedCLIPOutput(ModelOutput):  # type: ignore[misc]
+    """Embeddings of unit length and their scaled similarities.
+
+    Attributes:
+        image_embeds: (I, D).
+        text_embeds: (T, D).
+        logits_per_image: (I, T).
+        logits_per_text: (T, I).
+    """
+
+    image_embeds: Tensor | None = None
+    text_embeds: Tensor | None = None
+    logits_per_image: Tensor | None = None
+    logits_per_text: Tensor | None = None
+
+
+class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
+    """Two towers into one space (MedCLIP, Wang et al. 2022, section 3.2)."""
+
+    config_class = MedCLIPConfig
+    base_model_prefix = "medclip"
+    main_input_name = "pixel_values"
+    _no_split_modules: list[str] = []
+
+    def __init__(self, config: MedCLIPConfig) -> None:
+        super().__init__(config)
+        self.vision = VisionTower(
+            config.vision_config, projection_dim=config.projection_dim, pooling=config.vision_pooling
+        )
+        self.text = TextTower(config.text_config, projection_dim=config.projection_dim, pooling=config.text_pooling)
+        self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leaves weights as their layers made them; backbones initialise themselves."""
+
+    def encode_images(self, pixel_values: Tensor, *, local: bool = False) -> Encoded:
+        """Encodes pixel values (I, 1 or 3, H, W); with `local`, patches too."""
+        return self.vision(pixel_values, local=local)  # type: ignore[no-any-return]
+
+    def encode_texts(self, input_ids: Tensor, attention_mask: Tensor, *, local: bool = False) -> Encoded:
+        """Encodes token ids (T, L); with `local`, tokens too."""
+        return self.text(input_ids, attention_mask, local=local)  # type: ignore[no-any-return]
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        """Returns image embeddings (I, D), unit length."""
+        return self.encode_images(pixel_values).embeds
+
+    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Returns text embeddings (T, D), unit length."""
+        return self.encode_texts(input_ids, attention_mask).embeds
+
+    def scale(self) -> Tensor:
+        """Returns what similarities are multiplied with: the exponential of `logit_scale`, bounded."""
+        return self.logit_scale.clamp(max=self.config.logit_scale_max).exp()
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> MedCLIPOutput:
+        """Encodes what is given; with both sides, compares them."""
+        images = self.get_image_features(pixel_values) if pixel_values is not None else None
+        if input_ids is not None and attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        texts = self.get_text_features(input_ids, attention_mask) if input_ids is not None else None
+        logits = self.scale() * images @ texts.T if images is not None and texts is not None else None
+        return MedCLIPOutput(images, texts, logits, None if logits is None else logits.T)
+
+
+def build_model(
+    *,
+    vision: str = "small",
+    text: str = "small",
+    vocab_size: int | None = None,
+    pad_token_id: int = 0,
+    **options: Any,
+) -> MedCLIPModel:
+    """Returns a new model to train.
+
+    Args:
+        vision: "small"; "torchvision:ARCHITECTURE" (untrained), "torchvision:ARCHITECTURE:WEIGHTS" (fetched by
+            torchvision, e.g. IMAGENET1K_V2); or a folder or hub id of a Hugging Face backbone.
+        text: "small" or a folder or hub id of a Hugging Face text encoder.
+        vocab_size: of the tokenizer, for the small text tower.
+        pad_token_id: of the tokenizer.
+        options: further arguments of `MedCLIPConfig`.
+
+    Raises:
+        OSError: a named backbone is neither on disk nor to be had; the message says what to do.
+    """
+    vision_config, vision_backbone = _vision_backbone(vision)
+    if text == "small":
+        text_config, text_backbone = SMALL_TEXT | {"vocab_size": vocab_size, "pad_token_id": pad_token_id}, None
+    else:
+        text_backbone = _pretrained(text, "text encoder")
+        text_config = text_backbone.config.to_dict()
+    model = MedCLIPModel(MedCLIPConfig(vision_config=vision_config, text_config=text_config, **options))
+    if vision_backbone is not None:
+        model.vision.backbone = vision_backbone
+    if text_backbone is not None:
+        model.text.backbone = text_backbone
+    return model.float()  # type: ignore[no-any-return]
+
+
+def _vision_backbone(name: str) -> tuple[dict[str, Any], nn.Module | None]:
+    if name == "small":
+        return SMALL_VISION, None
+    if name.startswith(f"{TORCHVISION}:"):
+        _, architecture, *weights = name.split(":")
+        backbone = TorchvisionBackbone(architecture, weights=weights[0]) if weights else None
+        return {"model_type": TORCHVISION, "architecture": architecture}, backbone
+    backbone = _pretrained(name, "vision backbone")
+    return backbone.config.to_dict(), backbone
+
+
+def _pretrained(name: str, role: str) -> Any:
+    try:
+        return AutoModel.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"The {role} {name!r} is neither a folder here nor to be had from the Hugging Face hub. Without a network, "
+            f"download it elsewhere and name its folder, or train with 'small'. ({str(error).splitlines()[0]})"
+        ) from error
+
+
