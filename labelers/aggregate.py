@@ -38,8 +38,7 @@ class Aggregator:
         ranks = [0] * self._total
         for summary in summaries:
             for observation, rank in summary:
-                if rank > ranks[observation]:
-                    ranks[observation] = rank
+                ranks[observation] = max(ranks[observation], rank)
         if self._no_finding is not None:
             supported = ranks[self._no_finding] == 3 or any(ranks[i] == 1 for i in self._judges)
             disturbed = any(ranks[i] > 1 for i in self._judges)

@@ -161,7 +161,9 @@ def expand(pattern: str) -> Iterator[list[str]]:
     for item in pattern.split():
         sequences = [sequence + words for sequence in sequences for words in _choices(item, pattern)]
         if len(sequences) > 512:
-            raise ValueError(f"Pattern {pattern!r} stands for more than 512 word sequences. Split it into several lines.")
+            raise ValueError(
+                f"Pattern {pattern!r} stands for more than 512 word sequences. Split it into several lines."
+            )
     for sequence in sequences:
         if not sequence or "..." in (sequence[0], sequence[-1]):
             raise ValueError(f"Pattern {pattern!r} must begin and end with a word that cannot be missing.")

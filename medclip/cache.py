@@ -98,9 +98,7 @@ class PixelCache:
         self._places = self._read_index()
         return rejected
 
-    def _run(
-        self, chunks: list[list[tuple[str, str]]], draw: Draw | None, workers: int
-    ) -> Iterator[dict[str, str]]:
+    def _run(self, chunks: list[list[tuple[str, str]]], draw: Draw | None, workers: int) -> Iterator[dict[str, str]]:
         jobs = ((chunk, self.folder, self.size, draw) for chunk in chunks)
         if workers <= 1 or len(chunks) == 1:
             yield from (_write_shard(*job) for job in jobs)

@@ -43,12 +43,16 @@ class TrainConfig:
     negative: str = setting("opposite", "negative states become: absent (0) or opposite (-1)", group="labels")
     batch_images: int = setting(64, "images in a step, over all processes", group="sampling")
     batch_texts: int = setting(64, "sentences in a step, over all processes", group="sampling")
-    image_weights: list[float] = setting([], "relative weight of each image source; by default by size", group="sampling")
+    image_weights: list[float] = setting(
+        [], "relative weight of each image source; by default by size", group="sampling"
+    )
     text_weights: list[float] = setting([], "relative weight of each text source; by default by size", group="sampling")
     balance_images: float = setting(0.0, "0: as they come, 1: rare observations as often as common", group="sampling")
     balance_texts: float = setting(0.0, "the same for sentences", group="sampling")
     augmentation: dict[str, Any] = setting({}, "see medclip.transforms.Augmentation", group="sampling")
-    vision: str = setting("small", "small, torchvision:ARCHITECTURE[:WEIGHTS], or a Hugging Face backbone", group="model")
+    vision: str = setting(
+        "small", "small, torchvision:ARCHITECTURE[:WEIGHTS], or a Hugging Face backbone", group="model"
+    )
     text: str = setting("small", "small, or a Hugging Face text encoder", group="model")
     image_size: int = setting(224, "side of the images that the model sees, in pixels", group="model")
     cache_size: int = setting(256, "side of the cached images, in pixels", group="model")
@@ -89,12 +93,18 @@ class EvaluateConfig:
     prepared: str = setting("prepared", "folder for cached pixels", group="data")
     workers: int = setting(1, "processes that prepare data", group="data")
     evaluators: str = setting("zero-shot", "what to evaluate, joined by commas", group="evaluation")
-    baselines: str = setting("", "beside the model: untrained, supervised, or both joined by a comma", group="evaluation")
-    observations: list[str] = setting([], "observations to ask about; by default those of the source", group="evaluation")
+    baselines: str = setting(
+        "", "beside the model: untrained, supervised, or both joined by a comma", group="evaluation"
+    )
+    observations: list[str] = setting(
+        [], "observations to ask about; by default those of the source", group="evaluation"
+    )
     classes: list[str] = setting([], "classes of the multiclass score; by default CheXpert's five", group="evaluation")
     prompts: str = setting("chexpert14", "prompt set, a name or a YAML file", group="evaluation")
     resamples: int = setting(1000, "bootstrap resamples of patients, for intervals", group="evaluation")
-    supervised_epochs: float = setting(10.0, "passes over the train split for the supervised baseline", group="evaluation")
+    supervised_epochs: float = setting(
+        10.0, "passes over the train split for the supervised baseline", group="evaluation"
+    )
     seed: int = setting(0, "of resampling and baselines", group="evaluation")
     output: str = setting("", "folder of the results; by default evaluation/ in the run folder", group="output")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", group="output")
@@ -119,7 +129,9 @@ class PrepareConfig:
 class LabelConfig:
     """Settings of `medclip-label`."""
 
-    input: str = setting("-", "a .csv or .parquet file, a folder of .txt, or - for texts on stdin, one a line", positional=True)
+    input: str = setting(
+        "-", "a .csv or .parquet file, a folder of .txt, or - for texts on stdin, one a line", positional=True
+    )
     output: str = setting("-", "the labels: a .csv or .parquet file, or - for stdout", group="output")
     sentences: str = setting("", "also write the sentence table here, .csv or .parquet", group="output")
     id_column: str = setting("", "column that names a report; by default study_id, id, or the row", group="input")
@@ -147,15 +159,17 @@ def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, 
         usage=f"{prog} {positional}[--config FILE] [options]",
     )  # fmt: skip
     parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
-    hints = typing.get_type_hints(kind)
+    hints, defaults = typing.get_type_hints(kind), dataclasses.asdict(kind())  # type: ignore[call-overload]
     groups: dict[str, Any] = {"": parser}
     for field in fields:
         group = field.metadata["group"]
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
-        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+        default = defaults[field.name]
         if field.metadata["positional"]:
-            parser.add_argument(field.name, type=hints[field.name], nargs="?", default=default, help=field.metadata["help"])
+            parser.add_argument(
+                field.name, type=hints[field.name], nargs="?", default=default, help=field.metadata["help"]
+            )
         elif hints[field.name] is bool:
             flag = "--" + field.name.replace("_", "-")
             groups[group].add_argument(flag, action="store_true", help=field.metadata["help"])
@@ -188,7 +202,9 @@ def _check_keys(parser: Any, argv: list[str], names: list[str]) -> None:
 
 def _config_files(argv: list[str]) -> list[Path]:
     pairs = zip(argv, [*argv[1:], ""], strict=True)
-    return [Path(a.split("=", 1)[1] if "=" in a else b) for a, b in pairs if a == "--config" or a.startswith("--config=")]
+    return [
+        Path(a.split("=", 1)[1] if "=" in a else b) for a, b in pairs if a == "--config" or a.startswith("--config=")
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -48,7 +48,7 @@ def _gather_tensor(tensor: Tensor) -> Tensor:
     if tensor.requires_grad:
         from torch.distributed.nn.functional import all_gather
 
-        return torch.cat(all_gather(tensor))
+        return torch.cat(all_gather(tensor))  # type: ignore[no-untyped-call]
     parts = [torch.empty_like(tensor) for _ in range(world()[1])]
     distributed.all_gather(parts, tensor.contiguous())
     return torch.cat(parts)

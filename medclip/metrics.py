@@ -142,7 +142,9 @@ def multiclass(
         metrics |= _flat("balanced_accuracy", interval(mean_of(recalls), weights))
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion, (truth, predicted), 1)
-    return metrics, pd.DataFrame(confusion, columns=list(classes)).assign(truth=list(classes)).set_index("truth").reset_index()
+    return metrics, pd.DataFrame(confusion, columns=list(classes)).assign(truth=list(classes)).set_index(
+        "truth"
+    ).reset_index()
 
 
 def _flat(name: str, found: Interval) -> dict[str, float]:

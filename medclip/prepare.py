@@ -11,7 +11,9 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +88,19 @@ def prepare_images(
     rejected |= cache.fill(paths, draw=source.draw, workers=workers, progress=report)
     table["_key"] = keys
     bad = [key is None or key in rejected for key in keys]
-    reasons = [rejected.get(key if key is not None else path, "") for key, path in zip(keys, table["path"], strict=True)]
+    reasons = [
+        rejected.get(key if key is not None else path, "") for key, path in zip(keys, table["path"], strict=True)
+    ]
     listing = table.loc[bad, ["image_id", "path"]].assign(reason=[r for r, b in zip(reasons, bad, strict=True) if b])
     if strict and any(bad):
         first = listing.iloc[0]
-        raise ValueError(f"{source.name}: {sum(bad)} images cannot be read; the first is {first['path']}: {first['reason']}.")
+        raise ValueError(
+            f"{source.name}: {sum(bad)} images cannot be read; the first is {first['path']}: {first['reason']}."
+        )
     if all(bad):
-        raise ValueError(f"{source.name}: none of its {len(table)} images can be read; the first: {listing['reason'].iloc[0]}.")
+        raise ValueError(
+            f"{source.name}: none of its {len(table)} images can be read; the first: {listing['reason'].iloc[0]}."
+        )
     table = table[~np.array(bad)].reset_index(drop=True)
     manifest = _manifest(source, "images", table, size=size, split_seed=split_seed, rejected=int(sum(bad)))
     target = folder / f"{source.name}-images-{manifest['content'][:12]}"
@@ -138,11 +146,19 @@ def prepare_sentences(
     occurrences = occurrences.assign(sentence=grouped.ngroup().to_numpy()).drop(columns="text")
     silent = len(texts) - occurrences["study_id"].nunique()
     manifest = _manifest(
-        source, "sentences", sentences, split_seed=split_seed, labeler=labeler.name, texts=len(texts), without_text=silent
+        source,
+        "sentences",
+        sentences,
+        split_seed=split_seed,
+        labeler=labeler.name,
+        texts=len(texts),
+        without_text=silent,
     ) | {"content": content, "occurrences": len(occurrences), "names_a_side": _share_naming_side(sentences["text"])}
     _save(target, manifest, sentences=sentences, occurrences=occurrences)
     if silent:
-        logger.warning("%s: %d of %d texts have no findings or impression and are not used", source.name, silent, len(texts))
+        logger.warning(
+            "%s: %d of %d texts have no findings or impression and are not used", source.name, silent, len(texts)
+        )
     return Prepared(source.name, sentences=sentences, occurrences=occurrences, manifest=manifest)
 
 
@@ -181,8 +197,8 @@ def _labelled_by_report(table: pd.DataFrame, source: Source) -> pd.DataFrame:
             "--source-options, or give a source that has them."
         )
     labeler = RuleLabeler()
-    texts = _qualified(texts, source).drop_duplicates("study_id").set_index("study_id")["text"]
-    states = pd.DataFrame(labeler(texts.tolist()), index=texts.index, columns=list(labeler.observations))
+    reports = _qualified(texts, source).drop_duplicates("study_id").set_index("study_id")["text"]
+    states = pd.DataFrame(labeler(reports.tolist()), index=reports.index, columns=list(labeler.observations))
     return table.join(states, on="study_id")
 
 
@@ -193,9 +209,10 @@ def _occurrences(
     everything = texts["text"].tolist()
     chunks = [everything[i : i + _TEXT_CHUNK] for i in range(0, len(everything), _TEXT_CHUNK)]
     rows: list[tuple[int, str, int, str]] = []
-    with ProcessPoolExecutor(workers) if workers > 1 and len(chunks) > 1 else _Alone() as pool:
-        for i, found in enumerate(pool.map(_cut, chunks, [vocabulary] * len(chunks))):
-            rows += [(i * _TEXT_CHUNK + row, *rest) for row, *rest in found]  # type: ignore[misc]
+    cut = partial(_cut, vocabulary=vocabulary)
+    with ProcessPoolExecutor(workers) if workers > 1 and len(chunks) > 1 else nullcontext() as pool:
+        for i, found in enumerate(pool.map(cut, chunks) if pool is not None else map(cut, chunks)):
+            rows += [(i * _TEXT_CHUNK + row, section, position, text) for row, section, position, text in found]
             if progress is not None:
                 progress(f"{name}: reading sentences", min((i + 1) * _TEXT_CHUNK, len(everything)), len(everything))
     table = pd.DataFrame(rows, columns=["row", "section", "position", "text"])
@@ -203,19 +220,7 @@ def _occurrences(
     return pd.concat([ids, table.drop(columns="row")], axis=1)
 
 
-class _Alone:
-    """Stands in for a pool of processes where one is enough."""
-
-    def __enter__(self) -> _Alone:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        return None
-
-    map = staticmethod(map)
-
-
-def _cut(texts: Sequence[str], vocabulary: str) -> list[tuple[int, str, int, str]]:
+def _cut(texts: Sequence[str], *, vocabulary: str) -> list[tuple[int, str, int, str]]:
     labeler = RuleLabeler(vocabulary)
     return [
         (row, section, position, " ".join(text[start:end].split()))
@@ -231,7 +236,9 @@ def _share_naming_side(sentences: pd.Series) -> float:
 def _manifest(source: Source, kind: str, table: pd.DataFrame, **settings: Any) -> dict[str, Any]:
     from medclip import __version__
 
-    options = {name: value for name, value in vars(source).items() if isinstance(value, (str, int, float, bool, list, dict))}
+    options = {
+        name: value for name, value in vars(source).items() if isinstance(value, (str, int, float, bool, list, dict))
+    }
     return {
         "source": source.name,
         "kind": kind,
@@ -241,7 +248,9 @@ def _manifest(source: Source, kind: str, table: pd.DataFrame, **settings: Any) -
         "rows": len(table),
         "splits": {str(k): int(v) for k, v in table["split"].value_counts().items()},
         "observations": observations_of(table),
-        "content": _digest(pd.util.hash_pandas_object(table.drop(columns="path", errors="ignore"), index=False).to_numpy()),
+        "content": _digest(
+            pd.util.hash_pandas_object(table.drop(columns="path", errors="ignore"), index=False).to_numpy()
+        ),
         "medclip": __version__,
     }
 
@@ -258,6 +267,12 @@ def _save(folder: Path, manifest: dict[str, Any], **tables: pd.DataFrame) -> Non
 def _digest(*parts: str | bytes | np.ndarray) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else part)
+        digest.update(
+            part.encode()
+            if isinstance(part, str)
+            else np.ascontiguousarray(part).data
+            if isinstance(part, np.ndarray)
+            else part
+        )
         digest.update(b"\0")
     return digest.hexdigest()

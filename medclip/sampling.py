@@ -182,7 +182,9 @@ class Steps(Dataset[Batch]):
     ) -> None:
         for name, size in (("batch_images", batch_images), ("batch_texts", batch_texts)):
             if size % world:
-                raise ValueError(f"{name}={size} cannot be shared equally by {world} processes. Choose a multiple of it.")
+                raise ValueError(
+                    f"{name}={size} cannot be shared equally by {world} processes. Choose a multiple of it."
+                )
         self._images, self._texts = images, texts
         self._image_stream = Stream(len(images.keys), batch_size=batch_images, seed=2 * seed, weights=images.weights)
         self._text_stream = Stream(len(texts.tokens), batch_size=batch_texts, seed=2 * seed + 1, weights=texts.weights)
@@ -319,9 +321,7 @@ def _numbers(ids: pd.Series, known: dict[str, int]) -> np.ndarray:
     return np.array([known.setdefault(name, len(known)) for name in ids], dtype=np.int64)
 
 
-def _weights(
-    sizes: list[int], states: np.ndarray, wanted: Sequence[float] | None, balance: float
-) -> np.ndarray | None:
+def _weights(sizes: list[int], states: np.ndarray, wanted: Sequence[float] | None, balance: float) -> np.ndarray | None:
     if wanted is None and not balance:
         return None
     members = np.repeat(np.arange(len(sizes)), sizes)

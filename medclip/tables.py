@@ -81,9 +81,7 @@ def label_matrix(table: pd.DataFrame, observations: Sequence[str]) -> np.ndarray
     return matrix
 
 
-def assign_splits(
-    table: pd.DataFrame, *, seed: int, valid: float = 0.1, test: float = 0.2
-) -> pd.DataFrame:
+def assign_splits(table: pd.DataFrame, *, seed: int, valid: float = 0.1, test: float = 0.2) -> pd.DataFrame:
     """Returns `table` with every blank split filled from a hash of seed and patient.
 
     A patient is in one split only, the same one in every table and on every machine. Splits that the source
@@ -92,7 +90,8 @@ def assign_splits(
     split = table["split"].astype(object).where(table["split"].notna(), None)
     declared = {p: s for p, s in zip(table["patient_id"], split, strict=True) if s is not None}
     hashed = {
-        patient: declared.get(patient) or _split_of(patient, seed, valid, test) for patient in table["patient_id"].unique()
+        patient: declared.get(patient) or _split_of(patient, seed, valid, test)
+        for patient in table["patient_id"].unique()
     }
     return table.assign(split=split.where(split.notna(), table["patient_id"].map(hashed)))
 
@@ -111,9 +110,7 @@ def _require(table: pd.DataFrame, columns: Sequence[str], origin: str) -> None:
         )
 
 
-def _check_ids(
-    table: pd.DataFrame, columns: Sequence[str], extras: Sequence[str], origin: str
-) -> pd.DataFrame:
+def _check_ids(table: pd.DataFrame, columns: Sequence[str], extras: Sequence[str], origin: str) -> pd.DataFrame:
     _require(table, columns, origin)
     table = table.reset_index(drop=True)
     for column in columns:
@@ -121,7 +118,9 @@ def _check_ids(
             continue
         blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
         if blank.any():
-            raise ValueError(f"{origin}: {column} is blank in {int(blank.sum())} rows, first in row {int(np.argmax(blank))}.")
+            raise ValueError(
+                f"{origin}: {column} is blank in {int(blank.sum())} rows, first in row {int(np.argmax(blank))}."
+            )
         table[column] = table[column].astype(str)
     for column in extras:
         if column not in table.columns:

@@ -80,7 +80,9 @@ class TrainingModule(lightning.LightningModule):
         if not torch.isfinite(terms["loss"]):
             raise NotFinite(self._not_finite(terms))
         scale = self.model.logit_scale.detach().exp()
-        self.log_dict({f"train/{name}": value for name, value in terms.items()} | {"train/scale": scale}, prog_bar=False)
+        self.log_dict(
+            {f"train/{name}": value for name, value in terms.items()} | {"train/scale": scale}, prog_bar=False
+        )
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
         return terms["loss"]
 
@@ -133,7 +135,9 @@ class StepData(lightning.LightningDataModule):
         assert self.trainer is not None
         pinned = self.trainer.strategy.root_device.type == "cuda"
         start = self.trainer.global_step
-        return step_loader(self._build(*world()), start=start, stop=self._steps, workers=self._workers, pin_memory=pinned)
+        return step_loader(
+            self._build(*world()), start=start, stop=self._steps, workers=self._workers, pin_memory=pinned
+        )
 
 
 def _is_due(trainer: Any, every: int) -> bool:
@@ -211,7 +215,10 @@ def fit(
     callbacks: list[Callback] = [EvaluateEvery(evaluate, every=every), checkpoints, LearningRateMonitor("step")]
     if progress:
         callbacks.append(RichProgressBar())
-    loggers: list[Logger] = [TensorBoardLogger(output, name="logs", version="tensorboard"), CSVLogger(output, name="logs")]
+    loggers: list[Logger] = [
+        TensorBoardLogger(output, name="logs", version="tensorboard"),
+        CSVLogger(output, name="logs"),
+    ]
     trainer = lightning.Trainer(
         accelerator=accelerator,
         devices=devices,

@@ -1,4 +1,4 @@
-"""From cached grey images to normalised tensors: the training and evaluation pipelines, and the only mean and deviation."""
+"""From cached grey images to normalised tensors: training and evaluation pipelines, the only mean and deviation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for updates on import
-import albumentations  # noqa: E402
+import albumentations
 
 #: Mean and deviation of chest radiographs after scaling to [0, 1], as the official MedCLIP uses them.
 MEAN, STD = 0.5862785803043838, 0.27950088968644304
@@ -62,9 +62,7 @@ def train_pipeline(size: int, augmentation: Augmentation) -> albumentations.Comp
     if a.flip:
         steps.append(albumentations.HorizontalFlip(p=a.flip))
     if a.jitter:
-        steps.append(
-            albumentations.RandomBrightnessContrast(brightness_limit=a.jitter, contrast_limit=a.jitter, p=1.0)
-        )
+        steps.append(albumentations.RandomBrightnessContrast(brightness_limit=a.jitter, contrast_limit=a.jitter, p=1.0))
     return albumentations.Compose(steps)
 
 

@@ -46,7 +46,7 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
 
 
 def quieten() -> None:
-    """Keeps libraries' news of themselves off the screen; called after they were imported, since they set levels then."""
+    """Keeps libraries' news of themselves off the screen; to be called after their import, which sets levels."""
     from transformers.utils import logging as transformers_logging
 
     for name in ("lightning.pytorch", "lightning.fabric", "httpx", "matplotlib"):

@@ -55,9 +55,13 @@ def run(argv: list[str]) -> int:
     with progress_bar() as progress:
         prepared = [
             prepare_images(
-                source, folder=Path(config.prepared), size=processor.cache_size, split_seed=split_seed,
-                workers=config.workers, progress=progress,
-            )  # fmt: skip
+                source,
+                folder=Path(config.prepared),
+                size=processor.cache_size,
+                split_seed=split_seed,
+                workers=config.workers,
+                progress=progress,
+            )
             for source in sources
         ]
         data = _data(prepared, config, processor.cache_size)
@@ -143,7 +147,8 @@ def _supervised(data: EvaluationData, config: EvaluateConfig, trained: dict[str,
     return Supervised(
         data, seed=config.seed, observations=config.observations, classes=config.classes,
         epochs=config.supervised_epochs, augmentation=augmentation_from(trained.get("augmentation", {})),
-        resamples=config.resamples, progress=lambda done, total: progress("training the supervised baseline", done, total),
+        resamples=config.resamples,
+        progress=lambda done, total: progress("training the supervised baseline", done, total),
     )  # fmt: skip
 
 
@@ -168,7 +173,11 @@ def _write(
     from medclip.cache import write_atomically
 
     output.mkdir(parents=True, exist_ok=True)
-    metrics: dict[str, Any] = {"split": config.split, "images": len(data.rows()), "patients": data.rows()["patient_id"].nunique()}
+    metrics: dict[str, Any] = {
+        "split": config.split,
+        "images": len(data.rows()),
+        "patients": data.rows()["patient_id"].nunique(),
+    }
     for (who, name), result in results.items():
         metrics.setdefault(who, {})[name] = {
             key: None if value != value else round(value, 6) for key, value in result.metrics.items()

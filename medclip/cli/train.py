@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,8 @@ def run(argv: list[str]) -> int:
         TrainConfig, argv, prog="medclip-train",
         description="Train MedCLIP on images and texts that need no pairs.", examples=_EXAMPLES,
     )  # fmt: skip
-    options = {"data_root": config.data_root, "options": config.source_options}
-    images, texts = find_sources(config.images, **options), find_sources(config.texts, **options)
+    find = partial(find_sources, data_root=config.data_root, options=config.source_options)
+    images, texts = find(config.images), find(config.texts)
     output = Path(config.output)
     if _is_complete(output, config):
         print(f"{output} holds this run, complete. Metrics: {output / 'metrics.json'}. To repeat it, add --overwrite.")
@@ -58,7 +59,9 @@ def _is_complete(output: Path, config: TrainConfig) -> bool:
     """
     saved = output / "config.yaml"
     if config.overwrite or not saved.is_file():
-        for name in ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "evaluation") if config.overwrite else ():
+        for name in (
+            ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "evaluation") if config.overwrite else ()
+        ):
             path = output / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         return False
@@ -75,7 +78,11 @@ def _is_complete(output: Path, config: TrainConfig) -> bool:
 def _prepare(config: TrainConfig, images: list[Source], texts: list[Source]) -> tuple[list[Prepared], list[Prepared]]:
     from medclip.prepare import prepare_images, prepare_sentences
 
-    common: dict[str, Any] = {"folder": Path(config.prepared), "split_seed": config.split_seed, "workers": config.workers}
+    common: dict[str, Any] = {
+        "folder": Path(config.prepared),
+        "split_seed": config.split_seed,
+        "workers": config.workers,
+    }
     with progress_bar() as progress:
         image_sides = [prepare_images(s, size=config.cache_size, progress=progress, **common) for s in images]
         text_sides = [prepare_sentences(s, progress=progress, **common) for s in texts]
@@ -125,7 +132,9 @@ def _train(config: TrainConfig, output: Path, images: list[Prepared], texts: lis
     )  # fmt: skip
     steps = config.steps or max(1, round(config.epochs * len(image_rows.keys) / config.batch_images))
     optimisation = Optimisation(config.learning_rate, config.weight_decay, config.warmup, steps, config.clip_norm)
-    logger.info("Training on %d images and %d sentences for %d steps", len(image_rows.keys), len(text_rows.tokens), steps)
+    logger.info(
+        "Training on %d images and %d sentences for %d steps", len(image_rows.keys), len(text_rows.tokens), steps
+    )
 
     def build(rank: int, world: int) -> Steps:
         return Steps(
@@ -186,13 +195,19 @@ def _checkpoint(config: TrainConfig, output: Path) -> Path | None:
             logger.info("Going on from %s", last)
         return last if last.is_file() else None
     if not Path(config.resume).is_file():
-        raise FileNotFoundError(f"--resume {config.resume}: there is no such checkpoint. Write auto, never, or its path.")
+        raise FileNotFoundError(
+            f"--resume {config.resume}: there is no such checkpoint. Write auto, never, or its path."
+        )
     return Path(config.resume)
 
 
 def _means(metrics: dict[str, float]) -> dict[str, float]:
     """Returns the metrics worth a curve: those that are defined, without intervals."""
-    return {name: value for name, value in metrics.items() if value == value and not name.endswith(("/low", "/high", "/rows"))}
+    return {
+        name: value
+        for name, value in metrics.items()
+        if value == value and not name.endswith(("/low", "/high", "/rows"))
+    }
 
 
 def _finish(
@@ -204,7 +219,9 @@ def _finish(
     from medclip.cache import write_atomically
 
     saved = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=True)
-    weights = {name.removeprefix("model."): value for name, value in saved["state_dict"].items() if name.startswith("model.")}
+    weights = {
+        name.removeprefix("model."): value for name, value in saved["state_dict"].items() if name.startswith("model.")
+    }
     module.model.load_state_dict(weights)
     module.model.eval().float().save_pretrained(output / "model")
     processor.save_pretrained(output / "model")

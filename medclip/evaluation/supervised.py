@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from labelers.observations import CHEXPERT5
@@ -76,7 +76,7 @@ class Supervised(Evaluator):
         torch.manual_seed(self._seed)
         config = model.config
         tower = VisionTower(config.vision_config, projection_dim=len(self._names), pooling=config.vision_pooling)
-        tower = tower.to(model.device, memory_format=torch.channels_last)
+        tower = tower.to(model.device).to(memory_format=torch.channels_last)
         self._train(tower, processor.image_size)
         scores = self._predict(tower, self._data.split, processor.image_size)
         states = label_matrix(self._data.rows(), self._names)
@@ -99,9 +99,11 @@ class Supervised(Evaluator):
         for step in range(self._steps):
             chosen = stream.rows(step)
             pixels = apply(pipeline, self._data.cache.get(keys[chosen].tolist()), seed=self._seed * 1_000_003 + step)
-            loss = masked_bce(_logits(tower, pixels), torch.from_numpy(states[chosen]).to(tower.projection.weight.device))
+            loss = masked_bce(
+                _logits(tower, pixels), torch.from_numpy(states[chosen]).to(tower.projection.weight.device)
+            )
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             if (step + 1) % self._per_epoch == 0 or step + 1 == self._steps:
@@ -113,7 +115,7 @@ class Supervised(Evaluator):
                     self._progress(step + 1, self._steps)
         tower.load_state_dict(kept)
 
-    def _predict(self, tower: nn.Module, split: str, image_size: int) -> np.ndarray:
+    def _predict(self, tower: VisionTower, split: str, image_size: int) -> np.ndarray:
         keys = self._data.rows(split)["_key"].tolist()
         pipeline = eval_pipeline(image_size)
         tower.eval()
@@ -133,8 +135,8 @@ def masked_bce(logits: Tensor, states: Tensor) -> Tensor:
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
-def _logits(tower: nn.Module, pixels: np.ndarray) -> Tensor:
+def _logits(tower: VisionTower, pixels: np.ndarray) -> Tensor:
     """Returns (N, O): the tower's features through its projection, which serves as the classifier here."""
     values = torch.from_numpy(pixels).to(tower.projection.weight.device).expand(-1, 3, -1, -1)
     pooled, _, _ = tower.pool(values.contiguous(memory_format=torch.channels_last))
-    return tower.projection(pooled)  # type: ignore[no-any-return]
+    return tower.projection(pooled)

@@ -38,7 +38,6 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
     config_class = MedCLIPConfig
     base_model_prefix = "medclip"
     main_input_name = "pixel_values"
-    _no_split_modules: list[str] = []
 
     def __init__(self, config: MedCLIPConfig) -> None:
         super().__init__(config)
@@ -80,9 +79,10 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
     ) -> MedCLIPOutput:
         """Encodes what is given; with both sides, compares them."""
         images = self.get_image_features(pixel_values) if pixel_values is not None else None
-        if input_ids is not None and attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        texts = self.get_text_features(input_ids, attention_mask) if input_ids is not None else None
+        texts = None
+        if input_ids is not None:
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            texts = self.get_text_features(input_ids, mask)
         logits = self.scale() * images @ texts.T if images is not None and texts is not None else None
         return MedCLIPOutput(images, texts, logits, None if logits is None else logits.T)
 
@@ -141,5 +141,3 @@ def _pretrained(name: str, role: str) -> Any:
             f"The {role} {name!r} is neither a folder here nor to be had from the Hugging Face hub. Without a network, "
             f"download it elsewhere and name its folder, or train with 'small'. ({str(error).splitlines()[0]})"
         ) from error
-
-

@@ -29,7 +29,12 @@ class MedCLIPProcessor:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, image_size: int, cache_size: int | None = None, max_length: int = 77
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        image_size: int,
+        cache_size: int | None = None,
+        max_length: int = 77,
     ) -> None:
         self.tokenizer, self.image_size, self.max_length = tokenizer, image_size, max_length
         self.cache_size = cache_size or image_size
@@ -90,7 +95,9 @@ def train_tokenizer(texts: Sequence[str], *, vocab_size: int = 4000) -> PreTrain
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=list(special.values()), show_progress=False)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=list(special.values()), show_progress=False
+    )
     tokenizer.train_from_iterator(texts, trainer)
     ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)

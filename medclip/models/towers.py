@@ -50,14 +50,18 @@ class TorchvisionBackbone(nn.Module):
         import torchvision
 
         if architecture not in torchvision.models.list_models(module=torchvision.models):
-            raise ValueError(f"torchvision has no model {architecture!r}. resnet50, densenet121, efficientnet_b0 are among its models.")
+            raise ValueError(
+                f"torchvision has no model {architecture!r}. Try resnet50, densenet121 or efficientnet_b0."
+            )
         model = torchvision.models.get_model(architecture, weights=weights)
         if hasattr(model, "features"):  # densenet, efficientnet, convnext, vgg
             self.body = model.features
         elif hasattr(model, "layer4"):  # resnet and its relatives
             self.body = nn.Sequential(*list(model.children())[:-2])
         else:
-            raise ValueError(f"torchvision's {architecture!r} is no convolutional network. Take a Hugging Face backbone instead.")
+            raise ValueError(
+                f"torchvision's {architecture!r} is no convolutional network. Take a Hugging Face backbone instead."
+            )
         with torch.no_grad():
             self.features = int(self.body.eval()(torch.zeros(1, 3, 64, 64)).shape[1])
         self.train()

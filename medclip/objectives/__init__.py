@@ -38,5 +38,3 @@ class Objective(nn.Module):
             scale: the multiplier of cosine similarities, already exponentiated.
         """
         raise NotImplementedError
-
-

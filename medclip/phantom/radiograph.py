@@ -72,16 +72,19 @@ def _anatomy(study: Study, size: int) -> _Canvas:
     rng = np.random.default_rng([study.seed, 2, study.number])
     u = rng.random(24).astype(np.float32)
     x, y = _pose(size, u)
-    heart, mediastinum = study.finding("Cardiomegaly"), study.finding("Enlarged Cardiomediastinum")
+    enlarged, mediastinum = study.finding("Cardiomegaly"), study.finding("Enlarged Cardiomediastinum")
     projection = 1.06 if study.view == "AP" else 1.0  # the heart is farther from the film
-    heart_width = (0.27 + 0.05 * u[4]) * projection * (1.12 + 0.4 * heart.severity if heart.present else 1.0)
+    heart_width = (0.27 + 0.05 * u[4]) * projection * (1.12 + 0.4 * enlarged.severity if enlarged.present else 1.0)
     mediastinum_width = (0.10 + 0.03 * u[5]) * (1.25 + 0.7 * mediastinum.severity if mediastinum.present else 1.0)
     collapse = study.finding("Atelectasis")
     lungs, base = {}, {}
     for side, sign in (("left", 1.0), ("right", -1.0)):
         raised = collapse.present and collapse.side in (side, "bilateral")
-        base[side] = _LUNG_BASE - 0.12 * u[6] - (0.05 if side == "right" else 0.0) - (
-            0.14 * collapse.severity if raised else 0.0
+        base[side] = (
+            _LUNG_BASE
+            - 0.12 * u[6]
+            - (0.05 if side == "right" else 0.0)
+            - (0.14 * collapse.severity if raised else 0.0)
         )
         across = (x - sign * _LUNG_X) / _LUNG_WIDTH
         along = (y - (_LUNG_TOP + 0.75)) / 0.75
@@ -224,7 +227,9 @@ def _edema(c: _Canvas, f: Finding, side: str) -> None:
     outward = np.abs(c.x + lean)
     wings = np.exp(-(((outward - 0.26) / 0.22) ** 2) - ((c.y - 0.02) / 0.34) ** 2)
     haze = (0.05 + 0.15 * f.severity) * wings * np.clip(1.0 + 0.4 * c.grain, 0.3, 1.6)
-    kerley = 0.05 * f.severity * (np.cos(c.y * 70.0) > 0.85) * (np.abs(outward - 0.66) < 0.09) * (np.abs(c.y - 0.28) < 0.15)
+    kerley = (
+        0.05 * f.severity * (np.cos(c.y * 70.0) > 0.85) * (np.abs(outward - 0.66) < 0.09) * (np.abs(c.y - 0.28) < 0.15)
+    )
     c.image += (haze + kerley) * (c.lungs["left"] + c.lungs["right"])
 
 
@@ -233,8 +238,11 @@ def _atelectasis(c: _Canvas, f: Finding, side: str) -> None:
     tilt = 0.4 * (f.place[0] - 0.5)
     for offset in (0.0, 0.09):
         band = np.abs(c.y - y + offset - tilt * (np.abs(c.x) - 0.42))
-        c.image += (0.08 + 0.14 * f.severity) * _ramp(0.016 - band, 0.02) * c.lungs[side] * _blob(
-            c, _sign(side) * 0.45, y, 0.25, 0.5
+        c.image += (
+            (0.08 + 0.14 * f.severity)
+            * _ramp(0.016 - band, 0.02)
+            * c.lungs[side]
+            * _blob(c, _sign(side) * 0.45, y, 0.25, 0.5)
         )
     c.mark(f.observation, _sign(side) * 0.42, y - 0.04, 0.25, 0.12)
 
@@ -284,9 +292,9 @@ def _support_devices(c: _Canvas, f: Finding, side: str) -> None:
     elif kind == 2:  # pacemaker: a box under the clavicle and a lead to the heart
         box = np.maximum(np.abs(c.x - sign * 0.52) / 0.10, np.abs(c.y + 0.46) / 0.08)
         lead = np.abs(c.x - sign * 0.45 * np.clip(0.25 - c.y, 0.0, 0.7) / 0.7 - 0.05)
-        c.image += 0.35 * _ramp(1.0 - box, 0.15) + strength * _ramp(0.014 - lead, 0.014) * _ramp(0.3 - c.y, 0.04) * _ramp(
-            c.y + 0.46, 0.04
-        )
+        c.image += 0.35 * _ramp(1.0 - box, 0.15) + strength * _ramp(0.014 - lead, 0.014) * _ramp(
+            0.3 - c.y, 0.04
+        ) * _ramp(c.y + 0.46, 0.04)
     else:  # feeding tube to the stomach
         path = 0.03 + 0.35 * np.maximum(c.y - 0.45, 0.0)
         c.image += strength * _ramp(0.016 - np.abs(c.x - path), 0.014)

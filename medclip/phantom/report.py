@@ -22,7 +22,9 @@ def write_report(study: Study) -> str:
     words = _words()
     rng = np.random.default_rng([study.seed, 3, study.number])
     told = [_positive(f, words, rng) for f in study.findings if f.state == 1]
-    hedged = [_fill(_pick(words["uncertain"][f.observation], rng), f, words, rng) for f in study.findings if f.state == -1]
+    hedged = [
+        _fill(_pick(words["uncertain"][f.observation], rng), f, words, rng) for f in study.findings if f.state == -1
+    ]
     findings = told + hedged
     rng.shuffle(findings)
     findings += _denials(study, words, rng)
@@ -30,7 +32,9 @@ def write_report(study: Study) -> str:
         impression = [_pick(words["no finding"], rng)]
     else:
         impression = list(dict.fromkeys((told + hedged)[:3]))
-        impression = [f"{i}. {text}" for i, text in enumerate(impression, start=1)] if len(impression) > 1 else impression
+        impression = (
+            [f"{i}. {text}" for i, text in enumerate(impression, start=1)] if len(impression) > 1 else impression
+        )
     sections = [
         ("INDICATION", _pick(words["indication"], rng)),
         ("COMPARISON", _pick(words["comparison"], rng)),

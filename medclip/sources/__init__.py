@@ -30,7 +30,7 @@ class Source:
     folders: ClassVar[tuple[str, ...]] = ()
     layout: ClassVar[str] = ""
     obtain: ClassVar[str] = ""
-    population: ClassVar[str] = ""
+    population: str = ""
     draw: Callable[[str], np.ndarray] | None = None
 
     def __init__(self, root: Path) -> None:
@@ -56,7 +56,10 @@ class Source:
     @classmethod
     def missing(cls, tried: list[Path]) -> str:
         """Returns the message for data that are not where they were looked for."""
-        looked = "\n".join(f"    {path}" for path in tried) or "    nowhere: this source has no usual folder, so it needs a path"
+        looked = (
+            "\n".join(f"    {path}" for path in tried)
+            or "    nowhere: this source has no usual folder, so it needs a path"
+        )
         return (
             f"Source {cls.name!r} was not found.\n"
             f"  Looked for:\n{looked}\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from labelers.observations import CHEXPERT14
@@ -29,22 +31,22 @@ class Chexpert(Source):
     )
     population = "chexpert"
 
-    def __init__(self, root: object, *, views: str = "frontal") -> None:
-        super().__init__(root)  # type: ignore[arg-type]
+    def __init__(self, root: Path, *, views: str = "frontal") -> None:
+        super().__init__(root)
         if views not in ("frontal", "all"):
             raise ValueError(f"chexpert: views must be 'frontal' or 'all', found {views!r}.")
         self.views = views
 
     def images(self) -> pd.DataFrame:
         """Returns the images of train.csv and valid.csv with the 14 observations."""
-        parts = [(self.require("train.csv"), None)]
+        parts: list[tuple[Path, str | None]] = [(self.require("train.csv"), None)]
         if (self.root / "valid.csv").exists():
             parts.append((self.root / "valid.csv", "test"))
         table = pd.concat([self._read(path, split) for path, split in parts], ignore_index=True)
         return check_images(table, origin=self.name)
 
-    def _read(self, path: object, split: str | None) -> pd.DataFrame:
-        raw = pd.read_csv(str(path))
+    def _read(self, path: Path, split: str | None) -> pd.DataFrame:
+        raw = pd.read_csv(path)
         if missing := {"Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT14} - set(raw.columns):
             raise ValueError(f"chexpert: {path} lacks columns {sorted(missing)}; found {list(raw.columns)}.")
         if self.views == "frontal":

@@ -55,7 +55,9 @@ class Csv(Source):
         self.population = self.root.stem
         for ours in self.columns:
             if ours not in _KNOWN:
-                raise ValueError(f"csv: columns maps {ours!r}.{suggest(ours, list(_KNOWN))} Known: {', '.join(_KNOWN)}.")
+                raise ValueError(
+                    f"csv: columns maps {ours!r}.{suggest(ours, list(_KNOWN))} Known: {', '.join(_KNOWN)}."
+                )
 
     def images(self) -> pd.DataFrame | None:
         """Returns the image table, or None where there is no `path` column."""
@@ -84,7 +86,7 @@ class Csv(Source):
             raw = _read_csv(self.root)
         else:
             raise FileNotFoundError(self.missing([self.root]))
-        for ours, theirs in self.columns.items():
+        for theirs in self.columns.values():
             if theirs not in raw.columns:
                 raise self._unknown(theirs, raw)
         # A column whose name is ours but which is not meant gives way to the one that is.
@@ -139,4 +141,6 @@ def _read_csv(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, low_memory=False)
     except UnicodeDecodeError as error:
-        raise ValueError(f"csv: {path} is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8.") from error
+        raise ValueError(
+            f"csv: {path} is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from error

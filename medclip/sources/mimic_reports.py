@@ -16,7 +16,13 @@ class MimicReports(Source):
     """The official download: `files/p10/p10000032/s50414267.txt`, or `mimic-cxr-reports.zip` read in place."""
 
     name = "mimic-reports"
-    folders = ("mimic-cxr", "mimic-cxr/2.0.0", "mimic-cxr/2.1.0", "physionet.org/files/mimic-cxr/2.0.0", "mimic-reports")
+    folders = (
+        "mimic-cxr",
+        "mimic-cxr/2.0.0",
+        "mimic-cxr/2.1.0",
+        "physionet.org/files/mimic-cxr/2.0.0",
+        "mimic-reports",
+    )
     layout = "mimic-cxr-reports.zip, or files/p10/p10000032/s50414267.txt"
     obtain = (
         "https://physionet.org/content/mimic-cxr/ (mimic-cxr-reports.zip), as a credentialed PhysioNet user with the "

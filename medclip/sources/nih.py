@@ -26,7 +26,9 @@ class Nih(Source):
 
     name = "nih"
     folders = ("CXR8", "ChestX-ray14", "NIH", "nih")
-    layout = "Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv), images_001/images/*.png to images_012 (or images/*.png)"
+    layout = (
+        "Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv), images_001/images/*.png to images_012 (or images/*.png)"
+    )
     obtain = (
         "https://nihcc.app.box.com/v/ChestXray-NIHCC, free to use; cite Wang et al. 2017 and acknowledge the NIH "
         "Clinical Center"
@@ -75,7 +77,11 @@ class Nih(Source):
         return check_boxes(table, origin=f"{self.name}, {path.name}")
 
     def _paths(self) -> dict[str, str]:
-        folders = [*sorted(self.root.glob("images_*/images")), *sorted(self.root.glob("images_*")), self.root / "images"]
+        folders = [
+            *sorted(self.root.glob("images_*/images")),
+            *sorted(self.root.glob("images_*")),
+            self.root / "images",
+        ]
         return {path.name: str(path) for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.png"))}
 
     def _splits(self, names: pd.Series) -> list[str | None]:

@@ -29,13 +29,16 @@ class Openi(Source):
     def texts(self) -> pd.DataFrame:
         """Returns one report a study, its sections under their headings."""
         rows = [
-            {"study_id": report, "patient_id": report, "text": text, "split": None} for report, text, _ in self._reports()
+            {"study_id": report, "patient_id": report, "text": text, "split": None}
+            for report, text, _ in self._reports()
         ]
         return check_texts(pd.DataFrame(rows), origin=self.name)
 
     def images(self) -> pd.DataFrame | None:
         """Returns the images that are on disk, or None where only reports are."""
-        folder = next((self.root / name for name in ("NLMCXR_png", "images", "png") if (self.root / name).is_dir()), None)
+        folder = next(
+            (self.root / name for name in ("NLMCXR_png", "images", "png") if (self.root / name).is_dir()), None
+        )
         if folder is None:
             return None
         present = {path.stem: str(path) for path in folder.glob("*.png")}
@@ -62,7 +65,9 @@ def _read(path: Path) -> tuple[str, str, list[str]]:
     try:
         root = ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:
-        raise ValueError(f"openi: {path.name} is no readable XML ({error}). Unpack NLMCXR_reports.tgz again.") from error
+        raise ValueError(
+            f"openi: {path.name} is no readable XML ({error}). Unpack NLMCXR_reports.tgz again."
+        ) from error
     sections = {element.get("Label"): (element.text or "").strip() for element in root.iter("AbstractText")}
     text = "\n\n".join(f"{name}: {sections[name]}" for name in _SECTIONS if sections.get(name))
     unique = root.find("uId")
