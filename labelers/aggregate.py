@@ -31,16 +31,24 @@ class Aggregator:
         self._size, self._total = len(vocabulary.observations), len(names)
         self._no_finding = names.index(vocabulary.no_finding) if vocabulary.no_finding else None
         devices = names.index(vocabulary.devices) if vocabulary.devices else None
+        self._general = [i for i in range(self._size, self._total) if names[i] == "Abnormality"]
         self._judges = [i for i in range(self._total) if i not in (self._no_finding, devices)]
 
-    def ranks(self, summaries: Iterable[Summary]) -> list[int]:
-        """Returns the rank of each observation over `summaries`, No Finding included."""
+    def ranks(self, summaries: Iterable[Summary], *, whole: bool = True) -> list[int]:
+        """Returns the rank of each observation over `summaries`, No Finding included.
+
+        Args:
+            summaries: of the sentences to join.
+            whole: whether they are a whole report. Then any denial supports No Finding, as published. In a part of
+                one, "no pneumothorax" says nothing about the rest, and only a statement about everything counts.
+        """
         ranks = [0] * self._total
         for summary in summaries:
             for observation, rank in summary:
                 ranks[observation] = max(ranks[observation], rank)
         if self._no_finding is not None:
-            supported = ranks[self._no_finding] == 3 or any(ranks[i] == 1 for i in self._judges)
+            witnesses = self._judges if whole else self._general
+            supported = ranks[self._no_finding] == 3 or any(ranks[i] == 1 for i in witnesses)
             disturbed = any(ranks[i] > 1 for i in self._judges)
             ranks[self._no_finding] = 3 if supported and not disturbed else 0
         return ranks[: self._size]

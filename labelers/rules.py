@@ -76,6 +76,19 @@ class RuleLabeler:
             return np.empty((0, len(self.observations)), dtype=np.float32)
         return self._aggregator.states([self._ranks(text) for text in texts])
 
+    def label_sentences(self, sentences: Sequence[str]) -> np.ndarray:
+        """Returns states (N, O) of N sentences, each taken for a part of a report and not for all of it.
+
+        The difference is No Finding: as a sentence, "No pneumothorax." does not claim that nothing else was found.
+        """
+        ranks = [
+            self._aggregator.ranks(
+                [self._summary(text[start:end]) for _, (start, end) in self.sentences(text)], whole=False
+            )
+            for text in sentences
+        ]
+        return self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
+
     def sentences(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """Returns (section, character span) of every sentence that is labelled, in order."""
         language = self._vocabulary.language

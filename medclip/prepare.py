@@ -141,7 +141,7 @@ def prepare_sentences(
         raise ValueError(f"{source.name}: none of its {len(texts)} texts holds a sentence that can be labelled.")
     grouped = occurrences.groupby(["split", "text"], sort=True)
     sentences = grouped.size().rename("count").reset_index()
-    states = labeler(sentences["text"].tolist())
+    states = labeler.label_sentences(sentences["text"].tolist())
     sentences = pd.concat([sentences, pd.DataFrame(states, columns=list(labeler.observations))], axis=1)
     occurrences = occurrences.assign(sentence=grouped.ngroup().to_numpy()).drop(columns="text")
     silent = len(texts) - occurrences["study_id"].nunique()

@@ -100,7 +100,9 @@ def _label(reports: list[Report], vocabulary: str, with_sentences: bool) -> tupl
         for position, (section, (start, end)) in enumerate(labeler.sentences(text))
     ]
     sentences = pd.DataFrame(rows, columns=["id", "section", "position", "text"])
-    states = pd.DataFrame(labeler(sentences["text"].tolist()), columns=list(labeler.observations)).astype("Int8")
+    states = pd.DataFrame(
+        labeler.label_sentences(sentences["text"].tolist()), columns=list(labeler.observations)
+    ).astype("Int8")
     return table, pd.concat([sentences, states], axis=1)
 
 

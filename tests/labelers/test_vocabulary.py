@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from labelers.rules import RuleLabeler
+from labelers.vocabulary import Cue, load_vocabulary, vocabulary_names
+
+
+def parse_states(text: str) -> dict[str, int]:
+    parts = [part.strip().rsplit(" ", 1) for part in text.split(",") if part.strip()]
+    return {name: int(state) for name, state in parts}
+
+
+@pytest.mark.parametrize("cue", load_vocabulary("chexpert14").cues, ids=lambda cue: cue.pattern)
+def test_every_cue_has_an_example_that_holds(cue: Cue) -> None:
+    sentence, arrow, expected = cue.example.partition("->")
+    assert arrow, f"the cue {cue.pattern!r} has no example"
+    labeler = RuleLabeler()
+    row = labeler([sentence.strip()])[0]
+    found = {name: int(s) for name, s in zip(labeler.observations, row, strict=True) if s == s}
+    wanted = parse_states(expected)
+    assert {name: found.get(name) for name in wanted} == wanted
+    ignored = {"No Finding", "Lung Opacity", "Cardiomegaly"}
+    assert not set(found) - set(wanted) - ignored
+
+
+def test_all_vocabularies_load() -> None:
+    assert "chexpert14" in vocabulary_names()
+    for name in vocabulary_names():
+        assert load_vocabulary(name).observations
+
+
+def test_unknown_vocabulary_names_those_there_are() -> None:
+    with pytest.raises(FileNotFoundError, match="chexpert14"):
+        load_vocabulary("chexpert15")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("phrases/Edema.txt", "! ! edema", "line 1: '! ! edema' is no phrase"),
+        ("phrases/Oedema.txt", "oedema", "not among the observations"),
+        ("subjects.txt", "heart => Edema", "line 1"),
+        ("subjects.txt", "heart -> Asthma", "line 1"),
+        ("vocabulary.yaml", "observations: [Edema]", "needs 'language'"),
+    ],
+)
+def test_the_validator_names_file_and_line(tmp_path, file: str, content: str, message: str) -> None:
+    (tmp_path / "phrases").mkdir()
+    (tmp_path / "vocabulary.yaml").write_text("language: english\nobservations: [Edema]\n")
+    (tmp_path / "phrases" / "Edema.txt").write_text("edema\n")
+    (tmp_path / file).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load_vocabulary(str(tmp_path))
+
+
+def test_a_vocabulary_of_ones_own(tmp_path) -> None:
+    (tmp_path / "phrases").mkdir()
+    (tmp_path / "vocabulary.yaml").write_text("language: english\nobservations: [Hernia]\n")
+    (tmp_path / "phrases" / "Hernia.txt").write_text("hiatal|hiatus hernia*  # comment\n")
+    labeler = RuleLabeler(str(tmp_path))
+    assert labeler(["Large hiatal hernia.", "No hiatus hernia."]).tolist() == [[1.0], [0.0]]
