@@ -18,6 +18,7 @@ _END = re.compile(
     r"[.!?]+[\"')\]]*(?=\s|$)"  # a full stop before white space
     r"|(?<=[A-Za-z]{3})\.(?=[A-Za-z]{3})"  # a forgotten space: "effusion.The heart"
     r"|[。！？；]"
+    r"|_{5,}"  # a ruled line; de-identification blanks are shorter
     r"|\n[ \t]*\n\s*"  # a blank line
     r"|\n(?=[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t])"  # a line that begins a list item
     r"|(?<=\s)(?=\d{1,2}[.)]\s+[A-Za-z])"  # "1. Small effusion 2. No pneumothorax"

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from medclip.encoded import Encoded
+from medclip.objectives.semantic_matching import SemanticMatching
+
+
+def encoded(seed: int, count: int, *, labels: bool = True) -> Encoded:
+    generator = torch.Generator().manual_seed(seed)
+    embeds = functional.normalize(torch.randn(count, 6, generator=generator, dtype=torch.float64), dim=1)
+    states = torch.randint(-1, 2, (count, 4), generator=generator).double()
+    return Encoded(embeds.requires_grad_(), labels=states if labels else None)
+
+
+def naive(images: Encoded, texts: Encoded, scale: float, *, similarity: str, temperature: float) -> float:
+    """The paper's equations, written as loops."""
+    count_i, count_t = len(images), len(texts)
+    logits, agree = np.zeros((count_i, count_t)), np.zeros((count_i, count_t))
+    for i in range(count_i):
+        for t in range(count_t):
+            logits[i, t] = scale * float(images.embeds[i] @ texts.embeds[t])
+            a, b = images.labels[i].numpy(), texts.labels[t].numpy()
+            norm = np.linalg.norm(a) * np.linalg.norm(b) if similarity == "cosine" else 1.0
+            agree[i, t] = (a @ b) / norm / temperature if norm else 0.0
+
+    def direction(logits: np.ndarray, agree: np.ndarray) -> float:
+        total = 0.0
+        for row, wanted in zip(logits, agree, strict=True):
+            target = np.exp(wanted) / np.exp(wanted).sum()
+            total -= float((target * (row - math.log(np.exp(row).sum()))).sum())
+        return total / len(logits)
+
+    return (direction(logits, agree) + direction(logits.T, agree.T)) / 2
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+@pytest.mark.parametrize("temperature", [1.0, 0.2])
+@pytest.mark.parametrize("sizes", [(5, 5), (3, 7), (1, 4)])
+def test_it_agrees_with_a_naive_loop(similarity: str, temperature: float, sizes: tuple[int, int]) -> None:
+    images, texts = encoded(0, sizes[0]), encoded(1, sizes[1])
+    objective = SemanticMatching(similarity=similarity, target_temperature=temperature)
+    found = objective(images, texts, torch.tensor(14.0))["loss"].item()
+    assert found == pytest.approx(naive(images, texts, 14.0, similarity=similarity, temperature=temperature))
+
+
+def test_by_hand_two_images_two_texts() -> None:
+    same = Encoded(torch.eye(2), labels=torch.eye(2))
+    terms = SemanticMatching()(same, same, torch.tensor(1.0))
+    # Logits equal similarities, so the loss is the entropy of (e, 1) / (e + 1) and the excess is zero.
+    p = math.e / (math.e + 1)
+    assert terms["loss"].item() == pytest.approx(-p * math.log(p) - (1 - p) * math.log(1 - p))
+    assert terms["excess"].item() == pytest.approx(0, abs=1e-6)
+
+
+def test_swapping_the_sides_changes_nothing() -> None:
+    images, texts, scale = encoded(0, 4), encoded(1, 6), torch.tensor(5.0)
+    objective = SemanticMatching()
+    assert objective(images, texts, scale)["loss"].item() == pytest.approx(
+        objective(texts, images, scale)["loss"].item()
+    )
+
+
+def test_rows_without_any_label_want_a_uniform_distribution_and_keep_gradients_finite() -> None:
+    images, texts = encoded(0, 3), encoded(1, 3)
+    silent = Encoded(images.embeds, labels=torch.zeros(3, 4, dtype=torch.float64))
+    loss = SemanticMatching()(silent, texts, torch.tensor(5.0))["loss"]
+    loss.backward()
+    assert torch.isfinite(images.embeds.grad).all()
+
+
+def test_labels_are_needed() -> None:
+    with pytest.raises(ValueError, match="label vectors"):
+        SemanticMatching()(encoded(0, 2, labels=False), encoded(1, 2), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("options", [{"similarity": "euclid"}, {"target_temperature": 0.0}])
+def test_wrong_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="semantic_matching"):
+        SemanticMatching(**options)

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from medclip.images import ImageError, fit_square, read_image
+
+RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff"])
+def test_lossless_pictures_come_back(tmp_path, name: str) -> None:
+    Image.fromarray(RAMP).save(tmp_path / name)
+    assert (read_image(tmp_path / name) == RAMP).all()
+
+
+def test_colour_and_alpha_become_grey(tmp_path) -> None:
+    Image.fromarray(np.stack([RAMP] * 3, axis=2)).save(tmp_path / "rgb.png")
+    assert (read_image(tmp_path / "rgb.png") == RAMP).all()
+    alpha = np.dstack([RAMP, RAMP, RAMP, np.full_like(RAMP, 255)])
+    Image.fromarray(alpha).save(tmp_path / "rgba.png")
+    assert (read_image(tmp_path / "rgba.png") == RAMP).all()
+
+
+def test_sixteen_bits_keep_their_order(tmp_path) -> None:
+    Image.fromarray(RAMP.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert (read_image(tmp_path / "deep.png") == RAMP).all()
+
+
+def test_a_narrow_range_of_sixteen_bits_is_stretched(tmp_path) -> None:
+    Image.fromarray(RAMP.astype(np.uint16) + 1000).save(tmp_path / "narrow.png")
+    read = read_image(tmp_path / "narrow.png")
+    assert (read.min(), read.max()) == (0, 255)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "empty"), (b"hello there", "not readable as an image"), (b"\x89PNG\r\n\x1a\n", "not readable")],
+)
+def test_broken_files_say_why(tmp_path, content: bytes, message: str) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(ImageError, match=message):
+        read_image(tmp_path / "x.png")
+
+
+def test_a_missing_file_is_a_missing_file(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "x.png")
+
+
+def dicom(path, pixels: np.ndarray, **elements: object) -> None:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.Rows, data.Columns = pixels.shape[-2:]
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
+    data.PixelData = pixels.astype(np.uint16).tobytes()
+    for name, value in elements.items():
+        setattr(data, name, value)
+    data.save_as(path, enforce_file_format=True)
+
+
+def test_dicom_is_scaled_by_what_it_holds(tmp_path) -> None:
+    dicom(tmp_path / "a.dcm", RAMP.astype(np.uint16) * 16)
+    read = read_image(tmp_path / "a.dcm")
+    assert (read.min(), read.max()) == (0, 255)
+    assert (np.diff(read.ravel().astype(int)) > 0).all()
+
+
+def test_inverted_greyscale_is_turned_round(tmp_path) -> None:
+    dicom(tmp_path / "a.dcm", RAMP.astype(np.uint16))
+    dicom(tmp_path / "b.dcm", RAMP.astype(np.uint16), PhotometricInterpretation="MONOCHROME1")
+    assert (read_image(tmp_path / "b.dcm") == 255 - read_image(tmp_path / "a.dcm")).all()
+
+
+def test_windows_are_applied(tmp_path) -> None:
+    dicom(tmp_path / "a.dcm", RAMP.astype(np.uint16) * 16, WindowCenter=1000, WindowWidth=200)
+    read = read_image(tmp_path / "a.dcm")
+    assert (read == 0).sum() > 10
+    assert (read == 255).sum() > 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"NumberOfFrames": 3}, "3 frames"),
+        ({"SamplesPerPixel": 3}, "in colour"),
+        ({"PixelData": b"\0\0"}, "cannot be decoded"),
+        ({"Rows": 60000, "Columns": 60000}, "more than a radiograph has"),
+    ],
+)
+def test_dicom_that_is_no_radiograph(tmp_path, change: dict[str, object], message: str) -> None:
+    dicom(tmp_path / "a.dcm", RAMP.astype(np.uint16), **change)
+    with pytest.raises(ImageError, match=message):
+        read_image(tmp_path / "a.dcm")
+
+
+def test_dicom_without_pixels(tmp_path) -> None:
+    dicom(tmp_path / "a.dcm", RAMP.astype(np.uint16))
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    del data.PixelData
+    data.save_as(tmp_path / "b.dcm")
+    with pytest.raises(ImageError, match="has no pixels"):
+        read_image(tmp_path / "b.dcm")
+
+
+def test_a_flat_dicom_is_refused(tmp_path) -> None:
+    dicom(tmp_path / "a.dcm", np.full((8, 8), 7, dtype=np.uint16))
+    with pytest.raises(ImageError, match="same value"):
+        read_image(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("shape", [(40, 20), (20, 40), (31, 31), (1, 100)])
+def test_squares_hold_the_whole_image_and_know_where(shape: tuple[int, int]) -> None:
+    image = np.full(shape, 200, dtype=np.uint8)
+    square, g = fit_square(image, 64)
+    assert square.shape == (64, 64)
+    rows, columns = np.nonzero(square)
+    assert rows.min() == g.top
+    assert columns.min() == g.left
+    assert columns.max() + 1 - g.left == max(1, round(shape[1] * g.scale))
+    assert (g.height, g.width) == shape

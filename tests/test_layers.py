@@ -1,0 +1,95 @@
+"""The import rules of the architecture: every file imports from its own sub-package and from below."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+#: Layer of each part of `medclip`; a part may import from lower layers and from itself.
+LAYERS = {
+    **dict.fromkeys(["plugins", "encoded"], 0),
+    **dict.fromkeys(["tables", "targets", "metrics", "prompts", "config", "distributed", "phantom"], 1),
+    **dict.fromkeys(["sources", "images", "cache", "transforms"], 2),
+    **dict.fromkeys(["models", "objectives", "sampling", "prepare", "encode"], 3),
+    **dict.fromkeys(["training", "evaluation"], 4),
+    **dict.fromkeys(["cli"], 5),
+}
+#: Same layer, and still in order: a cache holds what an image reader gives, an encoder needs a model.
+NEIGHBOURS = {("cache", "images"), ("encode", "models"), ("models", "config")}
+#: The one door of each heavy dependency.
+DOORS = {
+    "pydicom": {"medclip/images.py"},
+    "albumentations": {"medclip/transforms.py"},
+    "lightning": {"medclip/training.py", "medclip/cli/train.py"},
+    "transformers": {"medclip/models", "medclip/cli"},
+    "jsonargparse": {"medclip/config.py"},
+    "sklearn": {"medclip/metrics.py", "medclip/evaluation"},
+}
+#: Labelling and preparing must never wait for torch.
+TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",
+             "medclip/prepare.py", "medclip/phantom", "medclip/plugins.py", "medclip/config.py"]  # fmt: skip
+FILES = sorted(path for package in ("medclip", "labelers") for path in (ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write imports in full"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return names
+
+
+def part(module: str) -> str:
+    return module.split(".")[1] if module.count(".") else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    names = imported(path)
+    relative = path.relative_to(ROOT)
+    if relative.parts[0] == "labelers":
+        assert not {name for name in names if name.split(".")[0] == "medclip"}
+        return
+    own = relative.parts[1].removesuffix(".py")
+    if own == "__init__":
+        return
+    assert own in LAYERS, f"{relative}: give {own} a layer here"
+    for name in names:
+        if name.split(".")[0] == "medclip" and (other := part(name)) in LAYERS and other != own:
+            below = LAYERS[other] < LAYERS[own] or (own, other) in NEIGHBOURS
+            assert below, f"{relative} (layer {LAYERS[own]}) imports {name} (layer {LAYERS[other]})"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_heavy_dependencies_have_one_door(path: Path) -> None:
+    relative = str(path.relative_to(ROOT))
+    for name in {name.split(".")[0] for name in imported(path)} & set(DOORS):
+        assert any(relative.startswith(door) for door in DOORS[name]), f"{relative} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_labelling_and_preparing_do_not_import_torch(path: Path) -> None:
+    relative = str(path.relative_to(ROOT))
+    if any(relative.startswith(name) for name in TORCHLESS):
+        assert "torch" not in {name.split(".")[0] for name in imported(path)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_commands_print(path: Path) -> None:
+    if "cli" in path.parts:
+        return
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
+
+
+def test_both_packages_come_from_one_tree() -> None:
+    import labelers
+    import medclip
+
+    assert Path(labelers.__file__).parent.parent == Path(medclip.__file__).parent.parent
