@@ -201,7 +201,7 @@ def _check_keys(parser: Any, argv: list[str], names: list[str]) -> None:
 
 
 def _config_files(argv: list[str]) -> list[Path]:
-    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    pairs = zip(argv, [*argv[1:], ""], strict=False)
     return [
         Path(a.split("=", 1)[1] if "=" in a else b) for a, b in pairs if a == "--config" or a.startswith("--config=")
     ]

@@ -148,7 +148,8 @@ def multiclass(
 
 
 def _flat(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.value, f"{name}/low": found.low, f"{name}/high": found.high}
+    bounds = {f"{name}/low": found.low, f"{name}/high": found.high}
+    return {name: found.value} | (bounds if np.isfinite(found.low) else {})
 
 
 def _auroc_among(truth: np.ndarray, scores: np.ndarray, known: np.ndarray, weights: np.ndarray | None) -> Array:

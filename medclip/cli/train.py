@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 from dataclasses import asdict
 from functools import partial
@@ -218,7 +219,11 @@ def _finish(
 
     from medclip.cache import write_atomically
 
-    saved = torch.load(checkpoints.best_model_path, map_location="cpu", weights_only=True)
+    chosen, score = checkpoints.best_model_path, float(checkpoints.best_model_score or float("nan"))
+    if not chosen:
+        logger.warning("%s is not defined on so few images; the model of the last step is kept", checkpoints.monitor)
+        chosen = checkpoints.last_model_path
+    saved = torch.load(chosen, map_location="cpu", weights_only=True)
     weights = {
         name.removeprefix("model."): value for name, value in saved["state_dict"].items() if name.startswith("model.")
     }
@@ -228,15 +233,15 @@ def _finish(
     logged = {name: round(float(value), 6) for name, value in module.trainer.callback_metrics.items() if "/" in name}
     metrics = {
         "steps": steps,
-        "best": {"step": saved["global_step"], checkpoints.monitor: round(float(checkpoints.best_model_score), 6)},
+        "best": {"step": saved["global_step"], checkpoints.monitor: None if math.isnan(score) else round(score, 6)},
         "last": logged,
         "sources": [side.manifest for side in sides],
     }
     text = json.dumps(metrics, indent=2)
     write_atomically(output / "metrics.json", lambda path: path.write_text(text))
     print(
-        f"Best {checkpoints.monitor} {float(checkpoints.best_model_score):.4f} at step {saved['global_step']}. "
-        f"Model: {output / 'model'}. Next: medclip-evaluate {output} --on NAME=PATH"
+        f"Best {checkpoints.monitor} {score:.4f} at step {saved['global_step']}. Model: {output / 'model'}. "
+        f"Next: medclip-evaluate {output} --on NAME=PATH"
     )
 
 

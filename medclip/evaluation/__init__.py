@@ -42,9 +42,7 @@ class EvaluationData:
         table = self.images[self.images["split"] == split]
         if table.empty:
             counts = self.images["split"].value_counts().to_dict()
-            raise ValueError(
-                f"The {split} split holds no images; rows by split: {counts}. Choose another with --split."
-            )
+            raise ValueError(f"The {split} split holds no images; rows by split: {counts}.")
         return table.reset_index(drop=True)
 
     def observations(self, wanted: Sequence[str] = ()) -> list[str]:

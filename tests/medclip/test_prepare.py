@@ -46,7 +46,7 @@ def test_unreadable_images_are_listed_and_left_out(tmp_path) -> None:
     (folder / "0.png").write_text("no image")
     (folder / "1.png").unlink()
     result = images(made, tmp_path / "p")
-    assert len(result.images) == 6
+    assert len(result.images) == 38
     rejected = next((tmp_path / "p").glob("*/rejected.csv")).read_text()
     assert "0.png,not readable" in rejected.replace('"', "")
     assert "No such file" in rejected

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from medclip.cli.train import run
+from medclip.models import MedCLIPModel, MedCLIPProcessor
+from medclip.objectives.semantic_matching import SemanticMatching
+from medclip.training import EvaluateEvery, NotFinite, Optimisation, TrainingModule, warmup_cosine
+
+SETTINGS = """
+source_options: {phantom: {studies: 160, size: 32}}
+image_size: 32
+cache_size: 32
+projection_dim: 16
+batch_images: 16
+batch_texts: 24
+steps: 6
+evaluate_every: 2
+learning_rate: 1.0e-3
+workers: 0
+threads: 1
+accelerator: cpu
+augmentation: {crop: 1.0}
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(SETTINGS)
+
+    def train(name: str, *extra: str) -> Path:
+        output = tmp_path / name
+        arguments = [
+            "--config",
+            str(tmp_path / "tiny.yaml"),
+            "--output",
+            str(output),
+            "--prepared",
+            str(tmp_path / "p"),
+        ]
+        assert run([*arguments, *extra]) == 0
+        return output
+
+    return train
+
+
+def metrics(output: Path) -> dict[str, object]:
+    return json.loads((output / "metrics.json").read_text())
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    a, b = (load_file(output / "model" / "model.safetensors") for output in (first, second))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_everything_it_promises_and_repeats_itself(command) -> None:
+    first, second = command("first"), command("second")
+    assert {"model", "checkpoints", "logs", "config.yaml", "metrics.json"} <= {path.name for path in first.iterdir()}
+    assert metrics(first) == metrics(second)
+    assert same_weights(first, second)
+    assert metrics(first)["steps"] == 6
+    model, processor = MedCLIPModel.from_pretrained(first / "model"), MedCLIPProcessor.from_pretrained(first / "model")
+    assert model.get_text_features(**processor.texts(["No effusion."])).shape == (1, 16)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(command, monkeypatch) -> None:
+    whole = command("whole")
+    usual = EvaluateEvery.on_train_batch_end
+
+    def killed(self, trainer, *rest) -> None:
+        usual(self, trainer, *rest)
+        if trainer.global_step == 5:
+            raise MemoryError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EvaluateEvery, "on_train_batch_end", killed)
+        with pytest.raises(MemoryError):
+            command("cut")
+    cut = command("cut")
+    assert metrics(cut) == metrics(whole)
+    assert same_weights(cut, whole)
+
+
+def test_a_finished_run_is_not_repeated_and_another_is_not_overwritten(command, capsys) -> None:
+    output = command("one")
+    before = (output / "metrics.json").stat().st_mtime_ns
+    command("one")
+    assert "complete" in capsys.readouterr().out
+    assert (output / "metrics.json").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r"other settings \(learning_rate\)"):
+        command("one", "--learning-rate", "0.1")
+    command("one", "--learning-rate", "0.1", "--overwrite")
+    assert (output / "metrics.json").stat().st_mtime_ns != before
+
+
+def test_a_loss_that_is_no_number_stops_at_once(command, monkeypatch) -> None:
+    forward = SemanticMatching.forward
+    monkeypatch.setattr(SemanticMatching, "forward", lambda *a: {k: v * float("nan") for k, v in forward(*a).items()})
+    with pytest.raises(NotFinite, match=r"not finite at step 0 .*Lower --learning-rate"):
+        command("nan")
+
+
+def test_resuming_from_nothing_says_so(command) -> None:
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        command("x", "--resume", "nowhere.ckpt")
+
+
+def test_the_schedule_rises_falls_and_ends_at_zero() -> None:
+    values = [warmup_cosine(step, steps=100, warmup=0.1) for step in range(101)]
+    assert values[0] == pytest.approx(0.1)
+    assert values[9] == values[10] == 1.0
+    assert values[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.5)))
+    assert values[100] == pytest.approx(0.0)
+
+
+def test_vectors_and_the_scale_are_not_decayed() -> None:
+    from tests.medclip.models.test_models import TINY_RESNET, tiny
+
+    module = TrainingModule(
+        tiny(TINY_RESNET), SemanticMatching(), optimisation=Optimisation(1e-3, 0.1, 0.1, 10, 1.0), seed=0
+    )
+    decayed, kept = module.configure_optimizers()["optimizer"].param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
+    assert all(p.ndim >= 2 for p in decayed["params"])
+    assert any(p is module.model.logit_scale for p in kept["params"])
