@@ -103,15 +103,21 @@ def balance_weights(states: np.ndarray, *, power: float) -> np.ndarray:
     return np.where(weights > 0, weights, common if np.isfinite(common) else 1.0)
 
 
-def source_weights(members: np.ndarray, wanted: Sequence[float]) -> np.ndarray:
-    """Returns (N,) weights under which source s gives a share of rows in proportion to `wanted[s]`.
+def source_weights(members: np.ndarray, wanted: Sequence[float], weights: np.ndarray) -> np.ndarray:
+    """Returns (N,) factors under which source s gives a share of the draws in proportion to `wanted[s]`.
 
     Args:
         members: (N,) the source of each row, as a number.
         wanted: one weight for each source.
+        weights: (N,) how often rows are wanted within their source.
+
+    Raises:
+        ValueError: there are not as many weights as sources.
     """
-    sizes = np.bincount(members, minlength=len(wanted))
-    return (np.asarray(wanted, dtype=np.float64) / np.maximum(sizes, 1))[members]
+    sums = np.bincount(members, weights=weights, minlength=len(wanted))
+    if len(sums) != len(wanted):
+        raise ValueError(f"Found {len(wanted)} source weights for {len(sums)} sources; give one for each.")
+    return (np.asarray(wanted, dtype=np.float64) / np.maximum(sums, 1e-12))[members]
 
 
 @dataclass(frozen=True)
@@ -293,8 +299,19 @@ def text_side(
     policy: LabelPolicy,
     wanted: Sequence[float] | None = None,
     balance: float = 0.0,
+    repeats: float = 0.0,
 ) -> TextSide:
     """Returns the train split of sentence tables as one side; sentences that speak of nothing are left out.
+
+    Args:
+        tables: prepared sentence tables, one for each source.
+        tokenizer: of the text tower.
+        max_length: tokens kept of a sentence.
+        observations: the columns of label vectors.
+        policy: from states to label vectors.
+        wanted: relative weight of each source; None draws every sentence equally often.
+        balance: see `balance_weights`.
+        repeats: 0 draws every different sentence equally often, 1 as often as reports say it.
 
     Raises:
         ValueError: no sentence is left.
@@ -313,7 +330,13 @@ def text_side(
         labels=policy(states),
         studies=np.full(len(table), -1, dtype=np.int64),
         pad_token_id=tokenizer.pad_token_id,
-        weights=_weights([len(part) for part in parts], states, wanted, balance),
+        weights=_weights(
+            [len(part) for part in parts],
+            states,
+            wanted,
+            balance,
+            table["count"].to_numpy() ** repeats if repeats else None,
+        ),
     )
 
 
@@ -321,9 +344,19 @@ def _numbers(ids: pd.Series, known: dict[str, int]) -> np.ndarray:
     return np.array([known.setdefault(name, len(known)) for name in ids], dtype=np.int64)
 
 
-def _weights(sizes: list[int], states: np.ndarray, wanted: Sequence[float] | None, balance: float) -> np.ndarray | None:
-    if wanted is None and not balance:
+def _weights(
+    sizes: list[int],
+    states: np.ndarray,
+    wanted: Sequence[float] | None,
+    balance: float,
+    base: np.ndarray | None = None,
+) -> np.ndarray | None:
+    """Returns how often each row is wanted: `base`, times balance, shared among sources as `wanted`; or None."""
+    if wanted is None and not balance and base is None:
         return None
-    members = np.repeat(np.arange(len(sizes)), sizes)
-    weights = np.ones(len(states)) if wanted is None else source_weights(members, wanted)
-    return weights * balance_weights(states, power=balance) if balance else weights
+    weights = np.ones(len(states)) if base is None else base.astype(np.float64)
+    if balance:
+        weights = weights * balance_weights(states, power=balance)
+    if wanted is not None:
+        weights = weights * source_weights(np.repeat(np.arange(len(sizes)), sizes), wanted, weights)
+    return weights

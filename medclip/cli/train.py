@@ -129,7 +129,7 @@ def _train(config: TrainConfig, output: Path, images: list[Prepared], texts: lis
     )  # fmt: skip
     text_rows = text_side(
         text_tables, tokenizer=processor.tokenizer, max_length=config.max_length, observations=observations,
-        policy=policy, wanted=config.text_weights or None, balance=config.balance_texts,
+        policy=policy, wanted=config.text_weights or None, balance=config.balance_texts, repeats=config.repeats,
     )  # fmt: skip
     steps = config.steps or max(1, round(config.epochs * len(image_rows.keys) / config.batch_images))
     optimisation = Optimisation(config.learning_rate, config.weight_decay, config.warmup, steps, config.clip_norm)

@@ -49,7 +49,7 @@ def test_a_step_does_not_depend_on_the_steps_before_it() -> None:
 
 
 def test_weights_decide_how_often() -> None:
-    weights = source_weights(np.array([0] * 90 + [1] * 10), [1.0, 1.0])
+    weights = source_weights(np.array([0] * 90 + [1] * 10), [1.0, 1.0], np.ones(100))
     rows = laps(Stream(100, batch_size=50, seed=0, weights=weights), 200)
     assert 0.47 < np.mean(np.array(rows) >= 90) < 0.53
 
