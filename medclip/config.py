@@ -49,7 +49,7 @@ class TrainConfig:
     text_weights: list[float] = setting([], "relative weight of each text source; by default by size", group="sampling")
     balance_images: float = setting(0.0, "0: as they come, 1: rare observations as often as common", group="sampling")
     balance_texts: float = setting(0.0, "the same for sentences", group="sampling")
-    repeats: float = setting(0.0, "0: each different sentence as often, 1: as often as it is said", group="sampling")
+    repeats: float = setting(1.0, "0: each different sentence as often, 1: as often as it is said", group="sampling")
     augmentation: dict[str, Any] = setting({}, "see medclip.transforms.Augmentation", group="sampling")
     vision: str = setting(
         "small", "small, torchvision:ARCHITECTURE[:WEIGHTS], or a Hugging Face backbone", group="model"

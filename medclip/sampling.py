@@ -299,7 +299,7 @@ def text_side(
     policy: LabelPolicy,
     wanted: Sequence[float] | None = None,
     balance: float = 0.0,
-    repeats: float = 0.0,
+    repeats: float = 1.0,
 ) -> TextSide:
     """Returns the train split of sentence tables as one side; sentences that speak of nothing are left out.
 

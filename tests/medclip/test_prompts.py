@@ -34,9 +34,13 @@ def test_a_file_of_ones_own(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("- a", "expected a mapping"), ("A: {negative: [b]}", "'A' needs 'positive"), ("A: {positive: [1]}", "must be a text"),
-     ("A: {positive: [a], maybe: [b]}", "'A' needs")],
-)  # fmt: skip
+    [
+        ("- a", "expected a mapping"),
+        ("A: {negative: [b]}", "'A' needs 'positive"),
+        ("A: {positive: [1]}", "must be a text"),
+        ("A: {positive: [a], maybe: [b]}", "'A' needs"),
+    ],
+)
 def test_wrong_files(tmp_path, text: str, message: str) -> None:
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):

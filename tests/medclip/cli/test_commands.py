@@ -178,9 +178,14 @@ def test_labels_of_a_folder_and_of_stdin(tmp_path, capsys, monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["nowhere.csv"], "There is no nowhere.csv"), (["r.csv", "--text-column", "finding"], "Did you mean 'findings'"),
-     (["r.csv", "--id-column", "uid"], "no column 'uid'"), (["r.json"], "neither .csv nor .parquet"), (["empty"], "no .txt files")],
-)  # fmt: skip
+    [
+        (["nowhere.csv"], "There is no nowhere.csv"),
+        (["r.csv", "--text-column", "finding"], "Did you mean 'findings'"),
+        (["r.csv", "--id-column", "uid"], "no column 'uid'"),
+        (["r.json"], "neither .csv nor .parquet"),
+        (["empty"], "no .txt files"),
+    ],
+)
 def test_labelling_says_what_is_wrong(tmp_path, monkeypatch, arguments: list[str], message: str) -> None:
     monkeypatch.chdir(tmp_path)
     REPORTS.to_csv("r.csv", index=False)
