@@ -172,7 +172,7 @@ def _read_phrases(folder: Path, observations: tuple[str, ...]) -> Iterator[Phras
 def _phrases_of(path: Path, observation: str) -> Iterator[Phrase]:
     for number, line in _lines(path):
         if line.startswith("@include "):
-            yield from _phrases_of(LEXICON / f"{line.split(maxsplit=1)[1]}.txt", observation)
+            yield from _phrases_of(LEXICON / f"{line.removeprefix('@include ').strip()}.txt", observation)
             continue
         kind = _PHRASE_MARKS.get(line[0], "positive")
         pattern = line if kind == "positive" else line[1:].strip()
