@@ -185,6 +185,14 @@ def evaluate_now(model: MedCLIPModel, evaluate: Evaluate) -> dict[str, float]:
         torch.set_rng_state(state)
 
 
+class _Progress(RichProgressBar):
+    """The bar with the loss, and without the logger's version number."""
+
+    def get_metrics(self, *args: Any) -> dict[str, Any]:
+        """Returns what stands behind the bar."""
+        return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
+
+
 def fit(
     module: TrainingModule,
     data: StepData,
@@ -214,7 +222,7 @@ def fit(
     checkpoints = Checkpoints(output / "checkpoints", monitor=monitor, every=every)
     callbacks: list[Callback] = [EvaluateEvery(evaluate, every=every), checkpoints, LearningRateMonitor("step")]
     if progress:
-        callbacks.append(RichProgressBar())
+        callbacks.append(_Progress())
     loggers: list[Logger] = [
         TensorBoardLogger(output, name="logs", version="tensorboard"),
         CSVLogger(output, name="logs"),
@@ -224,7 +232,7 @@ def fit(
         devices=devices,
         precision=precision or _precision(accelerator),  # type: ignore[arg-type]
         max_steps=optimisation.steps,
-        max_epochs=-1,
+        max_epochs=1,  # one pass over the steps
         gradient_clip_val=optimisation.clip_norm or None,
         callbacks=callbacks,
         logger=loggers,
