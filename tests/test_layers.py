@@ -11,14 +11,14 @@ ROOT = Path(__file__).parent.parent
 #: Layer of each part of `medclip`; a part may import from lower layers and from itself.
 LAYERS = {
     **dict.fromkeys(["plugins", "encoded"], 0),
-    **dict.fromkeys(["tables", "targets", "metrics", "prompts", "config", "distributed", "phantom"], 1),
+    **dict.fromkeys(["tables", "targets", "metrics", "prompts", "config", "distributed", "phantom", "streams"], 1),
     **dict.fromkeys(["sources", "images", "cache", "transforms"], 2),
-    **dict.fromkeys(["models", "objectives", "sampling", "prepare", "encode"], 3),
+    **dict.fromkeys(["models", "objectives", "sampling", "sides", "prepare", "encode"], 3),
     **dict.fromkeys(["training", "evaluation"], 4),
     **dict.fromkeys(["cli"], 5),
 }
 #: Same layer, and still in order: a cache holds what an image reader gives, an encoder needs a model.
-NEIGHBOURS = {("cache", "images"), ("encode", "models"), ("models", "config")}
+NEIGHBOURS = {("cache", "images"), ("sampling", "sides"), ("encode", "models"), ("models", "config")}
 #: The one door of each heavy dependency.
 DOORS = {
     "pydicom": {"medclip/images.py"},

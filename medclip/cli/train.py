@@ -103,7 +103,8 @@ def _train(config: TrainConfig, output: Path, images: list[Prepared], texts: lis
     from medclip.evaluation import EvaluationData
     from medclip.evaluation.zero_shot import ZeroShot
     from medclip.plugins import check_options, load_plugin
-    from medclip.sampling import Steps, image_side, text_side
+    from medclip.sampling import Steps
+    from medclip.sides import image_side, text_side
     from medclip.training import Optimisation, StepData, TrainingModule, fit
     from medclip.transforms import augmentation_from
 

@@ -15,7 +15,7 @@ from labelers.observations import CHEXPERT5
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.metrics import bootstrap_weights, multiclass, multilabel
 from medclip.models.towers import VisionTower
-from medclip.sampling import Stream
+from medclip.streams import Stream
 from medclip.tables import label_matrix
 from medclip.transforms import Augmentation, apply, eval_pipeline, train_pipeline
 

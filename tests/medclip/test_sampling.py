@@ -7,16 +7,9 @@ import torch
 
 from labelers.observations import LabelPolicy
 from medclip.cache import PixelCache
-from medclip.sampling import (
-    ImageSide,
-    Steps,
-    Stream,
-    TextSide,
-    balance_weights,
-    image_side,
-    source_weights,
-    step_loader,
-)
+from medclip.sampling import Steps, step_loader
+from medclip.sides import ImageSide, TextSide, image_side
+from medclip.streams import Stream, balance_weights, source_weights
 from medclip.transforms import Augmentation
 
 

@@ -1,0 +1,82 @@
+"""Which rows come when: endless, seeded streams, and the weights that make some rows come more often.
+
+A stream is a pure function of (seed, step): whoever asks for step 1,000 gets the same rows, in any process, with any
+number of workers, before or after a crash. So resuming is starting at another step, and several processes share a
+stream by each taking every so-manieth row of the same batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class Stream:
+    """An endless, seeded sequence of rows.
+
+    Without weights every lap visits every row once, in a new order. With weights rows are drawn independently,
+    with replacement.
+
+    Args:
+        size: number of rows.
+        batch_size: rows of a global batch.
+        seed: give the two sides different ones.
+        weights: (size,) how often rows are wanted, relative to each other; None for laps.
+    """
+
+    def __init__(self, size: int, *, batch_size: int, seed: int, weights: np.ndarray | None = None) -> None:
+        if size < 1 or batch_size < 1:
+            raise ValueError(f"A stream needs rows and a batch size; found {size} rows, batch size {batch_size}.")
+        self.size, self.batch_size, self.seed = size, batch_size, seed
+        self._cumulative = None if weights is None else np.cumsum(weights, dtype=np.float64) / np.sum(weights)
+        self._lap: tuple[int, np.ndarray] | None = None
+
+    def rows(self, step: int, *, rank: int = 0, world: int = 1) -> np.ndarray:
+        """Returns this process's rows of the batch of `step`."""
+        if self._cumulative is not None:
+            draws = np.random.default_rng([self.seed, step]).random(self.batch_size)
+            rows = np.searchsorted(self._cumulative, draws, side="right").clip(max=self.size - 1)
+            return rows[rank::world]
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)[rank::world]
+        laps, places = np.divmod(positions, self.size)
+        rows = np.empty(len(positions), dtype=np.int64)
+        for lap in np.unique(laps):
+            here = laps == lap
+            rows[here] = self._order(int(lap))[places[here]]
+        return rows
+
+    def _order(self, lap: int) -> np.ndarray:
+        if self._lap is None or self._lap[0] != lap:
+            self._lap = lap, np.random.default_rng([self.seed, 1 << 40, lap]).permutation(self.size)
+        return self._lap[1]
+
+
+def balance_weights(states: np.ndarray, *, power: float) -> np.ndarray:
+    """Returns (N,) weights that favour rows with rare positive observations, for states (N, O).
+
+    Each positive observation weighs its prevalence to the power of minus `power`; a row takes the largest of its
+    own. 0 changes nothing, 1 makes every observation about equally frequent.
+    """
+    positive = states == 1
+    prevalence = np.maximum(positive.mean(axis=0), 1 / max(len(states), 1))
+    weights = np.where(positive, prevalence[None, :] ** -power, 0.0).max(axis=1)
+    common = weights[weights > 0].min(initial=np.inf)
+    return np.where(weights > 0, weights, common if np.isfinite(common) else 1.0)
+
+
+def source_weights(members: np.ndarray, wanted: Sequence[float], weights: np.ndarray) -> np.ndarray:
+    """Returns (N,) factors under which source s gives a share of the draws in proportion to `wanted[s]`.
+
+    Args:
+        members: (N,) the source of each row, as a number.
+        wanted: one weight for each source.
+        weights: (N,) how often rows are wanted within their source.
+
+    Raises:
+        ValueError: there are not as many weights as sources.
+    """
+    sums = np.bincount(members, weights=weights, minlength=len(wanted))
+    if len(sums) != len(wanted):
+        raise ValueError(f"Found {len(wanted)} source weights for {len(sums)} sources; give one for each.")
+    return (np.asarray(wanted, dtype=np.float64) / np.maximum(sums, 1e-12))[members]
