@@ -49,10 +49,11 @@ class RuleLabeler:
 
     Args:
         vocabulary: a name (`chexpert14`, ...) or the path of a folder; see `labelers.vocabulary`.
+        profile: conventions of one annotation project, laid over the vocabulary; None for the plain reading.
     """
 
-    def __init__(self, vocabulary: str = "chexpert14") -> None:
-        self._vocabulary = load_vocabulary(vocabulary)
+    def __init__(self, vocabulary: str = "chexpert14", *, profile: str | None = None) -> None:
+        self._vocabulary = load_vocabulary(vocabulary, profile)
         self._matcher = Matcher(self._vocabulary)
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers

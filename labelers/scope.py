@@ -31,6 +31,7 @@ class Scopes:
         self._verbs = clause_words.get("verbs", frozenset())
         self._existence = clause_words.get("existence", frozenset())
         self._joints = clause_words.get("joints", frozenset())
+        self._near_ends = clause_words.get("near ends", frozenset())
         self._tokens = tokens
         self._starts = {cue.start: cue for cue in cues}
         self._stops = {cue.end: cue for cue in cues}
@@ -80,10 +81,12 @@ class Scopes:
                     normal = None
                     if active is not None and cue.reach in ("all", active.cue.effect):
                         active = None
-                elif cue.reach in ("after", "both") and not self._is_held(active, cue.effect, comma_since):
+                elif cue.reach in ("after", "both", "near") and not self._is_held(active, cue.effect, comma_since):
                     active, comma_since = found, False
             if token in _STOPS or token == ":" or i in breaks:
                 active = normal = None
+            if active is not None and active.cue.reach == "near" and token in self._near_ends:
+                active = None
             if token in (",", "、"):
                 comma_since = True
             if active is not None and i - active.end >= REACH_AFTER:
@@ -118,6 +121,8 @@ class Scopes:
                 verbs_active, verbs_normal = verbs_active + 1, verbs_normal + 1
                 active = None if verbs_active > 1 else active
                 normal = None if verbs_normal > 1 else normal
+            if active is not None and active.cue.reach == "near" and token in self._near_ends:
+                active = None
             if active is not None and active.start - i > REACH_BEFORE:
                 active = None
             if normal is not None and normal.start - i > REACH_BEFORE:
@@ -131,7 +136,7 @@ class Scopes:
                 active = normal = None
             elif cue.effect == "normal" and cue.reach in ("before", "both"):
                 normal, verbs_normal = found, 0
-            elif cue.effect not in ("normal", "end", "pseudo") and cue.reach in ("before", "both"):
+            elif cue.effect not in ("normal", "end", "pseudo") and cue.reach in ("before", "both", "near"):
                 active, verbs_active = found, sum(t in self._verbs for t in self._tokens[found.start : found.end])
         return before, before_normal
 

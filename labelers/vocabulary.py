@@ -20,7 +20,7 @@ _PHRASE_MARKS = {"?": "uncertain", "-": "negative", "!": "excluded"}
 EFFECTS = ("negative", "uncertain", "doubt", "ignore", "normal", "pseudo", "end")
 REACHES = {
     "negative": ("after", "before", "both"),
-    "uncertain": ("after", "before", "both"),
+    "uncertain": ("after", "before", "both", "near"),
     "doubt": ("after", "before", "both"),
     "ignore": ("after", "before", "both"),
     "normal": ("after", "before", "both"),
@@ -97,9 +97,19 @@ def vocabulary_names() -> list[str]:
     return sorted(path.parent.name for path in LEXICON.glob("*/vocabulary.yaml"))
 
 
+def profile_names() -> list[str]:
+    """Returns the names of the profiles that come with the package."""
+    return sorted(path.name for path in (LEXICON / "profiles").iterdir() if path.is_dir())
+
+
 @lru_cache(maxsize=16)
-def load_vocabulary(name: str) -> Vocabulary:
+def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
     """Returns the vocabulary called `name`, or the one in the folder that `name` is a path to.
+
+    Args:
+        name: of a vocabulary.
+        profile: conventions laid over it, by name or folder: its lines replace those with the same words, and the
+            others are added.
 
     Raises:
         FileNotFoundError: there is no such vocabulary.
@@ -121,16 +131,24 @@ def load_vocabulary(name: str) -> Vocabulary:
         )
     observations, helpers = tuple(fields["observations"]), tuple(fields.get("helpers", ()))
     language = fields["language"]
+    phrases = {(p.observation, p.pattern): p for p in _read_phrases(folder, observations + helpers)}
+    cues = {cue.pattern: cue for cue in _read_cues(LEXICON / language / "cues.txt")}
+    if profile is not None:
+        overlay = _find_profile(profile)
+        known = [p for p in _read_phrases(overlay, None) if p.observation in observations + helpers]
+        phrases |= {(p.observation, p.pattern): p for p in known}
+        path = overlay / "cues.txt"
+        cues |= {cue.pattern: cue for cue in _read_cues(path)} if path.is_file() else {}
     return Vocabulary(
-        name=folder.name,
+        name=folder.name if profile is None else f"{folder.name}+{Path(profile).name}",
         language=language,
         observations=observations,
         helpers=helpers,
         no_finding=fields.get("no_finding"),
         devices=fields.get("devices"),
-        phrases=tuple(_read_phrases(folder, observations + helpers)),
+        phrases=tuple(phrases.values()),
         subjects=tuple(_read_subjects(folder, observations + helpers)),
-        cues=tuple(_read_cues(LEXICON / language / "cues.txt")),
+        cues=tuple(cues.values()),
         clause_words={key: frozenset(words) for key, words in read_groups(language, "clauses").items()},
     )
 
@@ -161,9 +179,19 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, entry
 
 
-def _read_phrases(folder: Path, observations: tuple[str, ...]) -> Iterator[Phrase]:
+def _find_profile(name: str) -> Path:
+    folder = Path(name) if "/" in name or Path(name, "phrases").is_dir() else LEXICON / "profiles" / name
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no profile {name!r}. Name one of {', '.join(profile_names())}, or the path of a folder with "
+            "phrases/ or cues.txt."
+        )
+    return folder
+
+
+def _read_phrases(folder: Path, observations: tuple[str, ...] | None) -> Iterator[Phrase]:
     files = {path.stem: path for path in sorted((folder / "phrases").glob("*.txt"))}
-    if stray := set(files) - set(observations):
+    if observations is not None and (stray := set(files) - set(observations)):
         raise ValueError(f"{folder / 'phrases'}: {sorted(stray)} are not among the observations of vocabulary.yaml.")
     for observation, path in files.items():
         yield from _phrases_of(path, observation)
@@ -200,6 +228,6 @@ def _read_cues(path: Path) -> Iterator[Cue]:
         if len(parts) not in (3, 4) or parts[1] not in EFFECTS or parts[2].strip("-") not in REACHES[parts[1]]:
             raise ValueError(
                 f"{path}, line {number}: {line!r}. Write 'words | effect | reach | example', the effect one of "
-                f"{', '.join(EFFECTS)}, the reach after, before or both (for 'end': all or negative; for 'pseudo': -)."
+                f"{', '.join(EFFECTS)}, the reach after, before or both (for 'uncertain' also near; for 'end': all or negative; for 'pseudo': -)."
             )
         yield Cue(parts[0], parts[1], parts[2].strip("-"), *parts[3:])
