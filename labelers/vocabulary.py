@@ -228,6 +228,7 @@ def _read_cues(path: Path) -> Iterator[Cue]:
         if len(parts) not in (3, 4) or parts[1] not in EFFECTS or parts[2].strip("-") not in REACHES[parts[1]]:
             raise ValueError(
                 f"{path}, line {number}: {line!r}. Write 'words | effect | reach | example', the effect one of "
-                f"{', '.join(EFFECTS)}, the reach after, before or both (for 'uncertain' also near; for 'end': all or negative; for 'pseudo': -)."
+                f"{', '.join(EFFECTS)}, the reach after, before or both (for 'uncertain' also near; "
+                "for 'end': all or negative; for 'pseudo': -)."
             )
         yield Cue(parts[0], parts[1], parts[2].strip("-"), *parts[3:])

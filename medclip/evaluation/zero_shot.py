@@ -90,11 +90,13 @@ class ZeroShot(Evaluator):
         return Result(metrics, tables, figures)
 
     def _roc(self, scores: np.ndarray, metrics: dict[str, float]) -> Figure:
+        from matplotlib import colormaps
         from matplotlib.figure import Figure
         from sklearn.metrics import roc_curve
 
         figure = Figure(figsize=(7, 6), layout="constrained")
         axes = figure.subplots()
+        axes.set_prop_cycle(color=[colormaps["tab20"](i) for i in range(20)])
         for j, name in enumerate(self._prompts):
             known = np.isin(self._states[:, j], (0.0, 1.0))
             truth = self._states[known, j] == 1

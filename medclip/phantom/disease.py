@@ -105,8 +105,7 @@ def _pleural_effusion(c: Canvas, f: Finding, side: str) -> None:
     outward = _sign(side) * c.x
     level = c.base[side] + 0.10 - (0.04 + 0.42 * f.severity)
     meniscus = level - 0.9 * np.maximum(outward - 0.40, 0.0) ** 2 * (1.5 + f.severity)
-    chest = ramp(1.0 - ((outward - LUNG_X) / (LUNG_WIDTH + 0.02)) ** 2, 0.2)
-    fluid = ramp(c.y - meniscus, 0.06) * chest * ramp(0.75 - c.y, 0.1)
+    fluid = ramp(c.y - meniscus, 0.06) * np.minimum(4.0 * c.lungs[side], 1.0)
     c.image += fluid * np.maximum(0.60 - c.image, 0.0)
     top = level - 0.1
     c.mark(f.observation, _sign(side) * 0.45, (top + 0.6) / 2, 0.33, (0.6 - top) / 2)

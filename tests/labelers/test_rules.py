@@ -76,7 +76,7 @@ def test_every_state_can_be_explained() -> None:
     explained = {(e.observation, e.state, text[slice(*e.span)], e.cue) for e in labeler.explain(text)}
     assert ("Pleural Effusion", "negative", "pleural effusion", "no") in explained
     assert ("Cardiomegaly", "positive", "heart is enlarged", "") in explained
-    assert any(o == "Pneumonia" and s == "uncertain" and c.startswith("possible") for o, s, _, c in explained)
+    assert any(o == "Pneumonia" and s == "uncertain" and "possible" in c for o, s, _, c in explained)
 
 
 def test_one_string_is_refused() -> None:
