@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-LABELERS = ("rules",)
+LABELERS = ("rules", "chexbert")
 
 
 @runtime_checkable
@@ -36,4 +36,8 @@ def load_labeler(name: str = "rules", **options: Any) -> Labeler:
         from labelers.rules import RuleLabeler
 
         return RuleLabeler(**options)
+    if name == "chexbert":
+        from labelers.chexbert import ChexbertLabeler
+
+        return ChexbertLabeler(**options)
     raise ValueError(f"There is no labeler {name!r}. Known: {', '.join(LABELERS)}.")

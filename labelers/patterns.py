@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?|_+|[.,;:?!()/，。；：？！、]")
 MAX_GAP = 5
 _CACHE_LIMIT = 200_000
-_WIDTHS = str.maketrans("’，；：？！、（）", "',;:?!,()")
+_WIDTHS = str.maketrans("’，；：？！（）", "',;:?!()")
 
 
 def fold(text: str) -> str:
@@ -174,6 +174,8 @@ def _choices(item: str, pattern: str) -> list[list[str]]:
     if item == "...":
         return [["..."]]
     optional = item.startswith("(") and item.endswith(")") and len(item) > 2
+    if not optional and ("(" in item or ")" in item):
+        raise ValueError(f"Pattern {pattern!r}: {item!r} is neither a word nor one word in parentheses.")
     words = [_words(word, pattern) for word in (item[1:-1] if optional else item).split("|")]
     return words + [[]] if optional else words
 

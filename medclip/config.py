@@ -131,14 +131,22 @@ class LabelConfig:
     """Settings of `medclip-label`."""
 
     input: str = setting(
-        "-", "a .csv or .parquet file, a folder of .txt, or - for texts on stdin, one a line", positional=True
+        "-", ".csv, .parquet, .jsonl, folder or .zip of .txt, a source (openi=PATH), or - for stdin", positional=True
     )
     output: str = setting("-", "the labels: a .csv or .parquet file, or - for stdout", group="output")
     sentences: str = setting("", "also write the sentence table here, .csv or .parquet", group="output")
     id_column: str = setting("", "column that names a report; by default study_id, id, or the row", group="input")
     text_column: str = setting("", "column or columns with the text, joined by commas", group="input")
-    vocabulary: str = setting("chexpert14", "what to look for: a name, or a folder of phrase files", group="labels")
-    workers: int = setting(1, "processes", group="output")
+    labeler: str = setting("rules", "rules, or chexbert", group="labels")
+    checkpoint: str = setting("", "chexbert: its checkpoint file or folder", group="labels")
+    vocabulary: str = setting(
+        "chexpert14", "rules: what to look for, a name or a folder of phrase files", group="labels"
+    )
+    profile: str | None = setting(None, "rules: conventions of an annotation project, such as openi", group="labels")
+    explain: bool = setting(False, "show why: a table, or a page or JSON if --output ends so", group="output")
+    score: str = setting("", "compare with these labels (a .csv with the same ids) and print P, R, F1", group="output")
+    compare: str = setting("", "agreement (kappa) with the labels in this .csv", group="output")
+    workers: int = setting(1, "processes; 0 for one a core", group="output")
 
 
 def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, examples: str = "") -> T:

@@ -1,82 +1,109 @@
-"""medclip-label: weak labels for reports."""
+"""medclip-label: weak labels for reports, why they were given, and how good they are."""
 
 from __future__ import annotations
 
+import json
 import logging
-import sys
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, find_sources, print_table, progress_bar
 from medclip.config import LabelConfig, read_config
-from medclip.plugins import suggest
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
-    from labelers.rules import RuleLabeler
+    from labelers.labeler import Labeler
+    from medclip.reports import Report, Reports
 
 logger = logging.getLogger(__name__)
 
 _EXAMPLES = """\
 examples:
-  medclip-label reports.csv --id-column study_id --text-column findings,impression --output labels.csv
-  medclip-label folder-of-txt/ --output labels.parquet --sentences sentences.csv --workers 8
+  medclip-label reports.csv --id-column study_id --text-column findings,impression --output labels.csv --workers 0
+  medclip-label mimic-cxr-reports.zip --output labels.parquet --sentences sentences.parquet
+  medclip-label --explain report.txt --output page.html
+  medclip-label openi=/data/openi --vocabulary nih14 --score gold.csv
   echo "No pleural effusion. The heart is enlarged." | medclip-label -
 
 Output: the id and one column per observation: 1 positive, 0 negative, -1 uncertain, blank unmentioned.
-Report text goes to the sentence table only, never to the screen or a log."""
+A run that was killed goes on where it was. Report text is shown by --explain only, and written by --sentences only."""
 
 _CHUNK = 1000
-_ID_COLUMNS = ("study_id", "id", "report_id")
-_TEXT_COLUMNS = ("text", "report", "findings", "impression")
-
-#: A report: its id and its text.
-Report = tuple[str, str]
 
 
 def run(argv: list[str]) -> int:
-    """Labels the input and writes the labels."""
+    """Labels the input, explains it or scores it."""
     config = read_config(
         LabelConfig, argv, prog="medclip-label", description="Label radiology reports.", examples=_EXAMPLES
     )
-    import pandas as pd
-
-    labeler = _labeler(config.vocabulary)
-    reports, total = _read(config)
-    chunks = iter(lambda: list(islice(reports, _CHUNK)), [])
-    jobs = ((chunk, config.vocabulary, bool(config.sentences)) for chunk in chunks)
-    labels: list[pd.DataFrame] = []
-    sentences: list[pd.DataFrame] = []
+    options = tuple(sorted(_options(config).items()))
+    reports = _read(config)
+    labeler = _labeler(config.labeler, options)
+    if config.explain:
+        return _explain(config, labeler, reports)
+    if config.score or config.compare:
+        return _score(config, labeler, reports)
+    counts, total = Counter[tuple[str, int]](), 0
+    writer = _Writer(config, labeler.observations)
+    chunks = iter(lambda: list(islice(reports.stream, _CHUNK)), [])
+    jobs = ((chunk, config.labeler, options, bool(config.sentences)) for chunk in writer.remaining(chunks))
     with progress_bar() as progress:
-        for table, of_sentences in _map(jobs, config.workers):
-            labels.append(table)
-            sentences.append(of_sentences)
-            progress("labelling", sum(map(len, labels)), total)
-    if not labels:
+        for states, labels, sentences in _map(jobs, config.workers):
+            writer.append(len(states), labels, sentences)
+            progress("labelling", writer.done, reports.total)
+            for name, column in zip(labeler.observations, states.T, strict=True):
+                counts.update((name, int(s)) for s in column[column == column])
+    total = writer.finish()
+    if total == 0:
         raise ValueError(f"{config.input} holds no reports.")
-    result = pd.concat(labels, ignore_index=True)
-    _write(result, config.output)
-    if config.sentences:
-        _write(pd.concat(sentences, ignore_index=True), config.sentences)
     if config.output != "-":
-        _summarise(result, labeler.observations, config.output)
+        rows = [[n, *(str(counts[n, s]) for s in (1, 0, -1))] for n in labeler.observations]
+        print_table(f"{total} reports, {config.output}", ["observation", "positive", "negative", "uncertain"], rows)
     return 0
 
 
+def _options(config: LabelConfig) -> dict[str, Any]:
+    if config.labeler == "rules":
+        return {"vocabulary": config.vocabulary, "profile": config.profile}
+    return {"checkpoint": config.checkpoint}
+
+
 @lru_cache(maxsize=2)
-def _labeler(vocabulary: str) -> RuleLabeler:
-    from labelers.rules import RuleLabeler
+def _labeler(name: str, options: tuple[tuple[str, Any], ...]) -> Labeler:
+    from labelers import load_labeler
 
-    return RuleLabeler(vocabulary)
+    return load_labeler(name, **dict(options))
 
 
-def _map(jobs: Iterator[tuple[list[Report], str, bool]], workers: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    if workers <= 1:
+def _read(config: LabelConfig) -> Reports:
+    from medclip.plugins import plugin_names
+    from medclip.reports import Reports, read_reports
+
+    name = config.input.partition("=")[0]
+    if name in plugin_names("sources") and not Path(config.input).exists():
+        texts = find_sources(config.input, data_root=None, options={})[0].texts()
+        if texts is None:
+            raise ValueError(f"Source {name!r} has no texts here.")
+        return Reports(iter(zip(texts["study_id"], texts["text"], strict=True)), len(texts))
+    columns = [column.strip() for column in config.text_column.split(",") if column.strip()]
+    return read_reports(config.input, id_column=config.id_column, text_columns=columns)
+
+
+_Job = tuple[list["Report"], str, tuple[tuple[str, Any], ...], bool]
+
+
+def _map(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[np.ndarray, str, str]]:
+    workers = workers or os.cpu_count() or 1
+    if workers == 1:
         yield from (_label(*job) for job in jobs)
         return
     with ProcessPoolExecutor(workers) as pool:
@@ -84,94 +111,204 @@ def _map(jobs: Iterator[tuple[list[Report], str, bool]], workers: int) -> Iterat
             yield from pool.map(_label, *zip(*block, strict=True))
 
 
-def _label(reports: list[Report], vocabulary: str, with_sentences: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns the label table of `reports` and, if wanted, the table of their sentences."""
-    import pandas as pd
+def _label(
+    reports: list[Report], name: str, options: tuple[tuple[str, Any], ...], with_sentences: bool
+) -> tuple[np.ndarray, str, str]:
+    """Returns states of `reports`, the rows of the label file, and those of the sentence file."""
+    labeler = _labeler(name, options)
+    states = labeler([text for _, text in reports])
+    labels = _csv([name for name, _ in reports], states)
+    return states, labels, _sentence_rows(labeler, reports) if with_sentences else ""
 
-    labeler = _labeler(vocabulary)
-    ids, texts = [name for name, _ in reports], [text for _, text in reports]
-    table = pd.DataFrame(labeler(texts), columns=list(labeler.observations)).astype("Int8")
-    table.insert(0, "id", ids)
-    if not with_sentences:
-        return table, pd.DataFrame()
+
+def _sentence_rows(labeler: Any, reports: list[Report]) -> str:
     rows = [
-        (name, section, position, text[start:end])
+        (name, section, str(position), text[start:end])
         for name, text in reports
         for position, (section, (start, end)) in enumerate(labeler.sentences(text))
     ]
-    sentences = pd.DataFrame(rows, columns=["id", "section", "position", "text"])
-    states = pd.DataFrame(
-        labeler.label_sentences(sentences["text"].tolist()), columns=list(labeler.observations)
-    ).astype("Int8")
-    return table, pd.concat([sentences, states], axis=1)
+    return _csv(rows, labeler.label_sentences([row[-1] for row in rows])) if rows else ""
 
 
-def _read(config: LabelConfig) -> tuple[Iterator[Report], int]:
-    """Returns the reports of the input and how many there are; 0 where that is not known.
+def _csv(heads: Sequence[Any], states: np.ndarray) -> str:
+    """Returns CSV lines: an id (or several columns), then the states, blank where unmentioned."""
+    import csv
+    import io
 
-    Raises:
-        FileNotFoundError: the input is not there.
-        ValueError: it is of another kind, or lacks a column.
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for head, row in zip(heads, states.tolist(), strict=True):
+        columns = [head] if isinstance(head, str) else list(head)
+        writer.writerow(columns + ["" if state != state else int(state) for state in row])
+    return text.getvalue()
+
+
+class _Writer:
+    """Writes labels and sentences as they come, so that a killed run can go on.
+
+    Rows go to `<output>.part`; a note beside it says how many reports and bytes are complete. The files get their
+    names when everything is done.
     """
-    path = Path(config.input)
-    if config.input == "-":
-        return ((f"line{i}", line) for i, line in enumerate(sys.stdin, start=1) if line.strip()), 0
-    if path.is_dir():
-        files = sorted(path.rglob("*.txt"))
-        if not files:
-            raise FileNotFoundError(f"{path} holds no .txt files.")
-        return ((file.stem, file.read_text(encoding="utf-8", errors="replace")) for file in files), len(files)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no {path}. Name a .csv or .parquet file, a folder of .txt, or - for stdin.")
-    return _read_table(path, config)
+
+    def __init__(self, config: LabelConfig, observations: Sequence[str]) -> None:
+        self.done = 0
+        self._stdout = config.output == "-"
+        if self._stdout and config.sentences:
+            raise ValueError("--sentences needs --output to be a file too.")
+        heads = {config.output: ["id", *observations]}
+        if config.sentences:
+            heads[config.sentences] = ["id", "section", "position", "text", *observations]
+        self._heads = heads
+        if self._stdout:
+            print(",".join(heads["-"]))
+            return
+        self._note = Path(f"{config.output}.part.json")
+        self._settings = {key: value for key, value in asdict(config).items() if key != "workers"}
+        self._parts = {name: Path(f"{name}.part") for name in heads}
+        self._resume()
+
+    def _resume(self) -> None:
+        note = json.loads(self._note.read_text()) if self._note.is_file() else {}
+        if note.get("settings") == self._settings and all(part.is_file() for part in self._parts.values()):
+            self.done = note["done"]
+            for name, part in self._parts.items():
+                os.truncate(part, note["bytes"][name])
+            logger.info("Going on after %d reports", self.done)
+            return
+        for name, part in self._parts.items():
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(",".join(self._heads[name]) + "\n", encoding="utf-8")
+
+    def remaining(self, chunks: Iterator[list[Report]]) -> Iterator[list[Report]]:
+        """Yields those chunks that are not yet written."""
+        seen = 0
+        for chunk in chunks:
+            seen += len(chunk)
+            if seen > self.done:
+                yield chunk
+
+    def append(self, count: int, labels: str, sentences: str) -> None:
+        """Adds the rows of one chunk of `count` reports and notes that they are complete."""
+        from medclip.cache import write_atomically
+
+        self.done += count
+        if self._stdout:
+            print(labels, end="")
+            return
+        sizes = {}
+        for (name, part), rows in zip(self._parts.items(), (labels, sentences), strict=False):
+            with part.open("a", encoding="utf-8", newline="") as file:
+                file.write(rows)
+            sizes[name] = part.stat().st_size
+        note = json.dumps({"settings": self._settings, "done": self.done, "bytes": sizes})
+        write_atomically(self._note, lambda path: path.write_text(note))
+
+    def finish(self) -> int:
+        """Gives the files their names; returns how many reports there were."""
+        if not self._stdout and self.done:
+            for name, part in self._parts.items():
+                if name.endswith(".parquet"):
+                    _to_parquet(part, Path(name))
+                    part.unlink()
+                else:
+                    os.replace(part, name)
+            self._note.unlink(missing_ok=True)
+        return self.done
 
 
-def _read_table(path: Path, config: LabelConfig) -> tuple[Iterator[Report], int]:
-    import pandas as pd
+def _to_parquet(part: Path, target: Path) -> None:
+    import pyarrow
+    import pyarrow.csv
+    import pyarrow.parquet
 
-    if path.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"{path} is neither .csv nor .parquet, nor a folder of .txt. Convert it, or pipe it to stdin.")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.suffix == ".csv" else pd.read_parquet(path)
-    names = [str(name) for name in table.columns]
-    columns = [name.strip() for name in config.text_column.split(",") if name.strip()]
-    columns = columns or [name for name in _TEXT_COLUMNS if name in names]
-    id_column = config.id_column or next((name for name in _ID_COLUMNS if name in names), "")
-    for wanted in (*columns, *([id_column] if id_column else [])):
-        if wanted not in names:
-            raise ValueError(
-                f"{path} has no column {wanted!r}.{suggest(wanted, names)} Found: {', '.join(names[:30])}."
-            )
-    if not columns:
-        raise ValueError(
-            f"{path}: which column holds the text? Name it with --text-column. Found: {', '.join(names[:30])}."
-        )
-    ids = table[id_column].astype(str) if id_column else [f"row{i}" for i in range(len(table))]
-    texts = table[columns].fillna("").astype(str)
-    joined = texts.agg("\n\n".join, axis=1) if len(columns) > 1 else texts[columns[0]]
-    return iter(zip(ids, joined, strict=True)), len(table)
-
-
-def _write(table: pd.DataFrame, output: str) -> None:
     from medclip.cache import write_atomically
 
-    if output == "-":
-        table.to_csv(sys.stdout, index=False)
-    elif output.endswith(".parquet"):
-        write_atomically(Path(output), lambda part: table.to_parquet(part, index=False))
-    else:
-        write_atomically(Path(output), lambda part: table.to_csv(part, index=False))
+    names = part.open(encoding="utf-8").readline().strip().split(",")
+    texts = ("id", "section", "text")
+    types = {name: pyarrow.string() if name in texts else pyarrow.int32() for name in names}
+    convert = pyarrow.csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False)
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+
+    def write(path: Path) -> None:
+        with (
+            pyarrow.csv.open_csv(part, convert_options=convert, parse_options=parse) as rows,
+            pyarrow.parquet.ParquetWriter(path, rows.schema) as writer,
+        ):
+            for batch in rows:
+                writer.write_batch(batch)
+
+    write_atomically(target, write)
 
 
-def _summarise(table: pd.DataFrame, observations: Sequence[str], output: str) -> None:
-    rows = []
-    for name in observations:
-        counts = table[name].value_counts()
-        rows.append(
-            [name, *(str(int(counts.get(state, 0))) for state in (1, 0, -1)), str(int(table[name].isna().sum()))]
+def _explain(config: LabelConfig, labeler: Any, reports: Reports) -> int:
+    from labelers.explain import explain_html, explain_json, explain_rows
+
+    if config.labeler != "rules":
+        raise ValueError("--explain needs --labeler rules; a network has no rules to show.")
+    for name, text in reports.stream:
+        if config.output.endswith((".html", ".json")):
+            page = (explain_html if config.output.endswith(".html") else explain_json)(labeler, text)
+            Path(config.output).write_text(page, encoding="utf-8")
+            print(f"{config.output}: why {name} is labelled as it is")
+            return 0  # one page shows one report
+        columns = ["observation", "state", "mention", "cue", "rule"]
+        rows = [[row[column] for column in columns] for row in explain_rows(text, labeler.explain(text))]
+        print_table(name, columns, rows)
+    return 0
+
+
+def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
+    """Prints precision, recall and F1 against given labels, or agreement with them."""
+    import numpy as np
+    import pandas as pd
+
+    from medclip.metrics import bootstrap_weights, kappa, precision_recall
+    from medclip.tables import label_matrix
+
+    path = config.score or config.compare
+    given = pd.read_csv(path)
+    identity = config.id_column if config.id_column in given.columns else str(given.columns[0])
+    given = given.set_index(given[identity].astype(str))
+    pairs = [(name, text) for name, text in reports.stream if name in given.index]
+    # A column that is blank or says nothing but 0 was not looked for, and cannot be scored.
+    shared = [name for name in labeler.observations if name in given.columns]
+    names = [name for name in shared if not given[name].isin([0]).where(given[name].notna(), True).all()]
+    if left := sorted(set(shared) - set(names)):
+        logger.info("Left out, since %s never says they are present: %s", path, ", ".join(left))
+    if not pairs or not names:
+        raise ValueError(
+            f"{path} shares {len(pairs)} ids ({identity}) and the observations [{', '.join(names)}] with the input. "
+            "Name the id column with --id-column, and a --vocabulary whose observations the file has."
         )
-    print_table(
-        f"{len(table)} reports, {output}", ["observation", "positive", "negative", "uncertain", "unmentioned"], rows
-    )
+    columns = [labeler.observations.index(name) for name in names]
+    found = labeler([text for _, text in pairs])[:, columns]
+    truth = label_matrix(given.loc[[name for name, _ in pairs]], names)
+    title = f"{labeler.name}, {len(pairs)} reports, {path}"
+    if config.compare:
+        rows = [[name, f"{kappa(found[:, j], truth[:, j]):.3f}"] for j, name in enumerate(names)]
+        print_table(f"{title}: Cohen's kappa", ["observation", "kappa"], rows)
+        return 0
+    weights = bootstrap_weights(np.array([name for name, _ in pairs]), resamples=1000, seed=0)
+    tables = []
+    for state, value in (("positive", 1), ("negative", 0), ("uncertain", -1)):
+        # Gold that never says -1 or blank tells present from not present only.
+        if state == "positive" or np.isnan(truth).any() or (truth == -1).any():
+            table = precision_recall(truth == value, found == value, names, weights=weights)
+            tables.append(table.assign(state=state))
+            _print_rates(f"{title}: {state}", table)
+    if config.output != "-":
+        pd.concat(tables).to_csv(config.output, index=False)
+    return 0
+
+
+def _print_rates(title: str, table: pd.DataFrame) -> None:
+    rates = ("precision", "recall", "f1")
+    rows = [
+        [row["observation"], str(row["count"])]
+        + [f"{row[rate]:.3f} ({row[f'{rate}_low']:.3f}-{row[f'{rate}_high']:.3f})" for rate in rates]
+        for _, row in table.iterrows()
+    ]
+    print_table(title, ["observation", "count", *rates], rows)
 
 
 main = command(run)

@@ -32,7 +32,7 @@ def test_expand(pattern: str, sequences: list[list[str]]) -> None:
     assert list(expand(pattern)) == sequences
 
 
-@pytest.mark.parametrize("pattern", ["", "... a", "a ...", "*", "a*b"])
+@pytest.mark.parametrize("pattern", ["", "... a", "a ...", "*", "a*b", "a (b c)"])
 def test_wrong_patterns_are_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="Pattern"):
         list(expand(pattern))

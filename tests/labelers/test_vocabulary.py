@@ -11,11 +11,16 @@ def parse_states(text: str) -> dict[str, int]:
     return {name: int(state) for name, state in parts}
 
 
-@pytest.mark.parametrize("cue", load_vocabulary("chexpert14").cues, ids=lambda cue: cue.pattern)
-def test_every_cue_has_an_example_that_holds(cue: Cue) -> None:
+def cues() -> list[tuple[str, str | None, Cue]]:
+    kinds = [("chexpert14", None), ("chexpert14-zh", None), ("chexpert14", "openi")]
+    return [(name, profile, cue) for name, profile in kinds for cue in load_vocabulary(name, profile).cues]
+
+
+@pytest.mark.parametrize(("name", "profile", "cue"), cues(), ids=lambda value: getattr(value, "pattern", str(value)))
+def test_every_cue_has_an_example_that_holds(name: str, profile: str | None, cue: Cue) -> None:
     sentence, arrow, expected = cue.example.partition("->")
     assert arrow, f"the cue {cue.pattern!r} has no example"
-    labeler = RuleLabeler()
+    labeler = RuleLabeler(name, profile=profile)
     row = labeler([sentence.strip()])[0]
     found = {name: int(s) for name, s in zip(labeler.observations, row, strict=True) if s == s}
     wanted = parse_states(expected)

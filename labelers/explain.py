@@ -1,0 +1,91 @@
+"""Why a report got its labels: as rows, as JSON, and as a coloured page."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from labelers.rules import Evidence, RuleLabeler
+
+COLOURS = {"positive": "#f4b6b0", "negative": "#b9dfb4", "uncertain": "#f7dd9b"}
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Labels, explained</title><style>
+body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+pre {{ white-space: pre-wrap; font: inherit; border: 1px solid #ccc; border-radius: 6px; padding: 1rem }}
+mark {{ border-radius: 3px; padding: 0 2px }} u {{ text-decoration-thickness: 2px }}
+{colours}
+table {{ border-collapse: collapse; width: 100% }}
+td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd }}
+</style></head><body>
+<h1>Labels, explained</h1><p>Labeler: {labeler}. Marked: mentions, by state. Underlined: the cue that decided.</p>
+<pre>{report}</pre>
+<table><tr><th>observation</th><th>state</th><th>mention</th><th>cue</th><th>rule</th></tr>{rows}</table>
+</body></html>
+"""
+
+
+def explain_rows(text: str, evidence: Sequence[Evidence]) -> list[dict[str, str]]:
+    """Returns a row for each piece of evidence: observation, state, mention, cue, rule, sentence."""
+    return [
+        {
+            "observation": e.observation,
+            "state": e.state,
+            "mention": text[slice(*e.span)],
+            "cue": text[slice(*e.cue_span)] if e.cue_span else "",
+            "rule": f"{e.pattern} / {e.cue}" if e.cue else e.pattern,
+            "sentence": text[slice(*e.sentence)],
+        }
+        for e in evidence
+    ]
+
+
+def explain_json(labeler: RuleLabeler, text: str) -> str:
+    """Returns labels and evidence of `text`, with character offsets."""
+    evidence = labeler.explain(text)
+    row = labeler([text])[0]
+    states = {name: int(s) for name, s in zip(labeler.observations, row, strict=True) if s == s}
+    rows = [asdict(e) | row for e, row in zip(evidence, explain_rows(text, evidence), strict=True)]
+    return json.dumps({"labeler": labeler.name, "states": states, "evidence": rows}, indent=2, ensure_ascii=False)
+
+
+def explain_html(labeler: RuleLabeler, text: str) -> str:
+    """Returns a self-contained page of `text` with its mentions coloured by state and their cues underlined."""
+    evidence = labeler.explain(text)
+    cells = ("observation", "state", "mention", "cue", "rule")
+    rows = "".join(
+        f'<tr class="{row["state"]}">' + "".join(f"<td>{html.escape(row[cell])}</td>" for cell in cells) + "</tr>"
+        for row in explain_rows(text, evidence)
+    )
+    colours = "\n".join(f".{state} {{ background: {colour} }}" for state, colour in COLOURS.items())
+    return _PAGE.format(colours=colours, labeler=html.escape(labeler.name), report=_marked(text, evidence), rows=rows)
+
+
+def _marked(text: str, evidence: Sequence[Evidence]) -> str:
+    """Returns `text` escaped, each run of characters with the marks that lie on it."""
+    states: dict[int, list[Evidence]] = {}
+    cued: set[int] = set()
+    for e in evidence:
+        for position in range(*e.span):
+            states.setdefault(position, []).append(e)
+        cued |= set(range(*e.cue_span)) if e.cue_span else set()
+    parts, start = [], 0
+    for position in range(1, len(text) + 1):
+        same = (
+            position < len(text) and states.get(position) == states.get(start) and (position in cued) == (start in cued)
+        )
+        if not same:
+            parts.append(_run(text[start:position], states.get(start, []), start in cued))
+            start = position
+    return "".join(parts)
+
+
+def _run(text: str, evidence: list[Evidence], cued: bool) -> str:
+    escaped = html.escape(text)
+    escaped = f"<u>{escaped}</u>" if cued else escaped
+    if not evidence:
+        return escaped
+    title = html.escape("; ".join(dict.fromkeys(f"{e.observation}: {e.state}" for e in evidence)))
+    return f'<mark class="{evidence[0].state}" title="{title}">{escaped}</mark>'

@@ -1,0 +1,76 @@
+"""Property-based: nothing crashes, and what means the same is labelled the same."""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelers.rules import RuleLabeler
+from tests.labelers.test_sentences_table import table
+
+LABELER = RuleLabeler()
+SENTENCES = [text for text, _ in table() if ":" not in text and "1." not in text]
+#: Pieces that steer the labeler, in any order: cues, mentions, marks, headings.
+WORDS = (
+    "no not without effusion pneumothorax heart enlarged normal possible and or but XXXX ___ Dr. 1.7 1. , . ; : ? ... ("
+)
+PIECES = st.sampled_from([*WORDS.split(), "cannot be excluded", "FINDINGS:", "\n", "\n\n"])
+
+
+def same(first: str, second: str) -> bool:
+    a, b = LABELER([first, second])
+    return bool(np.array_equal(a, b, equal_nan=True))
+
+
+@given(st.text(max_size=400))
+@settings(max_examples=300, deadline=None)
+def test_any_text_gives_states(text: str) -> None:
+    row = LABELER([text])[0]
+    assert set(row[~np.isnan(row)].tolist()) <= {1.0, 0.0, -1.0}
+    for evidence in LABELER.explain(text):
+        assert text[slice(*evidence.span)].strip()
+
+
+@given(st.lists(PIECES, max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_order_of_cues_and_marks_gives_states_that_explain_themselves(pieces: list[str]) -> None:
+    text = " ".join(pieces)
+    row = LABELER([text])[0]
+    positive = {name for name, state in zip(LABELER.observations, row, strict=True) if state == 1} - {"No Finding"}
+    assert positive == {e.observation for e in LABELER.explain(text) if e.state == "positive"} & set(
+        LABELER.observations
+    ) - {"No Finding"}
+
+
+@given(st.sampled_from(SENTENCES), st.sampled_from([str.upper, str.lower, str.title]))
+@settings(max_examples=200, deadline=None)
+def test_case_does_not_matter(sentence: str, change) -> None:
+    assert same(sentence, change(sentence))
+
+
+@given(st.sampled_from(SENTENCES), st.sampled_from(["  ", "\t", "\n", " \n "]))
+@settings(max_examples=200, deadline=None)
+def test_white_space_does_not_matter(sentence: str, space: str) -> None:
+    assert same(sentence, sentence.replace(" ", space))
+
+
+@given(st.sampled_from(SENTENCES), st.sampled_from(["", ".", "..", " .", "!"]))
+@settings(max_examples=200, deadline=None)
+def test_the_final_mark_does_not_matter(sentence: str, mark: str) -> None:
+    assert same(sentence, sentence.rstrip(".") + mark) or sentence.endswith("?")
+
+
+@given(st.sampled_from(SENTENCES))
+@settings(max_examples=100, deadline=None)
+def test_a_sentence_in_an_unremarkable_report_adds_what_it_says(sentence: str) -> None:
+    alone, joined = LABELER([sentence, f"The trachea is midline. {sentence} The patient was rotated."])
+    assert np.array_equal(alone, joined, equal_nan=True)
+
+
+@given(st.text(alphabet=string.printable, min_size=1, max_size=20), st.integers(1, 200))
+@settings(max_examples=100, deadline=None)
+def test_repetition_is_no_trouble(piece: str, times: int) -> None:
+    LABELER([piece * times])
