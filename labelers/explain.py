@@ -22,13 +22,13 @@ td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd
 </style></head><body>
 <h1>Labels, explained</h1><p>Labeler: {labeler}. Marked: mentions, by state. Underlined: the cue that decided.</p>
 <pre>{report}</pre>
-<table><tr><th>observation</th><th>state</th><th>mention</th><th>cue</th><th>rule</th></tr>{rows}</table>
+<table><tr><th>observation</th><th>state</th><th>mention</th><th>attributes</th><th>cue</th><th>rule</th></tr>{rows}</table>
 </body></html>
 """
 
 
 def explain_rows(text: str, evidence: Sequence[Evidence]) -> list[dict[str, str]]:
-    """Returns a row for each piece of evidence: observation, state, mention, cue, rule, sentence."""
+    """Returns a row for each piece of evidence: observation, state, mention, attributes, cue, rule, sentence."""
     return [
         {
             "observation": e.observation,
@@ -36,6 +36,7 @@ def explain_rows(text: str, evidence: Sequence[Evidence]) -> list[dict[str, str]
             "mention": text[slice(*e.span)],
             "cue": text[slice(*e.cue_span)] if e.cue_span else "",
             "rule": f"{e.pattern} / {e.cue}" if e.cue else e.pattern,
+            "attributes": ", ".join(e.attributes.values()),
             "sentence": text[slice(*e.sentence)],
         }
         for e in evidence
@@ -47,14 +48,14 @@ def explain_json(labeler: RuleLabeler, text: str) -> str:
     evidence = labeler.explain(text)
     row = labeler([text])[0]
     states = {name: int(s) for name, s in zip(labeler.observations, row, strict=True) if s == s}
-    rows = [asdict(e) | row for e, row in zip(evidence, explain_rows(text, evidence), strict=True)]
+    rows = [row | asdict(e) for e, row in zip(evidence, explain_rows(text, evidence), strict=True)]
     return json.dumps({"labeler": labeler.name, "states": states, "evidence": rows}, indent=2, ensure_ascii=False)
 
 
 def explain_html(labeler: RuleLabeler, text: str) -> str:
     """Returns a self-contained page of `text` with its mentions coloured by state and their cues underlined."""
     evidence = labeler.explain(text)
-    cells = ("observation", "state", "mention", "cue", "rule")
+    cells = ("observation", "state", "mention", "attributes", "cue", "rule")
     rows = "".join(
         f'<tr class="{row["state"]}">' + "".join(f"<td>{html.escape(row[cell])}</td>" for cell in cells) + "</tr>"
         for row in explain_rows(text, evidence)

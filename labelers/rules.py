@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
+from labelers.attributes import load_attributes
 from labelers.mentions import Matcher
 from labelers.patterns import token_spans, tokenize
 from labelers.scope import Scopes
@@ -30,6 +31,7 @@ class Evidence:
         pattern: the lexicon line that found the mention.
         cue: the lexicon line of the deciding cue, or "" where the mention speaks for itself.
         cue_span: characters [start, end) of that cue, or None.
+        attributes: severity, side, location and course, where they are said.
     """
 
     observation: str
@@ -39,6 +41,7 @@ class Evidence:
     pattern: str
     cue: str
     cue_span: tuple[int, int] | None
+    attributes: Mapping[str, str]
 
 
 class RuleLabeler:
@@ -138,7 +141,8 @@ class RuleLabeler:
             return start + spans[first][0], start + spans[last - 1][1]
 
         evidence = []
-        for mention in mentions:
+        told = load_attributes(self._vocabulary.language)(tokens, mentions)
+        for mention, attributes in zip(mentions, told, strict=True):
             state, cue = scopes.state_of(mention)
             if state not in RANK:
                 continue
@@ -151,6 +155,7 @@ class RuleLabeler:
                     pattern=mention.pattern,
                     cue=cue.cue.pattern if cue else "",
                     cue_span=characters(cue.start, cue.end) if cue else None,
+                    attributes=attributes,
                 )
                 for index in mention.observations
             ]

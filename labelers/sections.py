@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +11,12 @@ from labelers.vocabulary import read_groups
 
 #: What a text without any heading is called.
 REPORT = "report"
+
+_COLON = re.compile(r"[:：]")
+_SENTENCE_END = re.compile(r"[.;。] {1,3}")
+_CAPITALS = re.compile(r"^[ \t*#]*[A-Z][A-Z/&,() \t-]*[A-Z)][ \t*]*$", re.MULTILINE)
+_SPACES = re.compile(r"[\s_]+")
+_LONGEST = 60  # characters a heading can have
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +34,30 @@ def find_sections(report: str, *, language: str = "english") -> list[Section]:
     A heading is a known name followed by a colon, at the start of a line or after a full stop, in any case; or a
     line that holds nothing but a known name in capitals. Sections without text are left out.
     """
-    if ":" not in report and "：" not in report and "\n" not in report:
-        return [Section(REPORT, 0, len(report))] if report.strip() else []
-    pattern, names = _headings(language)
     sections, name, start = [], REPORT, 0
-    for match in pattern.finditer(report):
-        heading = match.group("colon") or match.group("alone")
-        if match.group("alone") and not heading.isupper():
-            continue
-        sections.append(Section(name, start, match.start()))
-        name, start = names[_key(heading)], match.end()
+    for heading, first, last in sorted(_find_headings(report, _headings(language)), key=lambda found: found[1]):
+        if first >= start:
+            sections.append(Section(name, start, first))
+            name, start = heading, last
     sections.append(Section(name, start, len(report)))
     return [section for section in sections if report[section.start : section.end].strip()]
+
+
+def _find_headings(report: str, names: dict[str, str]) -> Iterator[tuple[str, int, int]]:
+    """Yields the section name of every heading, where the heading begins, and where its text begins."""
+    for colon in _COLON.finditer(report):
+        end = colon.start()
+        line = max(report.rfind("\n", 0, end) + 1, end - _LONGEST)
+        for first in (line, *(line + stop.end() for stop in _SENTENCE_END.finditer(report[line:end]))):
+            heading = names.get(_key(report[first:end]))
+            if heading is not None:
+                yield heading, first, colon.end()
+                break
+    if "\n" in report:
+        for alone in _CAPITALS.finditer(report):
+            heading = names.get(_key(alone.group()))
+            if heading is not None:
+                yield heading, alone.start(), alone.end()
 
 
 def select_text(report: str, wanted: tuple[str, ...] = ("findings", "impression"), *, language: str = "english") -> str:
@@ -53,16 +72,9 @@ def select_text(report: str, wanted: tuple[str, ...] = ("findings", "impression"
 
 
 def _key(heading: str) -> str:
-    return re.sub(r"[\s_]+", " ", heading).strip().lower()
+    return _SPACES.sub(" ", heading.strip(" \t*#_")).lower()
 
 
 @lru_cache(maxsize=8)
-def _headings(language: str) -> tuple[re.Pattern[str], dict[str, str]]:
-    names = {_key(written): name for name, lines in read_groups(language, "headings").items() for written in lines}
-    # Longest first, so that "findings and impression" is not read as "findings".
-    any_name = "|".join(re.escape(n).replace(r"\ ", r"[ \t_]+") for n in sorted(names, key=len, reverse=True))
-    pattern = re.compile(
-        rf"(?:^[ \t*#]*|(?<=[.。;]) {{1,3}})(?P<colon>{any_name})[ \t]*\**[:：]|^[ \t*#]*(?P<alone>{any_name})[ \t*]*$",
-        re.IGNORECASE | re.MULTILINE,
-    )
-    return pattern, names
+def _headings(language: str) -> dict[str, str]:
+    return {_key(written): name for name, lines in read_groups(language, "headings").items() for written in lines}

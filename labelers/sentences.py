@@ -14,17 +14,14 @@ from labelers.vocabulary import read_lines
 #: Longer runs without a full stop are cut at white space, so that no text can make labelling slow.
 MAX_CHARACTERS = 600
 
-_END = re.compile(
-    r"[.!?]+[\"')\]]*(?=\s|$)"  # a full stop before white space
-    r"|(?<=[A-Za-z]{3})\.(?=[A-Za-z]{3})"  # a forgotten space: "effusion.The heart"
-    r"|[。！？；]"
-    r"|_{5,}"  # a ruled line; de-identification blanks are shorter
-    r"|\n[ \t]*\n\s*"  # a blank line
-    r"|\n(?=[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t])"  # a line that begins a list item
-    r"|(?<=\s)(?=\d{1,2}[.)]\s+[A-Za-z])"  # "1. Small effusion 2. No pneumothorax"
-)
+#: Where a sentence may end; what stands around decides whether it does.
+_CANDIDATE = re.compile(r"[.!?)。！？；\n_]")
+_RUN = re.compile(r"[.!?]+[\"')\]]*")
+_BLANK_LINE = re.compile(r"\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t])")
+_RULE = re.compile(r"_{5,}")  # a ruled line; de-identification blanks are shorter
 _MARKER = re.compile(r"\s*(?:\(?\d{1,2}[.)](?!\d)|[-*•>]+(?=\s))\s*")
-_LAST_WORD = re.compile(r"([^\W_]+(?:\.[^\W_]+)*)\.$")
+_LISTED = re.compile(r"\s+[A-Za-z]")
+_WORD = re.compile(r"[^\W_]")
 
 
 def sentence_spans(text: str, *, language: str = "english") -> list[tuple[int, int]]:
@@ -32,25 +29,64 @@ def sentence_spans(text: str, *, language: str = "english") -> list[tuple[int, i
     abbreviations = _abbreviations(language)
     spans: list[tuple[int, int]] = []
     start = 0
-    for match in _END.finditer(text):
-        if match.group() == "." and _is_abbreviation(text, start, match.end(), abbreviations):
+    for match in _CANDIDATE.finditer(text):
+        position = match.start()
+        if position < start:
             continue
-        if match.group() == "?" and (match.start() == 0 or text[match.start() - 1].isspace()):
-            continue  # "right base ? pneumonia": the mark asks about what follows
-        _append(spans, text, start, match.end())
-        start = match.end()
+        cut = _cut_at(text, start, position, abbreviations)
+        if cut is not None:
+            end, following = cut
+            _append(spans, text, start, end)
+            start = following
     _append(spans, text, start, len(text))
     return spans
 
 
-def _is_abbreviation(text: str, start: int, end: int, abbreviations: frozenset[str]) -> bool:
-    match = _LAST_WORD.search(text, max(start, end - 24), end)
-    if match is None:
-        return False
-    word = match.group(1).lower()
-    if word.isdigit():  # a list marker at the start of a sentence: "1. Small effusion"
-        return len(word) <= 2 and not text[start : match.start()].strip()
-    return word in abbreviations and end < len(text)
+def _cut_at(text: str, start: int, position: int, abbreviations: frozenset[str]) -> tuple[int, int] | None:
+    """Returns where the sentence ends and the next begins, if the mark at `position` ends one."""
+    mark = text[position]
+    if mark in "。！？；":
+        return position + 1, position + 1
+    if mark in "\n_":
+        rule = (_BLANK_LINE if mark == "\n" else _RULE).match(text, position)
+        return None if rule is None else (position, max(rule.end(), position + 1))
+    if mark in ".)":
+        marker = _marker_before(text, start, position)
+        if marker is not None:
+            return (marker, marker) if marker > start else None
+        if mark == ")":
+            return None
+    run = _RUN.match(text, position)
+    assert run is not None
+    end = run.end()
+    following = text[end : end + 1]
+    if following and not following.isspace():
+        # A forgotten space: "effusion.The heart", but neither "1.7" nor "e.g."
+        joined = run.group() == "." and text[position - 3 : position].isalpha() and text[end : end + 3].isalpha()
+        return (end, end) if joined and position - start >= 3 and end + 3 <= len(text) else None
+    if mark == "?" and (position == 0 or text[position - 1].isspace()):
+        return None  # "right base ? pneumonia": the mark asks about what follows
+    if run.group() == "." and following and _last_word(text, start, position) in abbreviations:
+        return None
+    return end, end
+
+
+def _marker_before(text: str, start: int, position: int) -> int | None:
+    """Returns where a list marker ("2.", "2)") that ends at `position` begins, if there is one."""
+    first = position
+    while first > start and position - first < 3 and text[first - 1].isdigit():
+        first -= 1
+    if not 1 <= position - first <= 2 or (first > start and not text[first - 1].isspace()):
+        return None
+    at_start = first - start < 40 and not text[start:first].strip()
+    return first if at_start or _LISTED.match(text, position + 1) else None
+
+
+def _last_word(text: str, start: int, end: int) -> str:
+    first = end
+    while first > start and end - first < 12 and not text[first - 1].isspace():
+        first -= 1
+    return text[first:end].lower()
 
 
 def _append(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
@@ -66,12 +102,11 @@ def _append(spans: list[tuple[int, int]], text: str, start: int, end: int) -> No
 
 
 def _append_trimmed(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    if any(char.isalnum() for char in text[start:end]):
-        spans.append((start, end))
+    if _WORD.search(text, start, end) is None:
+        return
+    piece = text[start:end]
+    left = len(piece) - len(piece.lstrip())
+    spans.append((start + left, start + len(piece.rstrip())))
 
 
 @lru_cache(maxsize=8)

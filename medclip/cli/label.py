@@ -251,7 +251,7 @@ def _explain(config: LabelConfig, labeler: Any, reports: Reports) -> int:
             Path(config.output).write_text(page, encoding="utf-8")
             print(f"{config.output}: why {name} is labelled as it is")
             return 0  # one page shows one report
-        columns = ["observation", "state", "mention", "cue", "rule"]
+        columns = ["observation", "state", "mention", "attributes", "cue", "rule"]
         rows = [[row[column] for column in columns] for row in explain_rows(text, labeler.explain(text))]
         print_table(name, columns, rows)
     return 0
