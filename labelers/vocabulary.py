@@ -161,22 +161,26 @@ def read_lines(folder: str, name: str) -> list[str]:
 def read_groups(folder: str, name: str) -> dict[str, list[str]]:
     """Returns the entries of `<folder>/<name>.txt` under the [group] lines they stand below."""
     groups: dict[str, list[str]] = {}
-    for number, line in _lines(path := LEXICON / folder / f"{name}.txt"):
+    for place, line in _lines(LEXICON / folder / f"{name}.txt"):
         if line.startswith("[") and line.endswith("]"):
             entries = groups.setdefault(line[1:-1].strip(), [])
         elif not groups:
-            raise ValueError(f"{path}, line {number}: {line!r} stands before any [group] line.")
+            raise ValueError(f"{place}: {line!r} stands before any [group] line.")
         else:
             entries.append(line)
     return groups
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields (file and line number, entry) of a lexicon file and of those it includes."""
     if not path.is_file():
         raise FileNotFoundError(f"The lexicon file {path} is missing.")
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if entry := line.split("#", 1)[0].strip():
-            yield number, entry
+        entry = line.split("#", 1)[0].strip()
+        if entry.startswith("@include "):
+            yield from _lines(LEXICON / f"{entry.removeprefix('@include ').strip()}.txt")
+        elif entry:
+            yield f"{path}, line {number}", entry
 
 
 def _find_profile(name: str) -> Path:
@@ -194,40 +198,33 @@ def _read_phrases(folder: Path, observations: tuple[str, ...] | None) -> Iterato
     if observations is not None and (stray := set(files) - set(observations)):
         raise ValueError(f"{folder / 'phrases'}: {sorted(stray)} are not among the observations of vocabulary.yaml.")
     for observation, path in files.items():
-        yield from _phrases_of(path, observation)
-
-
-def _phrases_of(path: Path, observation: str) -> Iterator[Phrase]:
-    for number, line in _lines(path):
-        if line.startswith("@include "):
-            yield from _phrases_of(LEXICON / f"{line.removeprefix('@include ').strip()}.txt", observation)
-            continue
-        kind = _PHRASE_MARKS.get(line[0], "positive")
-        pattern = line if kind == "positive" else line[1:].strip()
-        if not pattern or pattern[0] in "!?-@":
-            raise ValueError(
-                f"{path}, line {number}: {line!r} is no phrase. Write words, '? words' (uncertain), '- words' "
-                "(negative), '! words' (not this observation) or '@include file'."
-            )
-        yield Phrase(pattern, observation, kind)
+        for place, line in _lines(path):
+            kind = _PHRASE_MARKS.get(line[0], "positive")
+            pattern = line if kind == "positive" else line[1:].strip()
+            if not pattern or pattern[0] in "!?-@":
+                raise ValueError(
+                    f"{place}: {line!r} is no phrase. Write words, '? words' (uncertain), '- words' (negative), "
+                    "'! words' (not this observation) or '@include file'."
+                )
+            yield Phrase(pattern, observation, kind)
 
 
 def _read_subjects(folder: Path, observations: tuple[str, ...]) -> Iterator[Subject]:
     path = folder / "subjects.txt"
-    for number, line in _lines(path) if path.is_file() else ():
+    for place, line in _lines(path) if path.is_file() else ():
         pattern, arrow, names = (part.strip() for part in line.partition("->"))
         denied = tuple(name.strip() for name in names.split(","))
         if not arrow or set(denied) - set(observations):
-            raise ValueError(f"{path}, line {number}: {line!r}. Write 'words -> Observation, Observation'.")
+            raise ValueError(f"{place}: {line!r}. Write 'words -> Observation, Observation'.")
         yield Subject(pattern, denied)
 
 
 def _read_cues(path: Path) -> Iterator[Cue]:
-    for number, line in _lines(path):
+    for place, line in _lines(path):
         parts = [part.strip() for part in line.split(" | ")]
         if len(parts) not in (3, 4) or parts[1] not in EFFECTS or parts[2].strip("-") not in REACHES[parts[1]]:
             raise ValueError(
-                f"{path}, line {number}: {line!r}. Write 'words | effect | reach | example', the effect one of "
+                f"{place}: {line!r}. Write 'words | effect | reach | example', the effect one of "
                 f"{', '.join(EFFECTS)}, the reach after, before or both (for 'uncertain' also near; "
                 "for 'end': all or negative; for 'pseudo': -)."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -60,8 +60,9 @@ def run(argv: list[str]) -> int:
         for states, labels, sentences in _map(jobs, config.workers):
             writer.append(len(states), labels, sentences)
             progress("labelling", writer.done, reports.total)
-            for name, column in zip(labeler.observations, states.T, strict=True):
-                counts.update((name, int(s)) for s in column[column == column])
+            for state in (1, 0, -1):
+                for name, count in zip(labeler.observations, (states == state).sum(axis=0), strict=True):
+                    counts[name, state] += int(count)
     total = writer.finish()
     if total == 0:
         raise ValueError(f"{config.input} holds no reports.")
@@ -107,8 +108,11 @@ def _map(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[np.ndarray, str, 
         yield from (_label(*job) for job in jobs)
         return
     with ProcessPoolExecutor(workers) as pool:
-        while block := list(islice(jobs, 4 * workers)):
-            yield from pool.map(_label, *zip(*block, strict=True))
+        # A few jobs a worker wait their turn, so that no worker ever does, and no more are held in memory.
+        running = deque(pool.submit(_label, *job) for job in islice(jobs, 4 * workers))
+        while running:
+            yield running.popleft().result()
+            running.extend(pool.submit(_label, *job) for job in islice(jobs, 1))
 
 
 def _label(

@@ -231,7 +231,11 @@ def _finish(
     module.model.load_state_dict(weights)
     module.model.eval().float().save_pretrained(output / "model")
     processor.save_pretrained(output / "model")
-    logged = {name: round(float(value), 6) for name, value in module.trainer.callback_metrics.items() if "/" in name}
+    logged = {
+        name: round(float(value), 6)
+        for name, value in module.trainer.callback_metrics.items()
+        if name.startswith(("train/", "valid/"))
+    }
     metrics = {
         "steps": steps,
         "best": {"step": saved["global_step"], checkpoints.monitor: None if math.isnan(score) else round(score, 6)},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from labelers.rules import RuleLabeler
@@ -33,6 +34,13 @@ def test_all_vocabularies_load() -> None:
     assert "chexpert14" in vocabulary_names()
     for name in vocabulary_names():
         assert load_vocabulary(name).observations
+
+
+def test_mimic_columns_are_the_same_observations_in_another_order() -> None:
+    texts = ["The heart is enlarged. No effusion.", "Lungs are clear.", "Possible pneumonia, PICC in place."]
+    first, second = RuleLabeler("chexpert14"), RuleLabeler("mimic-negbio")
+    order = [second.observations.index(name) for name in first.observations]
+    np.testing.assert_array_equal(first(texts), second(texts)[:, order])
 
 
 def test_unknown_vocabulary_names_those_there_are() -> None:
