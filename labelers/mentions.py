@@ -47,6 +47,10 @@ class Matcher:
             (entry.pattern for entry in self._entries), gap_stops=vocabulary.clause_words.get("gap stops", ())
         )
 
+    def entries_in(self, tokens: Sequence[str]) -> list[Phrase | Subject | Cue]:
+        """Returns every entry of the lexicon whose words occur, whether or not it counts in the end."""
+        return [self._entries[match.entry] for match in self._patterns.find(tokens)]
+
     def __call__(self, tokens: Sequence[str]) -> tuple[list[Mention], list[FoundCue]]:
         """Returns the mentions and the cues of one sentence, each in order of their start."""
         phrases: list[tuple[Match, Phrase]] = []

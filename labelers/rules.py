@@ -14,7 +14,7 @@ from labelers.patterns import token_spans, tokenize
 from labelers.scope import Scopes
 from labelers.sections import find_sections
 from labelers.sentences import sentence_spans
-from labelers.vocabulary import load_vocabulary
+from labelers.vocabulary import Vocabulary, load_vocabulary
 
 _CACHE_LIMIT = 500_000
 #: Sections that tell why an image was taken or how, not what it shows.
@@ -51,12 +51,12 @@ class RuleLabeler:
     depend on the sentences around it.
 
     Args:
-        vocabulary: a name (`chexpert14`, ...) or the path of a folder; see `labelers.vocabulary`.
+        vocabulary: a name (`chexpert14`, ...), the path of a folder, or a loaded one; see `labelers.vocabulary`.
         profile: conventions of one annotation project, laid over the vocabulary; None for the plain reading.
     """
 
-    def __init__(self, vocabulary: str = "chexpert14", *, profile: str | None = None) -> None:
-        self._vocabulary = load_vocabulary(vocabulary, profile)
+    def __init__(self, vocabulary: str | Vocabulary = "chexpert14", *, profile: str | None = None) -> None:
+        self._vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else load_vocabulary(vocabulary, profile)
         self._matcher = Matcher(self._vocabulary)
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers

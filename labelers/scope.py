@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from labelers.mentions import FoundCue, Mention
+from labelers.vocabulary import Cue
 
 #: How many tokens a cue reaches at most.
 REACH_AFTER, REACH_BEFORE, REACH_NORMAL = 40, 25, 8
@@ -81,7 +82,7 @@ class Scopes:
                     normal = None
                     if active is not None and cue.reach in ("all", active.cue.effect):
                         active = None
-                elif cue.reach in ("after", "both", "near") and not self._is_held(active, cue.effect, comma_since):
+                elif cue.reach in ("after", "both", "near") and not self._is_held(active, cue, comma_since):
                     active, comma_since = found, False
             if token in _STOPS or token == ":" or i in breaks:
                 active = normal = None
@@ -98,12 +99,14 @@ class Scopes:
         return after, after_normal
 
     @staticmethod
-    def _is_held(active: FoundCue | None, effect: str, comma_since: bool) -> bool:
-        """Tells whether the cue in force outlasts one of `effect`: "no opacity to suggest pneumonia" denies both."""
+    def _is_held(active: FoundCue | None, cue: Cue, comma_since: bool) -> bool:
+        """Tells whether the cue in force outlasts `cue`: "no opacity to suggest pneumonia" denies both."""
         if active is None or comma_since:
             return False
+        if cue.reach == "near" and active.cue.effect == cue.effect:
+            return True  # "may be atelectasis versus consolidation, pneumonia": what reaches far says as much
         held = {"negative": ("uncertain",), "ignore": ("uncertain", "negative"), "doubt": ("negative", "uncertain")}
-        return effect in held.get(active.cue.effect, ())
+        return cue.effect in held.get(active.cue.effect, ())
 
     def _backward(self) -> tuple[list[FoundCue | None], list[FoundCue | None]]:
         """Returns, for every token, the cue after it that holds there: of state, and of normality."""
