@@ -18,7 +18,7 @@ pre {{ white-space: pre-wrap; font: inherit; border: 1px solid #ccc; border-radi
 mark {{ border-radius: 3px; padding: 0 2px }} u {{ text-decoration-thickness: 2px }}
 {colours}
 table {{ border-collapse: collapse; width: 100% }}
-td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd }}
+td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd; overflow-wrap: anywhere }}
 </style></head><body>
 <h1>Labels, explained</h1><p>Labeler: {labeler}. Marked: mentions, by state. Underlined: the cue that decided.</p>
 <pre>{report}</pre>

@@ -86,8 +86,10 @@ def _covers(big: Match, small: Match) -> bool:
 def _without_excluded(found: list[tuple[Match, Phrase]]) -> list[tuple[Match, Phrase]]:
     """Keeps the longest phrase of each observation at each place, unless an exclusion of it overlaps."""
     kept: list[tuple[Match, Phrase]] = []
+    places: set[tuple[str, int, int]] = set()  # several patterns can find the same words
     for match, phrase in found:
-        if phrase.kind == "excluded":
+        place = (phrase.observation, match.start, match.end)
+        if phrase.kind == "excluded" or place in places:
             continue
         rivals = [(m, p) for m, p in found if p.observation == phrase.observation and m is not match]
         excluded = any(
@@ -96,6 +98,7 @@ def _without_excluded(found: list[tuple[Match, Phrase]]) -> list[tuple[Match, Ph
         )
         if not excluded and not any(_covers(m, match) for m, p in rivals if p.kind != "excluded"):
             kept.append((match, phrase))
+            places.add(place)
     return kept
 
 

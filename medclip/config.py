@@ -80,6 +80,18 @@ class TrainConfig:
     precision: str | None = setting(None, "Lightning's; by default bf16-mixed on a GPU, 32-true elsewhere", group="run")
     threads: int = setting(0, "CPU threads of the arithmetic, 0: as many as there are cores", group="run")
 
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "batch_images", "batch_texts", "image_size", "cache_size", "max_length", "projection_dim")
+        _at_least(self, 1, "evaluate_every")
+        _at_least(
+            self, 0, "steps", "workers", "threads", "weight_decay", "clip_norm", "balance_images", "balance_texts"
+        )
+        if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
+            raise ValueError(
+                f"Found epochs={self.epochs}, learning_rate={self.learning_rate}, warmup={self.warmup}. Epochs and the "
+                "learning rate must be above 0, and warmup is a share of the steps, 0 to 1."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
@@ -147,6 +159,13 @@ class LabelConfig:
     score: str = setting("", "compare with these labels (a .csv with the same ids) and print P, R, F1", group="output")
     compare: str = setting("", "agreement (kappa) with the labels in this .csv", group="output")
     workers: int = setting(1, "processes; 0 for one a core", group="output")
+
+
+def _at_least(config: Any, least: float, *names: str) -> None:
+    for name in names:
+        if not getattr(config, name) >= least:
+            flag = "--" + name.replace("_", "-")
+            raise ValueError(f"{flag} {getattr(config, name)}: must be at least {least:g}.")
 
 
 def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, examples: str = "") -> T:

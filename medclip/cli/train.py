@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,13 @@ from medclip.cli.console import command, find_sources, progress_bar, quieten
 from medclip.config import TrainConfig, read_config, write_config
 
 if TYPE_CHECKING:
+    from labelers.observations import LabelPolicy
     from medclip.models import MedCLIPModel, MedCLIPProcessor
+    from medclip.objectives import Objective
     from medclip.prepare import Prepared
+    from medclip.prompts import Prompts
     from medclip.sources import Source
+    from medclip.transforms import Augmentation
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +51,41 @@ def run(argv: list[str]) -> int:
     if _is_complete(output, config):
         print(f"{output} holds this run, complete. Metrics: {output / 'metrics.json'}. To repeat it, add --overwrite.")
         return 0
+    parts = _parts(config)
     prepared = _prepare(config, images, texts)
-    _train(config, output, *prepared)
+    _train(config, output, parts, *prepared)
     return 0
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the settings name, built before any long work, so that a mistake ends it at once."""
+
+    objective: Objective
+    policy: LabelPolicy
+    augmentation: Augmentation
+    prompts: dict[str, Prompts]
+    checkpoint: Path | None
+
+
+def _parts(config: TrainConfig) -> _Parts:
+    import torch
+
+    from labelers.observations import LabelPolicy
+    from medclip.plugins import check_options, load_plugin
+    from medclip.prompts import load_prompts
+    from medclip.transforms import augmentation_from
+
+    torch.manual_seed(config.seed)  # objectives can have weights of their own
+    kind = load_plugin("objectives", config.objective)
+    check_options("objective", config.objective, kind, config.objective_options)
+    return _Parts(
+        objective=kind(**config.objective_options),
+        policy=LabelPolicy(uncertain=config.uncertain, negative=config.negative),
+        augmentation=augmentation_from(config.augmentation),
+        prompts=load_prompts(config.prompts),
+        checkpoint=_checkpoint(config, Path(config.output)),
+    )
 
 
 def _is_complete(output: Path, config: TrainConfig) -> bool:
@@ -59,7 +95,10 @@ def _is_complete(output: Path, config: TrainConfig) -> bool:
         ValueError: it holds another run.
     """
     saved = output / "config.yaml"
-    if config.overwrite or not saved.is_file():
+    begun = saved.is_file() and (
+        (output / "checkpoints" / "last.ckpt").is_file() or (output / "metrics.json").is_file()
+    )
+    if config.overwrite or not begun:
         for name in (
             ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "evaluation") if config.overwrite else ()
         ):
@@ -93,44 +132,37 @@ def _prepare(config: TrainConfig, images: list[Source], texts: list[Source]) -> 
     return image_sides, text_sides
 
 
-def _train(config: TrainConfig, output: Path, images: list[Prepared], texts: list[Prepared]) -> None:
+def _train(config: TrainConfig, output: Path, parts: _Parts, images: list[Prepared], texts: list[Prepared]) -> None:
     import lightning
     import pandas as pd
     import torch
 
-    from labelers.observations import CHEXPERT14, LabelPolicy
+    from labelers.observations import CHEXPERT14
     from medclip.cache import PixelCache
     from medclip.evaluation import EvaluationData
     from medclip.evaluation.zero_shot import ZeroShot
-    from medclip.plugins import check_options, load_plugin
     from medclip.sampling import Steps
     from medclip.sides import image_side, text_side
     from medclip.training import Optimisation, StepData, TrainingModule, fit
-    from medclip.transforms import augmentation_from
 
     quieten()
     if config.threads:
         torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, verbose=False)
     observations = config.observations or list(CHEXPERT14)
-    policy = LabelPolicy(uncertain=config.uncertain, negative=config.negative)
-    kind = load_plugin("objectives", config.objective)
-    check_options("objective", config.objective, kind, config.objective_options)
-    objective = kind(**config.objective_options)
-    augmentation = augmentation_from(config.augmentation)
-    _warn_of_flips(augmentation.flip, texts)
+    _warn_of_flips(parts.augmentation.flip, texts)
 
     image_tables = [side.images for side in images if side.images is not None]
     text_tables = [side.sentences for side in texts if side.sentences is not None]
     model, processor = _model(config, text_tables)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size)
     image_rows = image_side(
-        image_tables, observations=observations, policy=policy, cache=cache, study_numbers={},
+        image_tables, observations=observations, policy=parts.policy, cache=cache, study_numbers={},
         wanted=config.image_weights or None, balance=config.balance_images,
     )  # fmt: skip
     text_rows = text_side(
         text_tables, tokenizer=processor.tokenizer, max_length=config.max_length, observations=observations,
-        policy=policy, wanted=config.text_weights or None, balance=config.balance_texts, repeats=config.repeats,
+        policy=parts.policy, wanted=config.text_weights or None, balance=config.balance_texts, repeats=config.repeats,
     )  # fmt: skip
     steps = config.steps or max(1, round(config.epochs * len(image_rows.keys) / config.batch_images))
     optimisation = Optimisation(config.learning_rate, config.weight_decay, config.warmup, steps, config.clip_norm)
@@ -141,18 +173,18 @@ def _train(config: TrainConfig, output: Path, images: list[Prepared], texts: lis
     def build(rank: int, world: int) -> Steps:
         return Steps(
             image_rows, text_rows, batch_images=config.batch_images, batch_texts=config.batch_texts,
-            image_size=config.image_size, augmentation=augmentation, seed=config.seed, rank=rank, world=world,
+            image_size=config.image_size, augmentation=parts.augmentation, seed=config.seed, rank=rank, world=world,
         )  # fmt: skip
 
     valid = EvaluationData(pd.concat(image_tables, ignore_index=True), cache, split="valid")
-    evaluator = ZeroShot(valid, observations=observations, prompts=config.prompts, resamples=0)
+    evaluator = ZeroShot(valid, observations=observations, prompts=parts.prompts, resamples=0)
     output.mkdir(parents=True, exist_ok=True)
     write_config(config, output / "config.yaml")
-    module = TrainingModule(model, objective, optimisation=optimisation, seed=config.seed)
+    module = TrainingModule(model, parts.objective, optimisation=optimisation, seed=config.seed)
     checkpoints = fit(
         module, StepData(build, steps=steps, workers=config.workers), optimisation=optimisation, output=output,
         evaluate=lambda m: _means(evaluator(m, processor).metrics), monitor=evaluator.primary,
-        every=min(config.evaluate_every, steps), resume=_checkpoint(config, output), accelerator=config.accelerator,
+        every=min(config.evaluate_every, steps), resume=parts.checkpoint, accelerator=config.accelerator,
         devices=config.devices if config.devices == "auto" else int(config.devices), precision=config.precision,
     )  # fmt: skip
     if module.global_rank == 0:

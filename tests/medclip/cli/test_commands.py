@@ -57,6 +57,26 @@ def test_without_its_data_training_ends_at_once_and_teaches(tmp_path) -> None:
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--objective", "clipp"], "no 'clipp' in objectives"),
+        (["--objective-options.similarty", "dot"], "Did you mean 'similarity'"),
+        (["--uncertain", "maybe"], "zero, one, ignore, soft"),
+        (["--prompts", "foo"], "no prompt set 'foo'"),
+        (["--augmentation.crops", "1"], "no augmentation 'crops'"),
+        (["--batch-images", "0"], "--batch-images 0: must be at least 1"),
+        (["--steps", "-5"], "--steps -5: must be at least 0"),
+        (["--epochs", "0"], "must be above 0"),
+        (["--resume", "no.ckpt"], "no such checkpoint"),
+    ],
+)
+def test_wrong_settings_end_before_any_work(tmp_path, arguments: list[str], message: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        train.run([*arguments, "--prepared", str(tmp_path / "p"), "--output", str(tmp_path / "run")])
+    assert not list(tmp_path.iterdir())
+
+
 def test_mistakes_end_with_a_message_and_code_2(capsys, monkeypatch) -> None:
     def fail(argv: list[str]) -> int:
         raise ValueError("found x, expected y")
