@@ -18,7 +18,13 @@ LAYERS = {
     **dict.fromkeys(["cli"], 5),
 }
 #: Same layer, and still in order: a cache holds what an image reader gives, an encoder needs a model.
-NEIGHBOURS = {("cache", "images"), ("sampling", "sides"), ("encode", "models"), ("models", "config")}
+NEIGHBOURS = {
+    ("cache", "images"),
+    ("reports", "cache"),
+    ("sampling", "sides"),
+    ("encode", "models"),
+    ("models", "config"),
+}
 #: The one door of each heavy dependency.
 DOORS = {
     "pydicom": {"medclip/images.py"},

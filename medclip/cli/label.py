@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import Counter, deque
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from labelers.labeler import Labeler
-    from medclip.reports import Report, Reports
+    from medclip.reports import LabelWriter, Report, Reports
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +52,13 @@ def run(argv: list[str]) -> int:
     if config.score or config.compare:
         return _score(config, labeler, reports)
     counts, total = Counter[tuple[str, int]](), 0
-    writer = _Writer(config, labeler.observations)
+    writer = _writer(config, labeler.observations)
     chunks = iter(lambda: list(islice(reports.stream, _CHUNK)), [])
     jobs = ((chunk, config.labeler, options, bool(config.sentences)) for chunk in writer.remaining(chunks))
     with progress_bar() as progress:
         for states, labels, sentences in _map(jobs, config.workers):
+            if config.output == "-":
+                print(labels, end="")
             writer.append(len(states), labels, sentences)
             progress("labelling", writer.done, reports.total)
             for state in (1, 0, -1):
@@ -70,6 +71,22 @@ def run(argv: list[str]) -> int:
         rows = [[n, *(str(counts[n, s]) for s in (1, 0, -1))] for n in labeler.observations]
         print_table(f"{total} reports, {config.output}", ["observation", "positive", "negative", "uncertain"], rows)
     return 0
+
+
+def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
+    """Returns what writes the label file and, if asked for, the sentence file; on stdout only the heading is due."""
+    from medclip.reports import LabelWriter
+
+    head = ["id", *observations]
+    if config.output == "-":
+        if config.sentences:
+            raise ValueError("--sentences needs --output to be a file too.")
+        print(",".join(head))
+        return LabelWriter({}, settings={})
+    heads = {config.output: head}
+    if config.sentences:
+        heads[config.sentences] = ["id", "section", "position", "text", *observations]
+    return LabelWriter(heads, settings={key: value for key, value in asdict(config).items() if key != "workers"})
 
 
 def _options(config: LabelConfig) -> dict[str, Any]:
@@ -145,103 +162,6 @@ def _csv(heads: Sequence[Any], states: np.ndarray) -> str:
         columns = [head] if isinstance(head, str) else list(head)
         writer.writerow(columns + ["" if state != state else int(state) for state in row])
     return text.getvalue()
-
-
-class _Writer:
-    """Writes labels and sentences as they come, so that a killed run can go on.
-
-    Rows go to `<output>.part`; a note beside it says how many reports and bytes are complete. The files get their
-    names when everything is done.
-    """
-
-    def __init__(self, config: LabelConfig, observations: Sequence[str]) -> None:
-        self.done = 0
-        self._stdout = config.output == "-"
-        if self._stdout and config.sentences:
-            raise ValueError("--sentences needs --output to be a file too.")
-        heads = {config.output: ["id", *observations]}
-        if config.sentences:
-            heads[config.sentences] = ["id", "section", "position", "text", *observations]
-        self._heads = heads
-        if self._stdout:
-            print(",".join(heads["-"]))
-            return
-        self._note = Path(f"{config.output}.part.json")
-        self._settings = {key: value for key, value in asdict(config).items() if key != "workers"}
-        self._parts = {name: Path(f"{name}.part") for name in heads}
-        self._resume()
-
-    def _resume(self) -> None:
-        note = json.loads(self._note.read_text()) if self._note.is_file() else {}
-        if note.get("settings") == self._settings and all(part.is_file() for part in self._parts.values()):
-            self.done = note["done"]
-            for name, part in self._parts.items():
-                os.truncate(part, note["bytes"][name])
-            logger.info("Going on after %d reports", self.done)
-            return
-        for name, part in self._parts.items():
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(",".join(self._heads[name]) + "\n", encoding="utf-8")
-
-    def remaining(self, chunks: Iterator[list[Report]]) -> Iterator[list[Report]]:
-        """Yields those chunks that are not yet written."""
-        seen = 0
-        for chunk in chunks:
-            seen += len(chunk)
-            if seen > self.done:
-                yield chunk
-
-    def append(self, count: int, labels: str, sentences: str) -> None:
-        """Adds the rows of one chunk of `count` reports and notes that they are complete."""
-        from medclip.cache import write_atomically
-
-        self.done += count
-        if self._stdout:
-            print(labels, end="")
-            return
-        sizes = {}
-        for (name, part), rows in zip(self._parts.items(), (labels, sentences), strict=False):
-            with part.open("a", encoding="utf-8", newline="") as file:
-                file.write(rows)
-            sizes[name] = part.stat().st_size
-        note = json.dumps({"settings": self._settings, "done": self.done, "bytes": sizes})
-        write_atomically(self._note, lambda path: path.write_text(note))
-
-    def finish(self) -> int:
-        """Gives the files their names; returns how many reports there were."""
-        if not self._stdout and self.done:
-            for name, part in self._parts.items():
-                if name.endswith(".parquet"):
-                    _to_parquet(part, Path(name))
-                    part.unlink()
-                else:
-                    os.replace(part, name)
-            self._note.unlink(missing_ok=True)
-        return self.done
-
-
-def _to_parquet(part: Path, target: Path) -> None:
-    import pyarrow
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    from medclip.cache import write_atomically
-
-    names = part.open(encoding="utf-8").readline().strip().split(",")
-    texts = ("id", "section", "text")
-    types = {name: pyarrow.string() if name in texts else pyarrow.int32() for name in names}
-    convert = pyarrow.csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False)
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-
-    def write(path: Path) -> None:
-        with (
-            pyarrow.csv.open_csv(part, convert_options=convert, parse_options=parse) as rows,
-            pyarrow.parquet.ParquetWriter(path, rows.schema) as writer,
-        ):
-            for batch in rows:
-                writer.write_batch(batch)
-
-    write_atomically(target, write)
 
 
 def _explain(config: LabelConfig, labeler: Any, reports: Reports) -> int:
