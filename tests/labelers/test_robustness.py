@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import string
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,3 +76,17 @@ def test_a_sentence_in_an_unremarkable_report_adds_what_it_says(sentence: str) -
 @settings(max_examples=100, deadline=None)
 def test_repetition_is_no_trouble(piece: str, times: int) -> None:
     LABELER([piece * times])
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_random_and_adversarial_texts() -> None:
+    rng = random.Random(0)
+    pieces = [*WORDS.split(), "cannot be excluded", "FINDINGS:", "\n", "\n\n"]
+    alphabet = [*range(32, 127), *range(1, 0x2FF), *range(0x4E00, 0x4F00)]
+    for _ in range(25_000):
+        words = " ".join(rng.choices(pieces, k=rng.randrange(80)))
+        noise = "".join(map(chr, rng.choices(alphabet, k=rng.randrange(300))))
+        report = " ".join(rng.sample(SENTENCES, 5))
+        repeated = rng.choice(pieces) * rng.randrange(400)
+        assert LABELER([words, noise, repeated, report]).shape == (4, 14)
+        assert same(report, rng.choice((str.upper, str.lower))(report))
