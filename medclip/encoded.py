@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -32,25 +31,3 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.embeds)
-
-    @staticmethod
-    def cat(parts: list[Encoded]) -> Encoded:
-        """Returns `parts` joined along N; padding is added where local features differ in length."""
-        assert parts, "nothing to join"
-
-        def joined(name: str) -> Tensor | None:
-            tensors = [getattr(part, name) for part in parts]
-            if any(tensor is None for tensor in tensors):
-                return None
-            longest = max(tensor.shape[1] for tensor in tensors) if name in ("local", "mask") else 0
-            return torch.cat([_pad(tensor, longest) if longest else tensor for tensor in tensors])
-
-        names = ("embeds", "local", "mask", "labels", "study_ids", "keys")
-        return Encoded(grid=parts[0].grid, **{name: joined(name) for name in names})  # type: ignore[arg-type]
-
-
-def _pad(tensor: Tensor, length: int) -> Tensor:
-    if tensor.shape[1] == length:
-        return tensor
-    padding = tensor.new_zeros(tensor.shape[0], length - tensor.shape[1], *tensor.shape[2:])
-    return torch.cat([tensor, padding], dim=1)

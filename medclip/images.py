@@ -6,9 +6,8 @@ values outside eight bits are scaled by what the file declares, or by what it ho
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -39,10 +38,6 @@ class Geometry:
     scale: float
     left: int
     top: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields by name."""
-        return asdict(self)
 
 
 def read_image(path: str | Path, *, at_least: int | None = None) -> np.ndarray:

@@ -25,12 +25,6 @@ def label_similarity(image_labels: Tensor, text_labels: Tensor, *, kind: str = "
     raise ValueError(f"Label similarity {kind!r} is unknown. Choose one of: {', '.join(SIMILARITIES)}.")
 
 
-def pair_targets(image_studies: Tensor, text_studies: Tensor) -> Tensor:
-    """Returns (I, T), 1 where an image and a text are of one study, else 0."""
-    same = image_studies[:, None] == text_studies[None, :]
-    return (same & (image_studies[:, None] >= 0)).to(torch.float32)
-
-
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Returns the mean cross entropy of rows of `logits` (N, M) against distributions `targets` (N, M)."""
     return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()

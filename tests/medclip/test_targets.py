@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medclip.targets import entropy, label_similarity, pair_targets, soft_cross_entropy
+from medclip.targets import entropy, label_similarity, soft_cross_entropy
 
 
 def test_cosine_by_hand() -> None:
@@ -36,8 +36,3 @@ def test_soft_cross_entropy_agrees_with_a_loop() -> None:
 def test_entropy_is_the_floor_of_soft_cross_entropy() -> None:
     targets = torch.tensor([[0.7, 0.2, 0.1], [1.0, 0.0, 0.0]], dtype=torch.float64)
     assert soft_cross_entropy(targets.clamp(min=1e-12).log(), targets).item() == pytest.approx(entropy(targets).item())
-
-
-def test_pairs_share_a_study_and_minus_one_is_none() -> None:
-    targets = pair_targets(torch.tensor([3, -1]), torch.tensor([3, 4, -1]))
-    assert targets.tolist() == [[1, 0, 0], [0, 0, 0]]
