@@ -126,7 +126,7 @@ def _build(kind: type[Evaluator], data: EvaluationData, config: EvaluateConfig) 
     import inspect
 
     settings = {"prompts": config.prompts, "resamples": config.resamples, "seed": config.seed}
-    settings |= {"observations": config.observations, "classes": config.classes}
+    settings |= {"observations": config.observations, "classes": config.classes, "epochs": config.supervised_epochs}
     taken = inspect.signature(kind).parameters
     return kind(data, **{name: value for name, value in settings.items() if name in taken})  # type: ignore[call-arg]
 

@@ -1,4 +1,4 @@
-"""The healthy chest of a study: lungs, heart, mediastinum, ribs, vessels, and what a finding needs to know of them.
+"""The healthy chest of a study: lungs, heart, mediastinum, ribs, vessels, and what a sign of disease needs to know of them.
 
 Coordinates are x (image left to right, so the patient's right is at negative x) and y (top to bottom), both about
 -1 to 1. Brightness is attenuation: air is dark, bone and metal bright. Everything is arithmetic on whole arrays.
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from medclip.phantom.population import Finding, Study
+from medclip.phantom.population import Sign, Study
 
 Array = np.ndarray
 #: Columns, rows: left, top, width, height in pixels.
@@ -22,7 +22,7 @@ LUNG_X, LUNG_WIDTH, LUNG_TOP, LUNG_BASE = 0.43, 0.33, -0.78, 0.52
 
 @dataclass
 class Canvas:
-    """The image in the making and the anatomy that findings refer to."""
+    """The image in the making and the anatomy that signs refer to."""
 
     size: int
     x: Array
@@ -50,11 +50,11 @@ def draw_anatomy(study: Study, size: int) -> Canvas:
     rng = np.random.default_rng([study.seed, 2, study.number])
     u = rng.random(24).astype(np.float32)
     x, y = _pose(size, u)
-    enlarged, mediastinum = study.finding("Cardiomegaly"), study.finding("Enlarged Cardiomediastinum")
+    enlarged, mediastinum = study.sign("Cardiomegaly"), study.sign("Enlarged Cardiomediastinum")
     projection = 1.06 if study.view == "AP" else 1.0  # the heart is farther from the film
     heart_width = (0.27 + 0.05 * u[4]) * projection * (1.12 + 0.4 * enlarged.severity if enlarged.present else 1.0)
     mediastinum_width = (0.10 + 0.03 * u[5]) * (1.25 + 0.7 * mediastinum.severity if mediastinum.present else 1.0)
-    collapse = study.finding("Atelectasis")
+    collapse = study.sign("Atelectasis")
     lungs, base = {}, {}
     for side, sign in (("left", 1.0), ("right", -1.0)):
         raised = collapse.present and collapse.side in (side, "bilateral")
@@ -76,7 +76,7 @@ def draw_anatomy(study: Study, size: int) -> Canvas:
     image += 0.20 * ramp(mediastinum_width + 0.05 * y - np.abs(x), 0.10) * body * ramp(0.55 - y, 0.2)
     heart = ramp(1.0 - ((x - 0.10 - 0.1 * y) / heart_width) ** 2 - ((y - 0.24) / 0.32) ** 2, 0.35)
     image += (0.10 + 0.24 * np.minimum(air, 1.0)) * heart
-    _add_ribs(image, x, y, body, u, study.finding("Fracture"))
+    _add_ribs(image, x, y, body, u, study.sign("Fracture"))
     return Canvas(size, x, y, image, lungs, base, heart_width, mediastinum_width, grain, rng, [])
 
 
@@ -125,7 +125,7 @@ def _add_vessels(image: Array, x: Array, y: Array, air: Array, grain: Array, str
     image += strength * air * near_hilum * (1.0 + np.maximum(grain, -0.5))
 
 
-def _add_ribs(image: Array, x: Array, y: Array, body: Array, u: Array, fracture: Finding) -> None:
+def _add_ribs(image: Array, x: Array, y: Array, body: Array, u: Array, fracture: Sign) -> None:
     count, slope = 6.5 + 1.5 * u[8], 0.55 + 0.2 * u[9]
     outward = np.abs(x)
     height = y + slope * (outward - 0.45) ** 2 - 0.25 * outward

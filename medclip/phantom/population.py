@@ -55,7 +55,7 @@ SIDES = ("left", "right", "bilateral")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Sign:
     """One observation of one study.
 
     Attributes:
@@ -85,11 +85,11 @@ class Study:
     sex: str
     view: str
     split: str
-    findings: tuple[Finding, ...]
+    signs: tuple[Sign, ...]
 
-    def finding(self, observation: str) -> Finding:
+    def sign(self, observation: str) -> Sign:
         """Returns what the study says of `observation`."""
-        return self.findings[_DRAWN.index(observation)]
+        return self.signs[_DRAWN.index(observation)]
 
 
 def draw_study(seed: int, number: int) -> Study:
@@ -98,8 +98,8 @@ def draw_study(seed: int, number: int) -> Study:
         raise ValueError(f"Found study number {number}; studies count from 0.")
     block, row = divmod(number, _BLOCK)
     states, present, severity, sides, places = _block(seed, block)
-    findings = tuple(
-        Finding(
+    signs = tuple(
+        Sign(
             name,
             int(states[row, i]),
             bool(present[row, i]),
@@ -114,7 +114,7 @@ def draw_study(seed: int, number: int) -> Study:
     age, sex, share = int(np.clip(rng.normal(60, 18), 18, 95)), "FM"[int(rng.random() < 0.55)], rng.random()
     split = "test" if share < 0.1 else "valid" if share < 0.2 else "train"
     view = "AP" if places[row, 0, 0] < 0.7 else "PA"
-    return Study(seed, number, patient, age, sex, view, split, findings)
+    return Study(seed, number, patient, age, sex, view, split, signs)
 
 
 def states_of(study: Study) -> dict[str, int]:
@@ -124,7 +124,7 @@ def states_of(study: Study) -> dict[str, int]:
     truth, as CheXpert's experts gave it.
     """
     expert = study.split != "train"
-    states = {f.observation: int(f.present) if expert else f.state for f in study.findings}
+    states = {f.observation: int(f.present) if expert else f.state for f in study.signs}
     found = any(state != 0 for name, state in states.items() if name != "Support Devices")
     return {name: int(not found) if name == NO_FINDING else states[name] for name in CHEXPERT14}
 
@@ -138,7 +138,7 @@ def _block(seed: int, block: int) -> tuple[np.ndarray, ...]:
     positive, uncertain = _thresholds()
     states = np.where(latent > positive, 1, np.where(latent > uncertain, -1, 0))
     present = (states == 1) | ((states == -1) & (rng.random(size) < 0.5))
-    # A uniform draw, pulled towards slight findings: most disease on real films is mild.
+    # A uniform draw, pulled towards slight signs: most disease on real films is mild.
     severity = rng.random(size) ** 1.3
     severity = np.where(states == -1, 0.3 * severity, severity)
     sides = np.searchsorted([0.4, 0.8], rng.random(size), side="right")

@@ -15,18 +15,18 @@ def draw_radiograph(seed: int, number: int, *, size: int = 128) -> Array:
 
 
 def draw_boxes(seed: int, number: int, *, size: int = 128) -> list[tuple[str, Box]]:
-    """Returns (observation, box) for every localised finding drawn in study `number`."""
+    """Returns (observation, box) for every localised sign drawn in study `number`."""
     return _draw(draw_study(seed, number), size).boxes
 
 
 def _draw(study: Study, size: int) -> Canvas:
     canvas = draw_anatomy(study, size)
-    for finding in study.findings:
-        drawing = DRAWINGS.get(finding.observation)
-        if finding.present and drawing is not None:
-            both = finding.side == "bilateral" and finding.observation not in ("Support Devices", "Edema")
-            for side in ("left", "right") if both else (finding.side,):
-                drawing(canvas, finding, side)
+    for sign in study.signs:
+        drawing = DRAWINGS.get(sign.observation)
+        if sign.present and drawing is not None:
+            both = sign.side == "bilateral" and sign.observation not in ("Support Devices", "Edema")
+            for side in ("left", "right") if both else (sign.side,):
+                drawing(canvas, sign, side)
     canvas.image = _expose(canvas)
     return canvas
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from medclip.phantom.population import Finding, Study
+from medclip.phantom.population import Sign, Study
 
 _SENTENCES = Path(__file__).with_name("sentences.yaml")
 #: Chance that an absent observation is denied rather than passed over.
@@ -18,13 +18,11 @@ _DENIED_OTHERWISE = 0.15
 
 
 def write_report(study: Study) -> str:
-    """Returns the report of `study`; its findings and impression say what `Finding.state` says, or nothing."""
+    """Returns the report of `study`; its findings and impression say what `Sign.state` says, or nothing."""
     words = _words()
     rng = np.random.default_rng([study.seed, 3, study.number])
-    told = [_positive(f, words, rng) for f in study.findings if f.state == 1]
-    hedged = [
-        _fill(_pick(words["uncertain"][f.observation], rng), f, words, rng) for f in study.findings if f.state == -1
-    ]
+    told = [_positive(f, words, rng) for f in study.signs if f.state == 1]
+    hedged = [_fill(_pick(words["uncertain"][f.observation], rng), f, words, rng) for f in study.signs if f.state == -1]
     findings = told + hedged
     rng.shuffle(findings)
     findings += _denials(study, words, rng)
@@ -57,16 +55,16 @@ def _pick(choices: list[Any], rng: np.random.Generator) -> Any:
     return choices[int(rng.integers(len(choices)))]
 
 
-def _positive(finding: Finding, words: dict[str, Any], rng: np.random.Generator) -> str:
-    return _fill(_pick(words["positive"][finding.observation], rng), finding, words, rng)
+def _positive(sign: Sign, words: dict[str, Any], rng: np.random.Generator) -> str:
+    return _fill(_pick(words["positive"][sign.observation], rng), sign, words, rng)
 
 
-def _fill(template: str, finding: Finding, words: dict[str, Any], rng: np.random.Generator) -> str:
+def _fill(template: str, sign: Sign, words: dict[str, Any], rng: np.random.Generator) -> str:
     grades, places = words["severity"], words["place"]
     text = template.format(
-        severity=_pick(grades[min(int(finding.severity * len(grades)), len(grades) - 1)], rng),
-        side=finding.side,
-        place=places[int(finding.place[1] * len(places))],
+        severity=_pick(grades[min(int(sign.severity * len(grades)), len(grades) - 1)], rng),
+        side=sign.side,
+        place=places[int(sign.place[1] * len(places))],
         trend=_pick(words["trend"], rng),
     )
     text = " ".join(text.split())
@@ -74,7 +72,7 @@ def _fill(template: str, finding: Finding, words: dict[str, Any], rng: np.random
 
 
 def _denials(study: Study, words: dict[str, Any], rng: np.random.Generator) -> list[str]:
-    absent = [f.observation for f in study.findings if f.state == 0]
+    absent = [f.observation for f in study.signs if f.state == 0]
     denied = [name for name in absent if rng.random() < _DENIED.get(name, _DENIED_OTHERWISE)]
     rng.shuffle(denied)
     sentences = []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labelers.rules import RuleLabeler
-from medclip.phantom.population import PREVALENCE, Finding, Study, draw_study, states_of
+from medclip.phantom.population import PREVALENCE, Sign, Study, draw_study, states_of
 from medclip.phantom.radiograph import _draw, draw_boxes, draw_radiograph
 from medclip.phantom.report import write_report
 
@@ -19,7 +19,7 @@ def test_a_study_is_the_same_whenever_it_is_drawn() -> None:
 def test_prevalence_is_the_published_one() -> None:
     studies = [draw_study(0, number) for number in range(6000)]
     for name, (positive, uncertain) in PREVALENCE.items():
-        states = np.array([study.finding(name).state for study in studies])
+        states = np.array([study.sign(name).state for study in studies])
         assert abs((states == 1).mean() - positive) < 0.03
         assert abs((states == -1).mean() - uncertain) < 0.03
 
@@ -30,21 +30,21 @@ def test_patients_stay_in_one_split_and_no_finding_means_none() -> None:
     for study in studies:
         assert splits.setdefault(study.patient, study.split) == study.split
         states = states_of(study)
-        others = [v for k, v in states.items() if k not in ("No Finding", "Support Devices")]
-        assert states["No Finding"] == int(not any(others))
+        others = [v for k, v in states.items() if k not in ("No Sign", "Support Devices")]
+        assert states["No Sign"] == int(not any(others))
         if study.split != "train":
             assert set(states.values()) <= {0, 1}
 
 
 def only(observation: str, severity: float) -> Study:
     base = draw_study(0, 7)
-    findings = tuple(
-        Finding(
+    signs = tuple(
+        Sign(
             f.observation, int(f.observation == observation), f.observation == observation, severity, "left", (0.3, 0.5)
         )
-        for f in base.findings
+        for f in base.signs
     )
-    return Study(base.seed, base.number, base.patient, base.age, base.sex, base.view, base.split, findings)
+    return Study(base.seed, base.number, base.patient, base.age, base.sex, base.view, base.split, signs)
 
 
 @pytest.mark.parametrize("observation", list(PREVALENCE))
@@ -67,8 +67,8 @@ def test_reports_say_what_the_study_has() -> None:
     studies = [draw_study(1, number) for number in range(400)]
     states = labeler([write_report(study) for study in studies])
     for j, name in enumerate(labeler.observations):
-        if name != "No Finding":
-            truth = np.array([study.finding(name).state for study in studies])
+        if name != "No Sign":
+            truth = np.array([study.sign(name).state for study in studies])
             told = ~np.isnan(states[:, j])
             assert (states[told, j] == truth[told]).mean() > 0.98, name
 
