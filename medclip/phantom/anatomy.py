@@ -1,4 +1,4 @@
-"""The healthy chest of a study: lungs, heart, mediastinum, ribs, vessels, and what a sign of disease needs to know of them.
+"""The healthy chest of a study: lungs, heart, mediastinum, ribs, vessels, and what signs of disease need of them.
 
 Coordinates are x (image left to right, so the patient's right is at negative x) and y (top to bottom), both about
 -1 to 1. Brightness is attenuation: air is dark, bone and metal bright. Everything is arithmetic on whole arrays.
