@@ -30,8 +30,8 @@ def test_patients_stay_in_one_split_and_no_finding_means_none() -> None:
     for study in studies:
         assert splits.setdefault(study.patient, study.split) == study.split
         states = states_of(study)
-        others = [v for k, v in states.items() if k not in ("No Sign", "Support Devices")]
-        assert states["No Sign"] == int(not any(others))
+        others = [v for k, v in states.items() if k not in ("No Finding", "Support Devices")]
+        assert states["No Finding"] == int(not any(others))
         if study.split != "train":
             assert set(states.values()) <= {0, 1}
 
@@ -67,7 +67,7 @@ def test_reports_say_what_the_study_has() -> None:
     studies = [draw_study(1, number) for number in range(400)]
     states = labeler([write_report(study) for study in studies])
     for j, name in enumerate(labeler.observations):
-        if name != "No Sign":
+        if name != "No Finding":
             truth = np.array([study.sign(name).state for study in studies])
             told = ~np.isnan(states[:, j])
             assert (states[told, j] == truth[told]).mean() > 0.98, name
