@@ -50,6 +50,12 @@ class TrainConfig:
     balance_images: float = setting(0.0, "0: as they come, 1: rare observations as often as common", group="sampling")
     balance_texts: float = setting(0.0, "the same for sentences", group="sampling")
     repeats: float = setting(1.0, "0: each different sentence as often, 1: as often as it is said", group="sampling")
+    limit: int = setting(0, "train on about so many images and reports, by patient; 0: all", group="sampling")
+    limit_seed: int = setting(0, "decides which patients those are", group="sampling")
+    pairs: float = setting(
+        0.0, "share of texts drawn from the study of an image; objectives that need pairs take 1", group="sampling"
+    )
+    pair_text: str = setting("sentence", "what is drawn for a pair: a sentence, or the whole report", group="sampling")
     augmentation: dict[str, Any] = setting({}, "see medclip.transforms.Augmentation", group="sampling")
     vision: str = setting(
         "small", "small, torchvision:ARCHITECTURE[:WEIGHTS], or a Hugging Face backbone", group="model"
@@ -60,9 +66,24 @@ class TrainConfig:
     max_length: int = setting(77, "tokens of a text that the model sees", group="model")
     vocab_size: int = setting(4000, "of the tokenizer that is learned for the small text tower", group="model")
     projection_dim: int = setting(512, "size of embeddings", group="model")
-    text_pooling: str = setting("mean", "mean, layers (1, 2 and last, as in MedCLIP) or cls", group="model")
+    text_pooling: str = setting(
+        "mean", "mean, max, layers (1, 2 and last, as in MedCLIP), last4 (GLoRIA) or cls", group="model"
+    )
+    vision_pooling: str = setting("mean", "mean or cls", group="model")
+    vision_local: str = setting("shared", "where patches come from: shared, last or previous (GLoRIA)", group="model")
+    projection: str = setting("linear", "linear, or mlp with a hidden layer (ConVIRT)", group="model")
+    lock_vision: str = setting(
+        "", "of the image tower, what is not trained: all, or the first so many layers", group="model"
+    )
+    lock_text: str = setting("", "the same of the text tower", group="model")
     objective: str = setting("semantic-matching", "what is optimised", group="objective")
     objective_options: dict[str, Any] = setting({}, "options of the objective", group="objective")
+    encode_batch: int = setting(
+        0, "inputs encoded at once; larger batches go in parts, in little memory (0: all)", group="optimisation"
+    )
+    own_rows: bool = setting(
+        False, "with several processes: each computes the losses of its own rows", group="optimisation"
+    )
     steps: int = setting(0, "training steps; 0: as many as --epochs makes", group="optimisation")
     epochs: float = setting(10.0, "passes over the images, where --steps is 0", group="optimisation")
     learning_rate: float = setting(5e-5, "at its peak", group="optimisation")
@@ -84,7 +105,17 @@ class TrainConfig:
         _at_least(self, 1, "batch_images", "batch_texts", "image_size", "cache_size", "max_length", "projection_dim")
         _at_least(self, 1, "evaluate_every")
         _at_least(
-            self, 0, "steps", "workers", "threads", "weight_decay", "clip_norm", "balance_images", "balance_texts"
+            self,
+            0,
+            "steps",
+            "workers",
+            "threads",
+            "limit",
+            "encode_batch",
+            "weight_decay",
+            "clip_norm",
+            "balance_images",
+            "balance_texts",
         )
         if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
             raise ValueError(
@@ -99,6 +130,7 @@ class EvaluateConfig:
 
     model: str = setting("", "a run folder of medclip-train, or a model folder", positional=True)
     on: str = setting("phantom", "image sources, NAME or NAME=PATH, joined by commas", group="data")
+    texts: str = setting("", "text sources, for evaluators that need texts, such as retrieval", group="data")
     data_root: str | None = setting(None, "folder in which sources without a path are looked for", group="data")
     source_options: dict[str, Any] = setting({}, "options by source; by default those of the run", group="data")
     split: str = setting("test", "train, valid or test", group="data")
@@ -121,6 +153,31 @@ class EvaluateConfig:
     seed: int = setting(0, "of resampling and baselines", group="evaluation")
     output: str = setting("", "folder of the results; by default evaluation/ in the run folder", group="output")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", group="output")
+
+
+@dataclasses.dataclass(frozen=True)
+class CurveConfig:
+    """Settings of `medclip-curve`."""
+
+    sizes: str = setting("20000,50000,100000,200000", "training images and reports, joined by commas", group="curve")
+    objectives: str = setting("semantic-matching,gloria,convirt", "joined by commas", group="curve")
+    arms: dict[str, Any] = setting(
+        {}, "instead of --objectives: settings of medclip-train by the name of an arm", group="curve"
+    )
+    seeds: int = setting(3, "runs at each size, of other weights, patients and orders", group="curve")
+    budget: str = setting("steps", "as many steps at each size, or as many epochs", group="curve")
+    metrics: str = setting("auroc/mean,accuracy", "what to draw, the first decides who needs fewer", group="curve")
+    recipe: str = setting("", "YAML of medclip-train with everything that the arms share", group="training")
+    images: str = setting("", "image sources; by default those of the recipe", group="training")
+    texts: str = setting("", "text sources; by default those of the recipe", group="training")
+    data_root: str | None = setting(None, "folder in which sources without a path are looked for", group="training")
+    on: str = setting("", "image sources to evaluate on; by default those of the training", group="training")
+    evaluators: str = setting("zero-shot", "what to evaluate, joined by commas", group="training")
+    resamples: int = setting(200, "bootstrap resamples of each evaluation", group="training")
+    output: str = setting("runs/curve", "folder of the points, the table and the figure", group="run")
+    workers: int = setting(1, "points trained at the same time, one a GPU where there are GPUs", group="run")
+    point: int = setting(-1, "train this point only, for array jobs; --list numbers them", group="run")
+    list: bool = setting(False, "show the points, their numbers and which are done", group="run")
 
 
 @dataclasses.dataclass(frozen=True)

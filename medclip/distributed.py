@@ -15,12 +15,14 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
-def gather(encoded: Encoded) -> Encoded:
+def gather(encoded: Encoded, *, own_rows: bool = False) -> Encoded:
     """Returns `encoded` of all processes, in order of rank; gradients flow back to the process that made them.
 
-    Every process must hold equally many inputs. Local features are padded to the longest of all processes.
+    Every process must hold equally many inputs. Local features are padded to the longest of all processes. With
+    `own_rows` the result names the rows of this process, so that losses are computed for them only.
     """
-    if world()[1] == 1:
+    rank, size = world()
+    if size == 1:
         return encoded
 
     def all_of(tensor: Tensor | None) -> Tensor | None:
@@ -41,6 +43,7 @@ def gather(encoded: Encoded) -> Encoded:
         labels=all_of(encoded.labels),
         study_ids=all_of(encoded.study_ids),
         keys=all_of(encoded.keys),
+        own=slice(rank * len(encoded), (rank + 1) * len(encoded)) if own_rows else None,
     )
 
 

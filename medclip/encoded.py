@@ -13,12 +13,14 @@ class Encoded:
 
     Attributes:
         embeds: (N, D), unit length.
-        local: (N, P, D) patches or (N, L, D) tokens, unit length, where the objective asked for them.
-        mask: (N, P) or (N, L), true where `local` holds a patch or token and not padding.
+        local: (N, P, D) patches, or (N, L, D) tokens or words, where the objective asked for them. Not scaled to unit
+            length: attention of some objectives reads their length.
+        mask: (N, P) or (N, L), true where `local` holds something and not padding.
         grid: rows and columns of the patches; their product is P.
         labels: (N, O) label vectors.
         study_ids: (N,) integers; equal ones belong to one study. -1 belongs to none.
-        keys: (N, D) embeddings of a momentum tower.
+        keys: (N, D) embeddings of a momentum tower, unit length.
+        own: the rows to compute losses for, where other processes compute them for the rest; None for all.
     """
 
     embeds: Tensor
@@ -28,6 +30,12 @@ class Encoded:
     labels: Tensor | None = None
     study_ids: Tensor | None = None
     keys: Tensor | None = None
+    own: slice | None = None
 
     def __len__(self) -> int:
         return len(self.embeds)
+
+    @property
+    def rows(self) -> slice:
+        """The rows to compute losses for."""
+        return self.own or slice(0, len(self))

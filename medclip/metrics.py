@@ -49,10 +49,14 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> Array:
     """Returns the share of rows predicted right, for each row of `weights` (B, N)."""
-    hit = (np.asarray(truth) == np.asarray(predicted)).astype(np.float64)
-    weights = np.ones((1, len(hit))) if weights is None else weights
+    return weighted_mean((np.asarray(truth) == np.asarray(predicted)).astype(np.float64), weights)
+
+
+def weighted_mean(values: np.ndarray, weights: np.ndarray | None = None) -> Array:
+    """Returns the mean of `values` (N,), for each row of `weights` (B, N); NaN where nothing was drawn."""
+    weights = np.ones((1, len(values))) if weights is None else weights
     total = weights.sum(axis=1)
-    return np.divide(weights @ hit, total, out=np.full(len(total), np.nan), where=total > 0)
+    return np.divide(weights @ values, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def bootstrap_weights(patients: np.ndarray, *, resamples: int, seed: int) -> Array:
@@ -112,11 +116,11 @@ def multilabel(
         positives, negatives = int(truth.sum()), int((~truth).sum())
         if min(positives, negatives) >= min_count:
             counted.append(statistic)
-        metrics |= _flat(f"auroc/{name}", found)
+        metrics |= with_bounds(f"auroc/{name}", found)
         rows.append((name, found.value, found.low, found.high, positives, negatives))
     mean = interval(mean_of(counted), weights) if counted else Interval(float("nan"), float("nan"), float("nan"))
     table = pd.DataFrame(rows, columns=["observation", "auroc", "low", "high", "positive", "negative"])
-    return _flat("auroc/mean", mean) | metrics, table
+    return with_bounds("auroc/mean", mean) | metrics, table
 
 
 def multiclass(
@@ -138,8 +142,8 @@ def multiclass(
     metrics = {"accuracy/rows": float(single.sum())}
     if single.any():
         recalls = [partial(_share_right, truth, predicted, single, c) for c in np.unique(truth)]
-        metrics |= _flat("accuracy", interval(partial(_share_right, truth, predicted, single, None), weights))
-        metrics |= _flat("balanced_accuracy", interval(mean_of(recalls), weights))
+        metrics |= with_bounds("accuracy", interval(partial(_share_right, truth, predicted, single, None), weights))
+        metrics |= with_bounds("balanced_accuracy", interval(mean_of(recalls), weights))
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion, (truth, predicted), 1)
     return metrics, pd.DataFrame(confusion, columns=list(classes)).assign(truth=list(classes)).set_index(
@@ -147,7 +151,8 @@ def multiclass(
     ).reset_index()
 
 
-def _flat(name: str, found: Interval) -> dict[str, float]:
+def with_bounds(name: str, found: Interval) -> dict[str, float]:
+    """Returns a value and its bounds as flat metrics: `name`, `name/low`, `name/high`."""
     bounds = {f"{name}/low": found.low, f"{name}/high": found.high}
     return {name: found.value} | (bounds if np.isfinite(found.low) else {})
 

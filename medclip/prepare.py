@@ -162,6 +162,17 @@ def prepare_sentences(
     return Prepared(source.name, sentences=sentences, occurrences=occurrences, manifest=manifest)
 
 
+def together(sides: Sequence[Prepared]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the sentences and the occurrences of several text sources, each as one table."""
+    sentences, occurrences, offset = [], [], 0
+    for side in sides:
+        assert side.sentences is not None and side.occurrences is not None
+        sentences.append(side.sentences)
+        occurrences.append(side.occurrences.assign(sentence=side.occurrences["sentence"] + offset))
+        offset += len(side.sentences)
+    return pd.concat(sentences, ignore_index=True), pd.concat(occurrences, ignore_index=True)
+
+
 def lexicon_digest() -> str:
     """Returns a digest of the labeler's rules and data: other labels, other name."""
     root = Path(labelers.__file__).parent

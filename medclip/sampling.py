@@ -1,8 +1,8 @@
-"""The batches of training: both sides drawn independently of each other, one batch for every step."""
+"""The batches of training: both sides drawn independently, or some texts as partners of images; one for every step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,8 @@ class Batch:
         image_labels: (I, O) label vectors.
         text_labels: (T, O) label vectors.
         image_studies: (I,) study numbers, -1 where unknown.
-        text_studies: (T,) study numbers.
+        text_studies: (T,) study numbers; -1 for sentences drawn on their own, which many studies may say.
+        word_ids: (T, L) the number of each token's word, -1 for none; where the objective needs words.
     """
 
     pixel_values: Tensor
@@ -37,10 +38,15 @@ class Batch:
     text_labels: Tensor
     image_studies: Tensor
     text_studies: Tensor
+    word_ids: Tensor | None = None
 
     def pin_memory(self) -> Batch:
         """Returns the batch in page-locked memory."""
-        return replace(self, **{name: value.pin_memory() for name, value in vars(self).items()})
+        return self.each(lambda tensor: tensor.pin_memory())
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Returns the batch with every tensor changed."""
+        return replace(self, **{name: change(value) for name, value in vars(self).items() if value is not None})
 
 
 class Steps(Dataset[Batch]):
@@ -54,6 +60,7 @@ class Steps(Dataset[Batch]):
         image_size: side of the pixel values.
         augmentation: how images vary.
         seed: of both streams and of augmentation; the streams do not share their draws.
+        pairs: share of the texts that are partners: text k is then drawn from the study of image k, if it has any.
         rank: of this process.
         world: number of processes.
     """
@@ -68,6 +75,7 @@ class Steps(Dataset[Batch]):
         image_size: int,
         augmentation: Augmentation,
         seed: int,
+        pairs: float = 0.0,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -76,9 +84,14 @@ class Steps(Dataset[Batch]):
                 raise ValueError(
                     f"{name}={size} cannot be shared equally by {world} processes. Choose a multiple of it."
                 )
+        self._partners = round(pairs * batch_texts)
+        if self._partners > batch_images:
+            raise ValueError(f"{self._partners} texts cannot be partners of {batch_images} images. Lower the share.")
+        if self._partners and texts.pairs is None:
+            raise ValueError("Partners were asked for, and no training image belongs to a study with a report.")
         self._images, self._texts = images, texts
         self._image_stream = Stream(len(images.keys), batch_size=batch_images, seed=2 * seed, weights=images.weights)
-        self._text_stream = Stream(len(texts.tokens), batch_size=batch_texts, seed=2 * seed + 1, weights=texts.weights)
+        self._text_stream = Stream(texts.drawn, batch_size=batch_texts, seed=2 * seed + 1, weights=texts.weights)
         self._pipeline = train_pipeline(image_size, augmentation)
         self._seed, self._rank, self._world = seed, rank, world
 
@@ -86,18 +99,34 @@ class Steps(Dataset[Batch]):
         rows = self._image_stream.rows(step, rank=self._rank, world=self._world)
         columns = self._text_stream.rows(step, rank=self._rank, world=self._world)
         images, texts = self._images, self._texts
+        columns, text_studies = self._with_partners(step, images.studies[rows], columns)
         varied = int(np.random.default_rng([self._seed, 3, step, self._rank]).integers(2**31))
         pixels = apply(self._pipeline, images.cache.get(images.keys[rows].tolist()), seed=varied)
-        input_ids, attention_mask = pad([texts.tokens[i] for i in columns], texts.pad_token_id)
+        input_ids = pad([texts.tokens[i] for i in columns], texts.pad_token_id)
+        lengths = np.array([len(texts.tokens[i]) for i in columns])
         return Batch(
             pixel_values=torch.from_numpy(pixels),
             input_ids=input_ids,
-            attention_mask=attention_mask,
+            attention_mask=torch.from_numpy((np.arange(input_ids.shape[1]) < lengths[:, None]).astype(np.int64)),
             image_labels=torch.from_numpy(images.labels[rows]),
             text_labels=torch.from_numpy(texts.labels[columns]),
             image_studies=torch.from_numpy(images.studies[rows]),
-            text_studies=torch.from_numpy(texts.studies[columns]),
+            text_studies=torch.from_numpy(text_studies),
+            word_ids=None if texts.words is None else pad([texts.words[i] for i in columns], -1),
         )
+
+    def _with_partners(self, step: int, studies: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the texts, the first of them replaced by partners of the images, and their study numbers."""
+        text_studies = np.full(len(columns), -1, dtype=np.int64)
+        if not self._partners:
+            return columns, text_studies
+        assert self._texts.pairs is not None
+        draws = np.random.default_rng([self._seed, 4, step]).random(self._partners)[self._rank :: self._world]
+        studies = studies[: len(draws)]
+        paired = np.flatnonzero(self._texts.pairs.count(studies))
+        columns, text_studies[paired] = columns.copy(), studies[paired]
+        columns[paired] = self._texts.pairs.pick(studies[paired], draws[paired])
+        return columns, text_studies
 
 
 class _FromStep(Sampler[int]):
@@ -126,12 +155,9 @@ def step_loader(steps: Steps, *, start: int, stop: int, workers: int, pin_memory
     )
 
 
-def pad(tokens: list[np.ndarray], pad_token_id: int) -> tuple[Tensor, Tensor]:
-    """Returns (input_ids, attention_mask), both (T, L), for T arrays of token ids."""
-    longest = max(len(row) for row in tokens)
-    input_ids = np.full((len(tokens), longest), pad_token_id, dtype=np.int64)
-    attention_mask = np.zeros((len(tokens), longest), dtype=np.int64)
-    for i, row in enumerate(tokens):
-        input_ids[i, : len(row)] = row
-        attention_mask[i, : len(row)] = 1
-    return torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+def pad(rows: list[np.ndarray], filling: int) -> Tensor:
+    """Returns T arrays of numbers as one (T, L), short ones filled."""
+    padded = np.full((len(rows), max(len(row) for row in rows)), filling, dtype=np.int64)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return torch.from_numpy(padded)

@@ -1,9 +1,9 @@
-"""The two sides of training, images and sentences, from prepared tables to what can be drawn."""
+"""The two sides of training, images and texts, from prepared tables to what can be drawn, and which belong together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from labelers.observations import LabelPolicy
 from medclip.cache import PixelCache
+from medclip.pairs import PAIR_TEXTS, Pairs, pairs_from, with_reports
 from medclip.streams import balance_weights, source_weights
 from medclip.tables import label_matrix
 
@@ -36,21 +37,25 @@ class ImageSide:
 
 @dataclass(frozen=True)
 class TextSide:
-    """The sentences to train on, tokenized, ready to be drawn.
+    """The texts to train on, tokenized, ready to be drawn.
 
     Attributes:
-        tokens: (N,) one array of token ids each.
-        labels: (N, O) label vectors.
-        studies: (N,) study numbers, -1 for sentences of several studies.
+        tokens: (M,) one array of token ids each; the first N are drawn on their own, all of them as partners.
+        labels: (M, O) label vectors.
         pad_token_id: fills short rows.
+        drawn: N.
         weights: (N,) or None for laps.
+        words: (M,) for each token the number of its word or -1, where the objective needs words.
+        pairs: which texts belong to which study, where studies have both images and texts.
     """
 
     tokens: list[np.ndarray]
     labels: np.ndarray
-    studies: np.ndarray
     pad_token_id: int
+    drawn: int
     weights: np.ndarray | None = None
+    words: list[np.ndarray] | None = None
+    pairs: Pairs | None = None
 
 
 def image_side(
@@ -93,52 +98,94 @@ def image_side(
 
 def text_side(
     tables: Sequence[pd.DataFrame],
+    occurrences: Sequence[pd.DataFrame],
     *,
     tokenizer: Any,
     max_length: int,
     observations: Sequence[str],
     policy: LabelPolicy,
+    study_numbers: dict[str, int],
     wanted: Sequence[float] | None = None,
     balance: float = 0.0,
     repeats: float = 1.0,
+    words: bool = False,
+    pair_text: str = "sentence",
 ) -> TextSide:
     """Returns the train split of sentence tables as one side; sentences that speak of nothing are left out.
 
     Args:
         tables: prepared sentence tables, one for each source.
+        occurrences: for each of them, which study says which row of it.
         tokenizer: of the text tower.
-        max_length: tokens kept of a sentence.
+        max_length: tokens kept of a text.
         observations: the columns of label vectors.
         policy: from states to label vectors.
+        study_numbers: the number of each study that has images.
         wanted: relative weight of each source; None draws every sentence equally often.
         balance: see `balance_weights`.
         repeats: 0 draws every different sentence equally often, 1 as often as reports say it.
+        words: whether to note which tokens are pieces of which word.
+        pair_text: what is the partner of an image: a "sentence" of its report, or all of them, the "report".
 
     Raises:
-        ValueError: no sentence is left.
+        ValueError: no sentence is left, or `pair_text` is unknown.
     """
-    parts = []
-    for table in tables:
-        train = table[table["split"] == "train"]
-        parts.append(train[~np.isnan(label_matrix(train, observations)).all(axis=1)])
+    if pair_text not in PAIR_TEXTS:
+        raise ValueError(f"pair_text {pair_text!r} is none of {', '.join(PAIR_TEXTS)}.")
+    parts, said, offset = [], [], 0
+    for table, occurrence in zip(tables, occurrences, strict=True):
+        speaks = (table["split"] == "train") & ~np.isnan(label_matrix(table, observations)).all(axis=1)
+        row = pd.Series(np.cumsum(speaks.to_numpy()) - 1 + offset, index=np.arange(len(table)))[speaks.to_numpy()]
+        study = occurrence["study_id"].map(study_numbers)
+        known = study.notna() & occurrence["sentence"].isin(row.index)
+        said.append(pd.DataFrame({"study": study[known].astype(int), "row": occurrence["sentence"][known].map(row)}))
+        parts.append(table[speaks])
+        offset += len(parts[-1])
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise ValueError("No sentence of the train split speaks of any of the observations.")
-    encoded = tokenizer(table["text"].tolist(), truncation=True, max_length=max_length)["input_ids"]
-    states = label_matrix(table, observations)
-    return TextSide(
-        tokens=[np.asarray(row, dtype=np.int64) for row in encoded],
-        labels=policy(states),
-        studies=np.full(len(table), -1, dtype=np.int64),
-        pad_token_id=tokenizer.pad_token_id,
-        weights=_weights(
-            [len(part) for part in parts],
-            states,
-            wanted,
-            balance,
-            table["count"].to_numpy() ** repeats if repeats else None,
-        ),
+    states, texts, links = label_matrix(table, observations), table["text"].tolist(), pd.concat(said)
+    weights = _weights(
+        [len(part) for part in parts],
+        states,
+        wanted,
+        balance,
+        table["count"].to_numpy() ** repeats if repeats else None,
     )
+    if pair_text == "report" and len(links):
+        texts, states, links = with_reports(texts, states, links)
+    encoded = tokenizer(texts, truncation=True, max_length=max_length)
+    return TextSide(
+        tokens=[np.asarray(row, dtype=np.int64) for row in encoded["input_ids"]],
+        labels=policy(states),
+        pad_token_id=tokenizer.pad_token_id,
+        drawn=len(table),
+        weights=weights,
+        words=[_word_ids(encoded.word_ids(i)) for i in range(len(texts))] if words else None,
+        pairs=pairs_from(links, len(study_numbers)) if len(links) else None,
+    )
+
+
+def with_partners(images: ImageSide, texts: TextSide) -> ImageSide:
+    """Returns the images whose study has a text.
+
+    Raises:
+        ValueError: there are none.
+    """
+    kept = np.zeros(len(images.keys), dtype=bool) if texts.pairs is None else texts.pairs.count(images.studies) > 0
+    if not kept.any():
+        raise ValueError(
+            f"None of the {len(images.keys)} training images belongs to a study with a report, so there are no pairs. "
+            "Name an image and a text source of the same studies, or take an objective that needs no pairs."
+        )
+    weights = None if images.weights is None else images.weights[kept]
+    return replace(
+        images, keys=images.keys[kept], labels=images.labels[kept], studies=images.studies[kept], weights=weights
+    )
+
+
+def _word_ids(words: list[int | None]) -> np.ndarray:
+    return np.array([-1 if word is None else word for word in words], dtype=np.int64)
 
 
 def _numbers(ids: pd.Series, known: dict[str, int]) -> np.ndarray:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.checkpoint import checkpoint
 
 from medclip.distributed import gather, world
 from medclip.encoded import Encoded
@@ -48,34 +51,64 @@ class Optimisation:
     clip_norm: float
 
 
-class NotFinite(RuntimeError):
+class NotFinite(ArithmeticError):
     """The loss became NaN or infinite; the message names the step and the last good checkpoint."""
 
 
 class TrainingModule(lightning.LightningModule):
-    """A model, an objective, and one step of training."""
+    """A model, an objective, and one step of training.
 
-    def __init__(self, model: MedCLIPModel, objective: Objective, *, optimisation: Optimisation, seed: int) -> None:
+    Args:
+        model: what is trained.
+        objective: what is optimised.
+        optimisation: how.
+        seed: of what is random inside the model.
+        encode_batch: inputs encoded at once; larger batches go through the towers in parts, and again in the backward
+            pass (gradient caching, Gao et al. 2021, arXiv 2101.06983). 0 for all at once.
+        own_rows: each process computes losses for its own rows only, against the inputs of all processes.
+    """
+
+    def __init__(
+        self,
+        model: MedCLIPModel,
+        objective: Objective,
+        *,
+        optimisation: Optimisation,
+        seed: int,
+        encode_batch: int = 0,
+        own_rows: bool = False,
+    ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
+        self.momentum = copy.deepcopy(model).requires_grad_(False) if objective.needs_keys else None
         self._optimisation, self._seed = optimisation, seed
+        self._encode_batch, self._own_rows = encode_batch, own_rows
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch; from page-locked memory it does not wait."""
-        return replace(batch, **{name: value.to(device, non_blocking=True) for name, value in vars(batch).items()})
+        return batch.each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seeds what is random inside the model by the step, so that a resumed run draws what the first would have."""
         rank, _ = world()
         torch.manual_seed((self._seed * 1_000_003 + self.global_step) * 4099 + rank)
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Lets the momentum towers follow."""
+        if self.momentum is not None:
+            follow(self.momentum, self.model, self.objective.momentum)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Encodes, gathers, and returns the loss."""
-        local = self.objective.needs_local
-        images = self.model.encode_images(_channels_last(batch.pixel_values), local=local)
-        texts = self.model.encode_texts(batch.input_ids, batch.attention_mask, local=local)
-        images = gather(_with_labels(images, batch.image_labels, batch.image_studies))
-        texts = gather(_with_labels(texts, batch.text_labels, batch.text_studies))
+        images, texts = self._encode(self.model, batch, local=self.objective.needs_local)
+        if self.momentum is not None:
+            with torch.no_grad():
+                image_keys, text_keys = self._encode(self.momentum, batch, local=False)
+            images, texts = replace(images, keys=image_keys.embeds), replace(texts, keys=text_keys.embeds)
+        images = gather(
+            replace(images, labels=batch.image_labels, study_ids=batch.image_studies), own_rows=self._own_rows
+        )
+        texts = gather(replace(texts, labels=batch.text_labels, study_ids=batch.text_studies), own_rows=self._own_rows)
         terms = self.objective(images, texts, self.model.scale())
         if not torch.isfinite(terms["loss"]):
             raise NotFinite(self._not_finite(terms))
@@ -85,6 +118,23 @@ class TrainingModule(lightning.LightningModule):
         )
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
         return terms["loss"]
+
+    def _encode(self, model: MedCLIPModel, batch: Batch, *, local: bool) -> tuple[Encoded, Encoded]:
+        words = batch.word_ids if local else None
+
+        def images_of(pixel_values: Tensor) -> Encoded:
+            return model.encode_images(_channels_last(pixel_values), local=local)
+
+        def texts_of(input_ids: Tensor, attention_mask: Tensor, *word_ids: Tensor) -> Encoded:
+            return model.encode_texts(
+                input_ids, attention_mask, local=local, word_ids=word_ids[0] if word_ids else None
+            )
+
+        tokens = (batch.input_ids, batch.attention_mask, *(() if words is None else (words,)))
+        return (
+            encode_in_parts(images_of, batch.pixel_values, size=self._encode_batch, model=model),
+            encode_in_parts(texts_of, *tokens, size=self._encode_batch, model=model),
+        )
 
     def _not_finite(self, terms: dict[str, Tensor]) -> str:
         values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
@@ -115,8 +165,48 @@ def warmup_cosine(step: int, *, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
 
 
-def _with_labels(encoded: Encoded, labels: Tensor, studies: Tensor) -> Encoded:
-    return Encoded(encoded.embeds, encoded.local, encoded.mask, encoded.grid, labels=labels, study_ids=studies)
+def encode_in_parts(encode: Callable[..., Encoded], *inputs: Tensor, size: int, model: nn.Module) -> Encoded:
+    """Returns `encode(*inputs)`, made `size` inputs at a time; what a part needs for its gradient is made again.
+
+    Only the embeddings of all parts are held at once, and the activations of one. Randomness inside the model repeats
+    itself in the second pass. Batch normalisation sees parts, and counts each once.
+    """
+    if not size or len(inputs[0]) <= size:
+        return encode(*inputs)
+    parts: list[Encoded] = [
+        checkpoint(encode, *part, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(model)))
+        for part in zip(*(torch.split(tensor, size) for tensor in inputs), strict=True)
+    ]
+
+    def together(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else torch.cat(values)
+
+    return Encoded(
+        torch.cat([part.embeds for part in parts]), local=together("local"), mask=together("mask"), grid=parts[0].grid
+    )
+
+
+@contextmanager
+def _statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Keeps batch normalisation from counting a batch twice."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
+    """Moves the weights of `slow` towards those of `fast`; `momentum` is the share that stays. Buffers are copied."""
+    for kept, current in zip(slow.parameters(), fast.parameters(), strict=True):
+        kept.lerp_(current, 1 - momentum)
+    for stored, now in zip(slow.buffers(), fast.buffers(), strict=True):
+        stored.copy_(now)
 
 
 def _channels_last(pixel_values: Tensor) -> Tensor:

@@ -11,9 +11,24 @@ ROOT = Path(__file__).parent.parent
 #: Layer of each part of `medclip`; a part may import from lower layers and from itself.
 LAYERS = {
     **dict.fromkeys(["plugins", "encoded"], 0),
-    **dict.fromkeys(["tables", "targets", "metrics", "prompts", "config", "distributed", "phantom", "streams"], 1),
+    **dict.fromkeys(
+        [
+            "tables",
+            "targets",
+            "metrics",
+            "prompts",
+            "config",
+            "distributed",
+            "phantom",
+            "streams",
+            "pairs",
+            "subsets",
+            "curve",
+        ],
+        1,
+    ),
     **dict.fromkeys(["sources", "images", "cache", "transforms", "reports"], 2),
-    **dict.fromkeys(["models", "objectives", "sampling", "sides", "prepare", "encode"], 3),
+    **dict.fromkeys(["models", "objectives", "sampling", "sides", "prepare", "encode", "index"], 3),
     **dict.fromkeys(["training", "evaluation"], 4),
     **dict.fromkeys(["cli"], 5),
 }

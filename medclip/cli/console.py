@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medclip.sources import Source
 
 #: Errors of users and of their files: shown as a message, not as a traceback.
-_EXPECTED = (ValueError, OSError, KeyError)
+_EXPECTED = (ValueError, OSError, KeyError, ArithmeticError)
 
 
 def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:

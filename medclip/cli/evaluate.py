@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import platform
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,10 +45,11 @@ def run(argv: list[str]) -> int:
     if unknown := set(baselines) - set(BASELINES):
         raise ValueError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
     options = config.source_options or trained.get("source_options", {})
-    sources = find_sources(config.on, data_root=config.data_root or trained.get("data_root"), options=options)
+    find = partial(find_sources, data_root=config.data_root or trained.get("data_root"), options=options)
+    sources, text_sources = find(config.on), find(config.texts) if config.texts else []
 
     from medclip.plugins import load_plugin
-    from medclip.prepare import prepare_images
+    from medclip.prepare import prepare_images, prepare_sentences
 
     kinds = {name: load_plugin("evaluation", name) for name in _names(config.evaluators)}
     model, processor = _load(folder, config.device)
@@ -64,7 +66,13 @@ def run(argv: list[str]) -> int:
             )
             for source in sources
         ]
-        data = _data(prepared, config, processor.cache_size)
+        texts = [
+            prepare_sentences(
+                source, folder=Path(config.prepared), split_seed=split_seed, workers=config.workers, progress=progress
+            )
+            for source in text_sources
+        ]
+        data = _data(prepared, texts, config, processor.cache_size)
         built = {name: _build(kind, data, config) for name, kind in kinds.items()}
         results = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
         if "untrained" in baselines:
@@ -74,7 +82,7 @@ def run(argv: list[str]) -> int:
             supervised = _supervised(data, config, trained, progress)
             results["supervised", "zero-shot"] = supervised(model, processor)
     output = Path(config.output) if config.output else _default_output(config.model)
-    _write(output, results, config, [side.manifest for side in prepared], data)
+    _write(output, results, config, [side.manifest for side in (*prepared, *texts)], data)
     _print(results, output, config.split)
     return 0
 
@@ -111,14 +119,19 @@ def _load(folder: Path, device: str) -> tuple[MedCLIPModel, MedCLIPProcessor]:
     return model, MedCLIPProcessor.from_pretrained(folder)
 
 
-def _data(prepared: list[Prepared], config: EvaluateConfig, cache_size: int) -> EvaluationData:
+def _data(prepared: list[Prepared], texts: list[Prepared], config: EvaluateConfig, cache_size: int) -> EvaluationData:
     import pandas as pd
 
     from medclip.cache import PixelCache
     from medclip.evaluation import EvaluationData
+    from medclip.prepare import together
 
     images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
-    return EvaluationData(images, PixelCache(Path(config.prepared) / "cache", cache_size), split=config.split)
+    cache = PixelCache(Path(config.prepared) / "cache", cache_size)
+    if not texts:
+        return EvaluationData(images, cache, split=config.split)
+    sentences, occurrences = together(texts)
+    return EvaluationData(images, cache, split=config.split, sentences=sentences, occurrences=occurrences)
 
 
 def _build(kind: type[Evaluator], data: EvaluationData, config: EvaluateConfig) -> Evaluator:
@@ -199,9 +212,13 @@ def _write(
 
 def _print(results: dict[tuple[str, str], Result], output: Path, split: str) -> None:
     columns = list(dict.fromkeys(who for who, name in results))
-    metrics = {who: results[who, next(n for w, n in results if w == who)].metrics for who in columns}
+    metrics: dict[str, dict[str, float]] = {who: {} for who in columns}
+    for (who, _), result in results.items():
+        metrics[who] |= result.metrics
     names = [n for n in metrics["model"] if not n.endswith(("/low", "/high", "/rows"))]
-    order = [n for n in ("accuracy", "balanced_accuracy") if n in names] + [n for n in names if n.startswith("auroc/")]
+    order = [n for n in ("accuracy", "balanced_accuracy") if n in names] + [
+        n for n in names if n.startswith(("auroc/", "precision@", "recall@"))
+    ]
     rows = [[name, *(_cell(metrics[who], name) for who in columns)] for name in order]
     print_table(f"Zero-shot on the {split} split (95 % intervals)", ["metric", *columns], rows)
     print(f"Tables, plots and metrics.json: {output}")

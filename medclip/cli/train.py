@@ -47,6 +47,7 @@ def run(argv: list[str]) -> int:
     )  # fmt: skip
     find = partial(find_sources, data_root=config.data_root, options=config.source_options)
     images, texts = find(config.images), find(config.texts)
+    _check_pairs(config, images, texts)
     output = Path(config.output)
     if _is_complete(output, config):
         print(f"{output} holds this run, complete. Metrics: {output / 'metrics.json'}. To repeat it, add --overwrite.")
@@ -55,6 +56,32 @@ def run(argv: list[str]) -> int:
     prepared = _prepare(config, images, texts)
     _train(config, output, parts, *prepared)
     return 0
+
+
+def _check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) -> None:
+    """Stops at once where an objective needs pairs that these sources cannot have.
+
+    Raises:
+        ValueError: no image source and text source describe the same studies.
+    """
+    from medclip.plugins import load_plugin, plugin_names
+
+    if not load_plugin("objectives", config.objective).needs_pairs and not config.pairs:
+        return
+    if any(image.shares_studies(text) for image in images for text in texts):
+        return
+    kinds = [load_plugin("sources", name) for name in plugin_names("sources")]
+    able = [
+        f"  --images {image.name} --texts {text.name}{image.to_pair}"
+        for image in kinds
+        for text in kinds
+        if image.gives("images") and text.gives("texts")
+        and (image.population or image.name) == (text.population or text.name)
+    ]  # fmt: skip
+    raise ValueError(
+        f"{config.objective} needs images and reports of the same studies; {config.images} and {config.texts} share "
+        "none. These do:\n" + "\n".join(able) + "\nOr train without pairs: --objective semantic-matching."
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +169,8 @@ def _train(config: TrainConfig, output: Path, parts: _Parts, images: list[Prepar
     from medclip.evaluation import EvaluationData
     from medclip.evaluation.zero_shot import ZeroShot
     from medclip.sampling import Steps
-    from medclip.sides import image_side, text_side
+    from medclip.sides import image_side, text_side, with_partners
+    from medclip.subsets import limit_images, limit_sentences
     from medclip.training import Optimisation, StepData, TrainingModule, fit
 
     quieten()
@@ -154,33 +182,47 @@ def _train(config: TrainConfig, output: Path, parts: _Parts, images: list[Prepar
 
     image_tables = [side.images for side in images if side.images is not None]
     text_tables = [side.sentences for side in texts if side.sentences is not None]
-    model, processor = _model(config, text_tables)
+    occurrences = [side.occurrences for side in texts if side.occurrences is not None]
+    if config.limit:
+        image_tables = limit_images(image_tables, limit=config.limit, seed=config.limit_seed)
+        text_tables, occurrences = limit_sentences(text_tables, occurrences, limit=config.limit, seed=config.limit_seed)
+    model, processor = _model(config, text_tables, parts.objective)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size)
+    numbers: dict[str, int] = {}
     image_rows = image_side(
-        image_tables, observations=observations, policy=parts.policy, cache=cache, study_numbers={},
+        image_tables, observations=observations, policy=parts.policy, cache=cache, study_numbers=numbers,
         wanted=config.image_weights or None, balance=config.balance_images,
     )  # fmt: skip
     text_rows = text_side(
-        text_tables, tokenizer=processor.tokenizer, max_length=config.max_length, observations=observations,
-        policy=parts.policy, wanted=config.text_weights or None, balance=config.balance_texts, repeats=config.repeats,
+        text_tables, occurrences, tokenizer=processor.tokenizer, max_length=config.max_length,
+        observations=observations, policy=parts.policy, study_numbers=numbers, wanted=config.text_weights or None,
+        balance=config.balance_texts, repeats=config.repeats, words=parts.objective.needs_words,
+        pair_text=config.pair_text,
     )  # fmt: skip
+    batch_texts, pairs = config.batch_texts, config.pairs
+    if parts.objective.needs_pairs:
+        image_rows, batch_texts, pairs = with_partners(image_rows, text_rows), config.batch_images, 1.0
+    prevalence = torch.from_numpy((image_rows.labels > 0).mean(axis=0)).float()
+    parts.objective.begin(dim=config.projection_dim, prevalence=prevalence)
     steps = config.steps or max(1, round(config.epochs * len(image_rows.keys) / config.batch_images))
     optimisation = Optimisation(config.learning_rate, config.weight_decay, config.warmup, steps, config.clip_norm)
-    logger.info(
-        "Training on %d images and %d sentences for %d steps", len(image_rows.keys), len(text_rows.tokens), steps
-    )
+    logger.info("Training on %d images and %d sentences for %d steps", len(image_rows.keys), text_rows.drawn, steps)
 
     def build(rank: int, world: int) -> Steps:
         return Steps(
-            image_rows, text_rows, batch_images=config.batch_images, batch_texts=config.batch_texts,
-            image_size=config.image_size, augmentation=parts.augmentation, seed=config.seed, rank=rank, world=world,
+            image_rows, text_rows, batch_images=config.batch_images, batch_texts=batch_texts,
+            image_size=config.image_size, augmentation=parts.augmentation, seed=config.seed, pairs=pairs,
+            rank=rank, world=world,
         )  # fmt: skip
 
     valid = EvaluationData(pd.concat(image_tables, ignore_index=True), cache, split="valid")
     evaluator = ZeroShot(valid, observations=observations, prompts=parts.prompts, resamples=0)
     output.mkdir(parents=True, exist_ok=True)
     write_config(config, output / "config.yaml")
-    module = TrainingModule(model, parts.objective, optimisation=optimisation, seed=config.seed)
+    module = TrainingModule(
+        model, parts.objective, optimisation=optimisation, seed=config.seed, encode_batch=config.encode_batch,
+        own_rows=config.own_rows,
+    )  # fmt: skip
     checkpoints = fit(
         module, StepData(build, steps=steps, workers=config.workers), optimisation=optimisation, output=output,
         evaluate=lambda m: _means(evaluator(m, processor).metrics), monitor=evaluator.primary,
@@ -200,8 +242,9 @@ def _warn_of_flips(flip: float, texts: list[Prepared]) -> None:
         )  # fmt: skip
 
 
-def _model(config: TrainConfig, tables: list[Any]) -> tuple[MedCLIPModel, MedCLIPProcessor]:
+def _model(config: TrainConfig, tables: list[Any], objective: Objective) -> tuple[MedCLIPModel, MedCLIPProcessor]:
     from medclip.models import MedCLIPProcessor
+    from medclip.models.locking import lock
     from medclip.models.model import build_model
     from medclip.models.processor import load_tokenizer, train_tokenizer
 
@@ -212,8 +255,13 @@ def _model(config: TrainConfig, tables: list[Any]) -> tuple[MedCLIPModel, MedCLI
         tokenizer = load_tokenizer(config.text)
     model = build_model(
         vision=config.vision, text=config.text, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id,
-        projection_dim=config.projection_dim, text_pooling=config.text_pooling,
+        projection_dim=config.projection_dim, text_pooling=config.text_pooling, vision_pooling=config.vision_pooling,
+        projection=config.projection, vision_local=config.vision_local,
+        logit_scale_init_value=math.log(objective.initial_scale),
     )  # fmt: skip
+    model.logit_scale.requires_grad_(objective.learns_scale)
+    lock(model.vision.backbone, config.lock_vision)
+    lock(model.text.backbone, config.lock_text)
     processor = MedCLIPProcessor(
         tokenizer, image_size=config.image_size, cache_size=config.cache_size, max_length=config.max_length
     )

@@ -26,11 +26,15 @@ class EvaluationData:
         images: prepared image table.
         cache: its pixels.
         split: the split to report on. Others serve for fitting and choosing only.
+        sentences: prepared sentence table, for evaluators that need texts.
+        occurrences: which study says which row of it.
     """
 
     images: pd.DataFrame
     cache: PixelCache
     split: str = "test"
+    sentences: pd.DataFrame | None = None
+    occurrences: pd.DataFrame | None = None
 
     def rows(self, split: str | None = None) -> pd.DataFrame:
         """Returns the rows of a split, by default the one to report on.

@@ -100,7 +100,7 @@ class Supervised(Evaluator):
             chosen = stream.rows(step)
             pixels = apply(pipeline, self._data.cache.get(keys[chosen].tolist()), seed=self._seed * 1_000_003 + step)
             loss = masked_bce(
-                _logits(tower, pixels), torch.from_numpy(states[chosen]).to(tower.projection.weight.device)
+                _logits(tower, pixels), torch.from_numpy(states[chosen]).to(next(tower.parameters()).device)
             )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -137,6 +137,6 @@ def masked_bce(logits: Tensor, states: Tensor) -> Tensor:
 
 def _logits(tower: VisionTower, pixels: np.ndarray) -> Tensor:
     """Returns (N, O): the tower's features through its projection, which serves as the classifier here."""
-    values = torch.from_numpy(pixels).to(tower.projection.weight.device).expand(-1, 3, -1, -1)
+    values = torch.from_numpy(pixels).to(next(tower.parameters()).device).expand(-1, 3, -1, -1)
     pooled, _, _ = tower.pool(values.contiguous(memory_format=torch.channels_last))
     return tower.projection(pooled)

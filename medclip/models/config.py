@@ -7,8 +7,13 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-TEXT_POOLINGS = ("mean", "layers", "cls")
-VISION_POOLINGS = ("mean", "cls")
+#: What the arguments of `MedCLIPConfig` may be.
+CHOICES = {
+    "vision_pooling": ("mean", "cls"),
+    "text_pooling": ("mean", "layers", "last4", "cls", "max"),
+    "projection": ("linear", "mlp"),
+    "vision_local": ("shared", "last", "previous"),
+}
 
 #: Towers small enough to train on a laptop; by the names the command line knows them under.
 SMALL_VISION: dict[str, Any] = {
@@ -39,8 +44,12 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
         logit_scale_init_value: start of the learned log-space scale; ln(1/0.07) as in CLIP and MedCLIP.
         logit_scale_max: its upper bound; ln(100).
         vision_pooling: "mean" over patches, or "cls", the first token.
-        text_pooling: over the tokens that are not padding: "mean" of the last layer, "layers" for the mean of
-            layers 1, 2 and the last as in MedCLIP, or "cls".
+        text_pooling: over the tokens that are not padding: "mean" or "max" of the last layer, "layers" for the mean
+            of layers 1, 2 and the last as in MedCLIP, "last4" for the summed last four layers as in GLoRIA, or "cls".
+        projection: "linear", without bias, or "mlp", with one hidden layer as in ConVIRT.
+        vision_local: where patches come from: "shared" for the last stage and the projection of the whole image,
+            "last" or "previous" for the last or the last but one stage and a projection of their own (GLoRIA's is
+            "previous").
     """
 
     model_type = "medclip"
@@ -54,13 +63,19 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
         logit_scale_max: float = math.log(100.0),
         vision_pooling: str = "mean",
         text_pooling: str = "mean",
+        projection: str = "linear",
+        vision_local: str = "shared",
         **kwargs: Any,
     ) -> None:
-        if text_pooling not in TEXT_POOLINGS or vision_pooling not in VISION_POOLINGS:
-            raise ValueError(
-                f"Found text_pooling={text_pooling!r}, vision_pooling={vision_pooling!r}. "
-                f"Choose from {', '.join(TEXT_POOLINGS)} and {', '.join(VISION_POOLINGS)}."
-            )
+        given = {
+            "vision_pooling": vision_pooling,
+            "text_pooling": text_pooling,
+            "projection": projection,
+            "vision_local": vision_local,
+        }
+        for name, value in given.items():
+            if value not in CHOICES[name]:
+                raise ValueError(f"Found {name}={value!r}; choose from {', '.join(CHOICES[name])}.")
         self.vision_config = dict(vision_config or SMALL_VISION)
         self.text_config = dict(text_config or SMALL_TEXT)
         self.projection_dim = projection_dim
@@ -68,4 +83,6 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
         self.logit_scale_max = logit_scale_max
         self.vision_pooling = vision_pooling
         self.text_pooling = text_pooling
+        self.projection = projection
+        self.vision_local = vision_local
         super().__init__(**kwargs)

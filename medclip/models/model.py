@@ -12,6 +12,7 @@ from transformers.utils import ModelOutput
 
 from medclip.encoded import Encoded
 from medclip.models.config import SMALL_TEXT, SMALL_VISION, MedCLIPConfig
+from medclip.models.locking import keep_locked
 from medclip.models.towers import TORCHVISION, TextTower, TorchvisionBackbone, VisionTower
 
 
@@ -42,22 +43,35 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: MedCLIPConfig) -> None:
         super().__init__(config)
         self.vision = VisionTower(
-            config.vision_config, projection_dim=config.projection_dim, pooling=config.vision_pooling
-        )
-        self.text = TextTower(config.text_config, projection_dim=config.projection_dim, pooling=config.text_pooling)
+            config.vision_config, projection_dim=config.projection_dim, pooling=config.vision_pooling,
+            projection=config.projection, local=config.vision_local,
+        )  # fmt: skip
+        self.text = TextTower(
+            config.text_config, projection_dim=config.projection_dim, pooling=config.text_pooling,
+            projection=config.projection,
+        )  # fmt: skip
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leaves weights as their layers made them; backbones initialise themselves."""
 
+    def train(self, mode: bool = True) -> MedCLIPModel:
+        """Switches training mode; locked parts stay in evaluation mode."""
+        super().train(mode)
+        if mode:
+            keep_locked(self)
+        return self
+
     def encode_images(self, pixel_values: Tensor, *, local: bool = False) -> Encoded:
         """Encodes pixel values (I, 1 or 3, H, W); with `local`, patches too."""
         return self.vision(pixel_values, local=local)  # type: ignore[no-any-return]
 
-    def encode_texts(self, input_ids: Tensor, attention_mask: Tensor, *, local: bool = False) -> Encoded:
-        """Encodes token ids (T, L); with `local`, tokens too."""
-        return self.text(input_ids, attention_mask, local=local)  # type: ignore[no-any-return]
+    def encode_texts(
+        self, input_ids: Tensor, attention_mask: Tensor, *, local: bool = False, word_ids: Tensor | None = None
+    ) -> Encoded:
+        """Encodes token ids (T, L); with `local`, tokens too, or words where `word_ids` (T, L) says which is which."""
+        return self.text(input_ids, attention_mask, local=local, word_ids=word_ids)  # type: ignore[no-any-return]
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """Returns image embeddings (I, D), unit length."""

@@ -42,6 +42,13 @@ def feature_size(config: Any) -> int:
     return int(sizes[-1] if sizes else config.hidden_size)
 
 
+def build_projection(features: int, dim: int, kind: str) -> nn.Module:
+    """Returns a bias-free linear projection, or one with a hidden layer (ConVIRT, section 2.1)."""
+    if kind == "linear":
+        return nn.Linear(features, dim, bias=False)
+    return nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, dim))
+
+
 class TorchvisionBackbone(nn.Module):
     """A torchvision classifier without its head: pixel values (I, 3, H, W) to a feature map (I, C, h, w)."""
 
@@ -68,28 +75,58 @@ class TorchvisionBackbone(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Returns the last feature map (I, C, h, w)."""
-        return functional.relu(self.body(pixel_values))
+        return self.stages(pixel_values)[0]
+
+    def stages(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the last feature map, and the last one of twice its height."""
+        last, previous = pixel_values, pixel_values
+        for layer in self.body:
+            after = layer(last)
+            if after.shape[2] < last.shape[2]:
+                previous = last
+            last = after
+        return functional.relu(last), functional.relu(previous)
 
 
 class VisionTower(nn.Module):
-    """Images to unit vectors: one for each image, and one for each patch."""
+    """Images to unit vectors; with `local`, patches too.
 
-    def __init__(self, config: dict[str, Any], *, projection_dim: int, pooling: str = "mean") -> None:
+    Args:
+        config: of the backbone, with its `model_type`.
+        projection_dim: D.
+        pooling: see `MedCLIPConfig.vision_pooling`.
+        projection: see `MedCLIPConfig`.
+        local: see `MedCLIPConfig.vision_local`.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        *,
+        projection_dim: int,
+        pooling: str = "mean",
+        projection: str = "linear",
+        local: str = "shared",
+    ) -> None:
         super().__init__()
         self.backbone, features = build_backbone(config)
-        self.projection = nn.Linear(features, projection_dim, bias=False)
-        self.pooling = pooling
+        self.projection = build_projection(features, projection_dim, projection)
+        self.pooling, self.local = pooling, local
+        if local != "shared":
+            if local == "previous":
+                features = self._previous_features()
+            self.local_projection = nn.Linear(features, projection_dim, bias=False)
 
     def pool(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Returns backbone features, before the projection: of images (I, C), of patches (I, P, C), and the grid."""
         if pixel_values.shape[1] == 1:
             pixel_values = pixel_values.expand(-1, 3, -1, -1)
-        if isinstance(self.backbone, TorchvisionBackbone):
-            hidden = self.backbone(pixel_values)
-        else:
-            hidden = self.backbone(pixel_values=pixel_values).last_hidden_state
-        patches, first, grid = _split_patches(hidden)
-        return first if self.pooling == "cls" and first is not None else patches.mean(dim=1), patches, grid
+        last, previous = self._stages(pixel_values)
+        patches, first, grid = _split_patches(last)
+        pooled = first if self.pooling == "cls" and first is not None else patches.mean(dim=1)
+        if previous is not None:
+            patches, _, grid = _split_patches(previous)
+        return pooled, patches, grid
 
     def forward(self, pixel_values: Tensor, *, local: bool = False) -> Encoded:
         """Encodes pixel values (I, 1 or 3, H, W); one channel is repeated."""
@@ -98,7 +135,34 @@ class VisionTower(nn.Module):
         if not local:
             return Encoded(embeds)
         mask = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
-        return Encoded(embeds, local=functional.normalize(self.projection(patches), dim=-1), mask=mask, grid=grid)
+        projected = self.projection(patches) if self.local == "shared" else self.local_projection(patches)
+        return Encoded(embeds, local=projected, mask=mask, grid=grid)
+
+    def _stages(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns the output of the backbone, and of its last but one stage if patches come from there."""
+        wanted = self.local == "previous"
+        if isinstance(self.backbone, TorchvisionBackbone):
+            last, previous = self.backbone.stages(pixel_values)
+            return last, previous if wanted else None
+        output = self.backbone(pixel_values=pixel_values, output_hidden_states=wanted)
+        if not wanted:
+            return output.last_hidden_state, None
+        hidden = getattr(output, "reshaped_hidden_states", None) or output.hidden_states
+        # Swin repeats its last stage; the last but one is the last of another size, or else the last but one.
+        sizes = [tuple(state.shape[1:]) for state in hidden]
+        return output.last_hidden_state, next(
+            (h for h, s in zip(hidden[::-1], sizes[::-1], strict=True) if s != sizes[-1]), hidden[-2]
+        )
+
+    @torch.no_grad()
+    def _previous_features(self) -> int:
+        side = getattr(getattr(self.backbone, "config", None), "image_size", 64)
+        training = self.backbone.training
+        self.backbone.eval()
+        previous = self._stages(torch.zeros(1, 3, side, side))[1]
+        self.backbone.train(training)
+        assert previous is not None
+        return int(_split_patches(previous)[0].shape[2])
 
 
 def _split_patches(hidden: Tensor) -> tuple[Tensor, Tensor | None, tuple[int, int]]:
@@ -113,26 +177,63 @@ def _split_patches(hidden: Tensor) -> tuple[Tensor, Tensor | None, tuple[int, in
 
 
 class TextTower(nn.Module):
-    """Texts to unit vectors: one for each text, and one for each token. Padding never counts."""
+    """Texts to unit vectors; with `local`, tokens or words too. Padding never counts.
 
-    def __init__(self, config: dict[str, Any], *, projection_dim: int, pooling: str = "mean") -> None:
+    Args:
+        config: of the backbone, with its `model_type`.
+        projection_dim: D.
+        pooling: see `MedCLIPConfig.text_pooling`.
+        projection: see `MedCLIPConfig`.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], *, projection_dim: int, pooling: str = "mean", projection: str = "linear"
+    ) -> None:
         super().__init__()
         self.backbone, features = build_backbone(config)
-        self.projection = nn.Linear(features, projection_dim, bias=False)
+        self.projection = build_projection(features, projection_dim, projection)
         self.pooling = pooling
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, *, local: bool = False) -> Encoded:
-        """Encodes token ids (T, L) with their mask (T, L), 1 for tokens and 0 for padding."""
-        output = self.backbone(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=self.pooling == "layers"
-        )
-        hidden = output.last_hidden_state
-        if self.pooling == "layers":
-            hidden = (output.hidden_states[1] + output.hidden_states[2] + output.hidden_states[-1]) / 3
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, *, local: bool = False, word_ids: Tensor | None = None
+    ) -> Encoded:
+        """Encodes token ids (T, L) with their mask (T, L), 1 for tokens and 0 for padding.
+
+        With `word_ids` (T, L), the number of the word each token is a piece of and -1 for special tokens and padding,
+        the local features are words, each the sum of its pieces (GLoRIA, section 3.2).
+        """
+        hidden = self._hidden(input_ids, attention_mask)
         mask = attention_mask.to(hidden.dtype)[..., None]
-        pooled = hidden[:, 0] if self.pooling == "cls" else (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        if self.pooling == "cls":
+            pooled = hidden[:, 0]
+        elif self.pooling == "max":
+            pooled = hidden.masked_fill(mask == 0, -torch.inf).max(dim=1).values
+        else:
+            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         embeds = functional.normalize(self.projection(pooled), dim=-1)
         if not local:
             return Encoded(embeds)
-        tokens = functional.normalize(self.projection(hidden), dim=-1)
-        return Encoded(embeds, local=tokens, mask=attention_mask.bool())
+        if word_ids is None:
+            return Encoded(embeds, local=self.projection(hidden), mask=attention_mask.bool())
+        words, present = sum_words(hidden, word_ids)
+        return Encoded(embeds, local=self.projection(words), mask=present)
+
+    def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        deep = self.pooling in ("layers", "last4")
+        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=deep)
+        states = output.hidden_states
+        if self.pooling == "layers":
+            return (states[1] + states[2] + states[-1]) / 3
+        if self.pooling == "last4":
+            return torch.stack(states[-4:]).sum(dim=0)
+        return output.last_hidden_state
+
+
+def sum_words(hidden: Tensor, word_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns words (T, W, C), each the sum of its pieces (T, L, C), and which of them there are, (T, W)."""
+    texts, length, size = hidden.shape
+    # One column more takes what belongs to no word. No text has more words than tokens, so no count is waited for.
+    target = torch.where(word_ids < 0, length, word_ids)
+    words = hidden.new_zeros(texts, length + 1, size).scatter_add(1, target[..., None].expand_as(hidden), hidden)
+    present = torch.zeros(texts, length + 1, dtype=torch.bool, device=hidden.device).scatter(1, target, True)
+    return words[:, :length], present[:, :length]

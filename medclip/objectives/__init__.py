@@ -1,8 +1,13 @@
 """Objectives: encoded images and texts in, named loss terms and their total out. One file each.
 
-| you have                                        | objective           |
-| ----------------------------------------------- | ------------------- |
-| labels on both sides, pairs or not              | semantic_matching   |
+| you have                                                  | objective           |
+| --------------------------------------------------------- | ------------------- |
+| labels on both sides, pairs or not                        | semantic_matching   |
+| pairs, a large batch                                      | clip, siglip        |
+| pairs, a small batch                                      | moco, convirt       |
+| pairs, and phrases that speak of small places             | gloria, filip       |
+
+docs/objectives.md compares them on equal terms.
 """
 
 from __future__ import annotations
@@ -19,15 +24,28 @@ class Objective(nn.Module):
 
     Attributes:
         is_plugin: marks the class that stands for its file.
-        needs_pairs: images and texts must come from shared studies, in the same order.
+        needs_pairs: text k of a batch must be about image k.
         needs_labels: both sides need label vectors.
         needs_local: both sides need local features.
+        needs_words: the local features of texts are words, not tokens.
+        needs_keys: both sides need embeddings of momentum towers, which follow with `momentum`.
+        initial_scale: what the model's scale starts at.
+        learns_scale: whether the scale is learned; where it is not, `initial_scale` is a fixed temperature's inverse.
+        momentum: how much of a momentum tower stays at each step.
     """
 
     is_plugin: ClassVar[bool] = True
     needs_pairs: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     needs_local: ClassVar[bool] = False
+    needs_words: ClassVar[bool] = False
+    needs_keys: ClassVar[bool] = False
+    learns_scale: ClassVar[bool] = True
+    initial_scale: float = 1 / 0.07
+    momentum: float = 0.0
+
+    def begin(self, *, dim: int, prevalence: Tensor) -> None:
+        """Is told, before training, the size of embeddings and the share (O,) of training images positive for each."""
 
     def forward(self, images: Encoded, texts: Encoded, scale: Tensor) -> dict[str, Tensor]:
         """Returns scalar terms by name; "loss" is the total to minimise.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.targets import SIMILARITIES, entropy, label_similarity, soft_cross_entropy
+from medclip.targets import SIMILARITIES, cosines, entropy, label_similarity, same_study, soft_cross_entropy
+
+FORMS = ("softmax", "sigmoid")
 
 
 class SemanticMatching(Objective):
@@ -16,12 +20,20 @@ class SemanticMatching(Objective):
     and each text's over the images likewise (Wang et al. 2022, MedCLIP, arXiv 2210.10163, section 3.3). Two
     patients with the same disease are no negatives of each other, and any image can be compared with any text.
 
-    Needs label vectors on both sides; I and T may differ. With pairs and no labels take `clip`.
+    Needs label vectors on both sides; I and T may differ. With pairs and no labels take `clip`. The defaults are the
+    paper's. What the options are for, and what each was found to do, is in docs/objectives.md.
 
     Args:
-        similarity: "cosine" as in the paper, or "dot", the official code's unbounded product.
+        similarity: "cosine" as in the paper; "dot", the official code's unbounded product; or "claims", how much of
+            what the text claims holds for the image.
         target_temperature: divides the similarity before its softmax. 1.0 is the paper; with unit similarities
             that leaves targets close to uniform over a large batch, and smaller values sharpen them.
+        rarity: observations count as their prevalence to the power of minus this; 0 counts all alike.
+        form: "softmax", or "sigmoid": each combination is a question of its own, whose answer is the similarity (the
+            loss of SigLIP, Zhai et al. 2023, with soft targets); contradictions count as 0.
+        pair_weight: share of the target that goes to texts of the image's own study, where the batch has any.
+        self_trust: share of the target that is the model's own answer, against wrong labels (Reed et al. 2015,
+            arXiv 1412.6596, equation 6).
 
     Example:
         >>> objective = SemanticMatching(target_temperature=0.2)
@@ -31,14 +43,42 @@ class SemanticMatching(Objective):
 
     needs_labels = True
 
-    def __init__(self, *, similarity: str = "cosine", target_temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        similarity: str = "cosine",
+        target_temperature: float = 1.0,
+        rarity: float = 0.0,
+        form: str = "softmax",
+        pair_weight: float = 0.0,
+        self_trust: float = 0.0,
+    ) -> None:
         super().__init__()
-        if similarity not in SIMILARITIES:
-            raise ValueError(f"semantic_matching: similarity {similarity!r} is none of {', '.join(SIMILARITIES)}.")
-        if not target_temperature > 0:
-            raise ValueError(f"semantic_matching: target_temperature must be above 0, found {target_temperature}.")
-        self.similarity = similarity
-        self.target_temperature = target_temperature
+        for name, value, known in (("similarity", similarity, SIMILARITIES), ("form", form, FORMS)):
+            if value not in known:
+                raise ValueError(f"semantic_matching: {name} {value!r} is none of {', '.join(known)}.")
+        if not target_temperature > 0 or rarity < 0:
+            raise ValueError(
+                f"semantic_matching: target_temperature must be above 0 and rarity at least 0; found "
+                f"{target_temperature}, {rarity}."
+            )
+        if not 0 <= pair_weight <= 1 or not 0 <= self_trust < 1:
+            raise ValueError(
+                f"semantic_matching: pair_weight and self_trust are shares; found {pair_weight}, {self_trust}."
+            )
+        self.similarity, self.target_temperature, self.rarity = similarity, target_temperature, rarity
+        self.form, self.pair_weight, self.self_trust = form, pair_weight, self_trust
+        self.observation_weights: Tensor | None
+        self.register_buffer("observation_weights", None)
+        if form == "sigmoid":
+            self.bias = nn.Parameter(torch.tensor(-2.0))
+            self.initial_scale = 10.0
+
+    def begin(self, *, dim: int, prevalence: Tensor) -> None:
+        """Sets the weight of each observation by its prevalence."""
+        if self.rarity:
+            weights = prevalence.clamp(min=1e-3) ** -self.rarity
+            self.observation_weights = weights / weights.mean()
 
     def forward(self, images: Encoded, texts: Encoded, scale: Tensor) -> dict[str, Tensor]:
         """Returns "loss", its two directions, and "excess": the loss above what any model must pay.
@@ -48,17 +88,54 @@ class SemanticMatching(Objective):
         """
         if images.labels is None or texts.labels is None:
             raise ValueError("semantic_matching needs label vectors of images and texts; one side has none.")
-        logits = scale * images.embeds @ texts.embeds.T  # (I, T)
-        similarity = label_similarity(images.labels, texts.labels, kind=self.similarity) / self.target_temperature
-        over_texts = similarity.softmax(dim=1)  # (I, T)
-        over_images = similarity.T.softmax(dim=1)  # (T, I)
-        image_to_text = soft_cross_entropy(logits, over_texts)
-        text_to_image = soft_cross_entropy(logits.T, over_images)
-        loss = (image_to_text + text_to_image) / 2
-        floor = (entropy(over_texts) + entropy(over_images)) / 2
+        similarity = self._similarity(images.labels, texts.labels)
+        to_texts, to_images = cosines(images, texts)
+        partners = same_study(images, texts) if self.pair_weight else None
+        if self.form == "sigmoid":
+            return self._pairwise(
+                to_texts, similarity[images.rows], None if partners is None else partners[images.rows], scale
+            )
+        directions = []
+        floor = []
+        for cosine, like, own, rows in (
+            (to_texts, similarity, partners, images.rows),
+            (to_images, similarity.T, None if partners is None else partners.T, texts.rows),
+        ):
+            target = (like[rows] / self.target_temperature).softmax(dim=1)
+            if own is not None:
+                target = self._with_pairs(target, own[rows])
+            if self.self_trust:
+                answer = (scale * cosine).softmax(dim=1).detach()
+                target = (1 - self.self_trust) * target + self.self_trust * answer
+            directions.append(soft_cross_entropy(scale * cosine, target))
+            floor.append(entropy(target))
+        loss = (directions[0] + directions[1]) / 2
         return {
             "loss": loss,
-            "image_to_text": image_to_text.detach(),
-            "text_to_image": text_to_image.detach(),
-            "excess": (loss - floor).detach(),
+            "image_to_text": directions[0].detach(),
+            "text_to_image": directions[1].detach(),
+            "excess": (loss - (floor[0] + floor[1]) / 2).detach(),
         }
+
+    def _similarity(self, image_labels: Tensor, text_labels: Tensor) -> Tensor:
+        if self.observation_weights is not None:
+            root = self.observation_weights.sqrt()
+            image_labels, text_labels = image_labels * root, text_labels * root
+        return label_similarity(image_labels, text_labels, kind=self.similarity)
+
+    def _with_pairs(self, target: Tensor, own: Tensor) -> Tensor:
+        """Returns targets of which rows with partners give `pair_weight` to them, in equal parts."""
+        count = own.sum(dim=1, keepdim=True)
+        weight = self.pair_weight * (count > 0)
+        return (1 - weight) * target + weight * own / count.clamp(min=1)
+
+    def _pairwise(self, cosine: Tensor, similarity: Tensor, own: Tensor | None, scale: Tensor) -> dict[str, Tensor]:
+        target = similarity.clamp(0, 1)
+        if own is not None:
+            target = torch.where(own, target.clamp(min=self.pair_weight), target)
+        logits = scale * cosine + self.bias
+        if self.self_trust:
+            target = (1 - self.self_trust) * target + self.self_trust * logits.sigmoid().detach()
+        loss = functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(dim=1).mean()
+        floor = functional.binary_cross_entropy(target, target, reduction="none").sum(dim=1).mean()
+        return {"loss": loss, "excess": (loss - floor).detach(), "bias": self.bias.detach()}

@@ -22,6 +22,7 @@ class Source:
         layout: what is expected inside, for people to read.
         obtain: where the data come from and under which agreement.
         population: sources of one population share patient and study ids (`mimic-cxr` and `mimic-reports`).
+        to_pair: what else to write so that images and texts are of the same studies; empty if nothing.
         draw: for sources without image files: turns a path of the image table into pixels.
     """
 
@@ -31,6 +32,7 @@ class Source:
     layout: ClassVar[str] = ""
     obtain: ClassVar[str] = ""
     population: str = ""
+    to_pair: ClassVar[str] = ""
     draw: Callable[[str], np.ndarray] | None = None
 
     def __init__(self, root: Path) -> None:
@@ -79,6 +81,15 @@ class Source:
             if (self.root / name).exists():
                 return self.root / name
         raise FileNotFoundError(self.missing([self.root / name for name in names]))
+
+    @classmethod
+    def gives(cls, what: str) -> bool:
+        """Tells whether this kind of source can have "images", "texts" or "boxes"."""
+        return getattr(cls, what) is not getattr(Source, what)
+
+    def shares_studies(self, other: Source) -> bool:
+        """Tells whether the studies of `other` can be those of this source."""
+        return (self.population or self.name) == (other.population or other.name)
 
     def images(self) -> pd.DataFrame | None:
         """Returns the image table, or None where the source has no images."""

@@ -31,6 +31,7 @@ class Phantom(Source):
     name = "phantom"
     layout = "nothing: images are drawn and reports written on the fly"
     obtain = "this package"
+    to_pair = " --source-options '{phantom: {paired: true}}'"
 
     def __init__(
         self, root: Path = Path(), *, studies: int = 6000, size: int = 128, seed: int = 0, paired: bool = False
@@ -45,6 +46,10 @@ class Phantom(Source):
     def locate(cls, path: str | None, data_root: Path | None) -> Path:
         """Returns a path that is not used."""
         return Path()
+
+    def shares_studies(self, other: Source) -> bool:
+        """Tells whether the reports are about the images."""
+        return super().shares_studies(other) and self.paired
 
     def images(self) -> pd.DataFrame:
         """Returns one frontal image a study, with the states of the 14 observations."""

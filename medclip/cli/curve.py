@@ -1,0 +1,192 @@
+"""medclip-curve: the same training at several sizes, by several objectives, several times: who needs how much data."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medclip.cli.console import command, print_table, progress_bar
+from medclip.config import CurveConfig, TrainConfig, read_config
+from medclip.curve import Point, draw, points_of, statement, summary, tidy
+from medclip.plugins import load_plugin, suggest
+
+logger = logging.getLogger(__name__)
+
+_EXAMPLES = """\
+examples:
+  medclip-curve --recipe configs/phantom.yaml --sizes 500,1000,2000 --seeds 3 --output runs/curve
+  medclip-curve --recipe configs/medclip-swin.yaml --images mimic-cxr --texts mimic-reports --workers 4
+  medclip-curve --config configs/curve.yaml --list
+  medclip-curve --config configs/curve.yaml --point $SLURM_ARRAY_TASK_ID
+
+Every smaller size is a part of the larger ones, by patient. A point that is done is not done again; a killed one goes
+on where it was. What is there is summed up each time: curve.csv, curve.png and, on screen, who needs how many samples."""
+
+
+def run(argv: list[str]) -> int:
+    """Trains and evaluates what is not there yet, and sums up."""
+    config = read_config(
+        CurveConfig, argv, prog="medclip-curve", description="Draw the data-efficiency curve.", examples=_EXAMPLES
+    )
+    arms = _arms(config)
+    sizes = [_number(size) for size in config.sizes.split(",")]
+    points = points_of(list(arms), sizes, config.seeds)
+    if config.budget not in ("steps", "epochs"):
+        raise ValueError(f"--budget {config.budget}: write steps or epochs.")
+    if config.list:
+        _list(config, points)
+        return 0
+    if not -1 <= config.point < len(points):
+        raise ValueError(f"--point {config.point}: there are points 0 to {len(points) - 1}; see --list.")
+    todo = points if config.point < 0 else [points[config.point]]
+    tasks = [(config, arms[point.arm], point, max(sizes)) for point in todo if not _is_done(config, point)]
+    with progress_bar() as progress:
+        for done, point in enumerate(_work(tasks, config.workers), start=1):
+            logger.info("%s is done", point.name)
+            progress("training points", done, len(tasks))
+    _sum_up(config, points)
+    return 0
+
+
+def _arms(config: CurveConfig) -> dict[str, dict[str, Any]]:
+    """Returns the settings of each arm."""
+    if not config.arms:
+        names = [name.strip() for name in config.objectives.split(",") if name.strip()]
+        for name in names:
+            load_plugin("objectives", name)
+        return {name.replace("_", "-"): {"objective": name} for name in names}
+    known = [field.name for field in fields(TrainConfig)]
+    for name, settings in config.arms.items():
+        for key in settings or {}:
+            if key not in known:
+                raise ValueError(f"Arm {name!r}: medclip-train has no setting {key!r}.{suggest(key, known)}")
+    return {name: settings or {} for name, settings in config.arms.items()}
+
+
+def _number(text: str) -> int:
+    if not text.strip().isdigit() or not int(text):
+        raise ValueError(f"--sizes: {text.strip()!r} is no number of samples. Write for instance 500,1000,2000.")
+    return int(text)
+
+
+def _folder(config: CurveConfig, point: Point) -> Path:
+    return Path(config.output) / "points" / point.name
+
+
+def _is_done(config: CurveConfig, point: Point) -> bool:
+    return (_folder(config, point) / "evaluation" / "metrics.json").is_file()
+
+
+def _work(tasks: list[tuple[CurveConfig, dict[str, Any], Point, int]], workers: int) -> Iterable[Point]:
+    """Yields points as they are done: here one after the other, or in processes of their own, each with a GPU."""
+    if workers <= 1 or len(tasks) < 2:
+        yield from map(_train_point, tasks)
+        return
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    context = get_context("spawn")
+    slots = context.Queue()
+    for slot in range(workers):
+        slots.put(slot)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_take_gpu, initargs=(slots,)) as pool:
+        for future in as_completed([pool.submit(_train_point, task) for task in tasks]):
+            yield future.result()
+
+
+def _take_gpu(slots: Any) -> None:
+    """Gives this process one of the GPUs that the command may use; to be called before torch looks for them."""
+    slot = slots.get()
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    count = len(visible) or len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if count:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[slot % count] if visible else str(slot % count)
+
+
+def _train_point(task: tuple[CurveConfig, dict[str, Any], Point, int]) -> Point:
+    """Trains and evaluates one point in its own folder."""
+    from medclip.cli import evaluate, train
+
+    config, arm, point, largest = task
+    folder = _folder(config, point)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = _recipe(config) | arm
+    settings |= {"limit": point.size, "limit_seed": point.seed, "seed": point.seed, "output": str(folder)}
+    if config.budget == "epochs" and settings.get("steps"):
+        # The recipe's steps are those of the largest size.
+        settings["steps"] = max(1, round(settings["steps"] * point.size / largest))
+    path = folder / "point.yaml"
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    on = config.on or settings.get("images", "phantom")
+    needs_texts = [] if config.evaluators == "zero-shot" else ["--texts", settings.get("texts", "phantom")]
+    with (folder / "log.txt").open("a") as log, redirect_stdout(log):
+        train.run(["--config", str(path)])
+        evaluate.run(
+            [str(folder), "--on", on, *needs_texts, "--evaluators", config.evaluators,
+             "--resamples", str(config.resamples), "--prepared", settings.get("prepared", "prepared")]
+        )  # fmt: skip
+    return point
+
+
+def _recipe(config: CurveConfig) -> dict[str, Any]:
+    settings = yaml.safe_load(Path(config.recipe).read_text(encoding="utf-8")) if config.recipe else {}
+    given = {"images": config.images, "texts": config.texts, "data_root": config.data_root}
+    return settings | {name: value for name, value in given.items() if value}
+
+
+def _found(config: CurveConfig, points: list[Point]) -> dict[Point, Mapping[str, Any]]:
+    found: dict[Point, Mapping[str, Any]] = {}
+    for point in points:
+        if _is_done(config, point):
+            saved = json.loads((_folder(config, point) / "evaluation" / "metrics.json").read_text())
+            found[point] = {name: value for part in saved["model"].values() for name, value in part.items()}
+    return found
+
+
+def _list(config: CurveConfig, points: list[Point]) -> None:
+    rows = [
+        [str(i), point.arm, f"{point.size:,}", str(point.seed), "done" if _is_done(config, point) else ""]
+        for i, point in enumerate(points)
+    ]
+    print_table(f"Points of {config.output}", ["point", "arm", "size", "seed", ""], rows)
+
+
+def _sum_up(config: CurveConfig, points: list[Point]) -> None:
+    from medclip.cache import write_atomically
+
+    found = _found(config, points)
+    metrics = [name.strip() for name in config.metrics.split(",") if name.strip()]
+    table = tidy(found, metrics)
+    if table.empty:
+        raise ValueError(
+            f"No point has {', '.join(metrics)}. A point knows: {', '.join(next(iter(found.values()), {}))}."
+        )
+    output = Path(config.output)
+    write_atomically(output / "curve.csv", lambda part: table.round(6).to_csv(part, index=False))
+    draw(table, metrics).savefig(output / "curve.png", dpi=120)
+    rows = [
+        [
+            row.metric,
+            row.arm,
+            f"{row.size:,}",
+            f"{row.mean:.3f}",
+            "-" if row.sd != row.sd else f"{row.sd:.3f}",
+            str(row.seeds),
+        ]
+        for row in summary(table).itertuples()
+    ]
+    print_table(f"{len(found)} of {len(points)} points", ["metric", "arm", "size", "mean", "sd", "seeds"], rows)
+    for line in statement(table, metrics[0]):
+        print(line)
+    print(f"Table and figure: {output / 'curve.csv'}, {output / 'curve.png'}")
+
+
+main = command(run)

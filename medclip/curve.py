@@ -1,0 +1,127 @@
+"""The data-efficiency curve: which runs it is made of, and what their numbers say together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training run of a curve.
+
+    Attributes:
+        arm: what is compared: an objective, or a recipe by name.
+        size: training images and reports.
+        seed: of everything random in it.
+    """
+
+    arm: str
+    size: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return f"{self.arm}-{self.size}-{self.seed}"
+
+
+def points_of(arms: Sequence[str], sizes: Sequence[int], seeds: int) -> list[Point]:
+    """Returns the points, in an order that shows a whole first curve early: seeds outermost, arms innermost."""
+    return [Point(arm, size, seed) for seed, size, arm in itertools.product(range(seeds), sorted(sizes), arms)]
+
+
+def tidy(found: Mapping[Point, Mapping[str, Any]], metrics: Sequence[str]) -> pd.DataFrame:
+    """Returns a row for each point and metric: arm, size, seed, metric, value."""
+    rows = [
+        (point.arm, point.size, point.seed, metric, values[metric])
+        for point, values in found.items()
+        for metric in metrics
+        if values.get(metric) is not None
+    ]
+    return pd.DataFrame(rows, columns=["arm", "size", "seed", "metric", "value"])
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns mean, deviation and count over seeds: arm, metric, size, mean, sd, seeds."""
+    grouped = table.groupby(["metric", "arm", "size"], sort=True)["value"]
+    return grouped.agg(mean="mean", sd="std", seeds="size").reset_index()
+
+
+def needed(sizes: np.ndarray, values: np.ndarray, target: float) -> float:
+    """Returns the size at which a curve first reaches `target`, interpolated on a log scale; infinity if it never does.
+
+    A curve that starts above the target needs its smallest size, or less.
+    """
+    for i, value in enumerate(values):
+        if value >= target:
+            if i == 0:
+                return float(sizes[0])
+            share = (target - values[i - 1]) / (value - values[i - 1])
+            return float(np.exp(np.log(sizes[i - 1]) + share * np.log(sizes[i] / sizes[i - 1])))
+    return float("inf")
+
+
+def statement(table: pd.DataFrame, metric: str) -> list[str]:
+    """Returns sentences: how many samples each arm needs to reach the best of each other."""
+    means = summary(table[table["metric"] == metric])
+    curves = {arm: (part["size"].to_numpy(dtype=float), part["mean"].to_numpy()) for arm, part in means.groupby("arm")}
+    lines = []
+    for (arm, (sizes, values)), (other, (their_sizes, theirs)) in itertools.permutations(curves.items(), 2):
+        best = int(np.argmax(theirs))
+        found = needed(sizes, values, theirs[best])
+        reached = f"{other}'s best {metric} of {theirs[best]:.3f}, at {their_sizes[best]:,.0f} samples"
+        if np.isinf(found):
+            lines.append(f"{arm} does not reach {reached}; its own best is {values.max():.3f}.")
+        else:
+            few = "no more than " if found <= sizes[0] else "about "
+            lines.append(
+                f"{arm} reaches {reached}, with {few}{found:,.0f}: {found / their_sizes[best]:.2f} times as many."
+            )
+    return lines
+
+
+def draw(
+    table: pd.DataFrame, metrics: Sequence[str], *, published: Mapping[str, Sequence[tuple[str, float, float]]] = {}
+) -> Figure:
+    """Returns a figure with one panel a metric: the mean over seeds, their spread, and every run as a dot.
+
+    Args:
+        table: what `tidy` gives.
+        metrics: the panels.
+        published: by metric, markers (label, size, value) of numbers published elsewhere.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4 * len(metrics), 4.8), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(metrics)))
+    for axes, metric in zip(panels, metrics, strict=True):
+        rows = table[table["metric"] == metric]
+        for i, (arm, part) in enumerate(summary(rows).groupby("arm")):
+            spread = part["sd"].fillna(0)
+            axes.plot(part["size"], part["mean"], color=f"C{i}", marker="o", label=str(arm))
+            axes.fill_between(
+                part["size"], part["mean"] - spread, part["mean"] + spread, color=f"C{i}", alpha=0.15, linewidth=0
+            )
+            runs = rows[rows["arm"] == arm]
+            axes.scatter(runs["size"], runs["value"], color=f"C{i}", s=8)
+        for label, size, value in published.get(metric, ()):
+            axes.scatter([size], [value], color="black", marker="x")
+            axes.annotate(label, (size, value), fontsize=8, xytext=(4, 4), textcoords="offset points")
+        axes.set_xscale("log")
+        ticks = sorted(rows["size"].unique())
+        axes.set_xticks(ticks, [f"{size:,}" for size in ticks], rotation=30)
+        axes.minorticks_off()
+        axes.set(xlabel="training images and reports", ylabel=metric)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.suptitle("Data efficiency: mean and standard deviation over seeds", fontsize=11)
+    return figure

@@ -1,0 +1,52 @@
+"""CLIP: every other text of the batch is a negative."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from medclip.encoded import Encoded
+from medclip.objectives import Objective
+from medclip.targets import check_pairs, cosines, own_positions
+
+
+class Clip(Objective):
+    """Finds each image's own text among the texts of the batch, and each text's own image.
+
+    InfoNCE in both directions with a learned scale (Radford et al. 2021, CLIP, arXiv 2103.00020, figure 3). With
+    noisy pairs and an EfficientNet tower this is ALIGN (Jia et al. 2021, arXiv 2102.05918).
+
+    Needs pairs. Two patients with the same disease are each other's negatives, which costs more the larger the batch
+    and the rarer the variety of texts.
+
+    Args:
+        smoothing: label smoothing; ALIGN trains with 0.1.
+    """
+
+    needs_pairs = True
+
+    def __init__(self, *, smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"clip: smoothing must be in [0, 1), found {smoothing}.")
+        self.smoothing = smoothing
+
+    def forward(self, images: Encoded, texts: Encoded, scale: Tensor) -> dict[str, Tensor]:
+        """Returns "loss" and its two directions.
+
+        Raises:
+            ValueError: the batch is not paired.
+        """
+        check_pairs("clip", images, texts)
+        to_texts, to_images = cosines(images, texts)
+        image_to_text = functional.cross_entropy(
+            scale * to_texts, own_positions(images), label_smoothing=self.smoothing
+        )
+        text_to_image = functional.cross_entropy(
+            scale * to_images, own_positions(texts), label_smoothing=self.smoothing
+        )
+        return {
+            "loss": (image_to_text + text_to_image) / 2,
+            "image_to_text": image_to_text.detach(),
+            "text_to_image": text_to_image.detach(),
+        }

@@ -1,0 +1,41 @@
+"""SigLIP: every image-text combination is a yes-or-no question of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medclip.encoded import Encoded
+from medclip.objectives import Objective
+from medclip.targets import check_pairs, cosines, own_positions
+
+
+class Siglip(Objective):
+    """Pairwise logistic loss with a learned scale and bias (Zhai et al. 2023, SigLIP, arXiv 2303.15343, algorithm 1).
+
+    Needs pairs. Without a softmax the loss does not depend on the batch being large.
+
+    Args:
+        bias: where the learned bias starts; negative, since most combinations are no pairs.
+    """
+
+    needs_pairs = True
+    initial_scale = 10.0
+
+    def __init__(self, *, bias: float = -10.0) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.tensor(float(bias)))
+
+    def forward(self, images: Encoded, texts: Encoded, scale: Tensor) -> dict[str, Tensor]:
+        """Returns "loss", summed over texts and averaged over images, as in the paper.
+
+        Raises:
+            ValueError: the batch is not paired.
+        """
+        check_pairs("siglip", images, texts)
+        to_texts = images.embeds[images.rows] @ texts.embeds.T if images.own else cosines(images, texts)[0]
+        partner = own_positions(images)[:, None] == torch.arange(len(texts), device=to_texts.device)
+        signs = partner.to(to_texts.dtype) * 2 - 1
+        loss = -functional.logsigmoid(signs * (scale * to_texts + self.bias)).sum(dim=1).mean()
+        return {"loss": loss, "bias": self.bias.detach()}

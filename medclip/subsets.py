@@ -1,0 +1,44 @@
+"""Parts of the training data, each within the next larger one: what a data-efficiency curve trains on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+
+def first_patients(tables: Sequence[pd.DataFrame], *, limit: int, seed: int) -> set[str]:
+    """Returns patients of the train split who together have `limit` rows, or the last one a few more.
+
+    Patients come in an order that hashing their ids with `seed` gives. So a smaller limit takes a subset of what a
+    larger one takes, and sources of one population give the same patients.
+    """
+    counts = pd.concat([table.loc[table["split"] == "train", "patient_id"] for table in tables]).value_counts()
+    hashes = {p: hashlib.blake2b(f"{seed}/{p}".encode(), digest_size=8).digest() for p in counts.index}
+    order = sorted(counts.index, key=hashes.__getitem__)
+    before = np.cumsum(counts[order].to_numpy()) - counts[order].to_numpy()
+    return {patient for patient, rows in zip(order, before, strict=True) if rows < limit}
+
+
+def limit_images(tables: Sequence[pd.DataFrame], *, limit: int, seed: int) -> list[pd.DataFrame]:
+    """Returns image tables with about `limit` training images; other splits stay whole."""
+    kept = first_patients(tables, limit=limit, seed=seed)
+    return [table[(table["split"] != "train") | table["patient_id"].isin(kept)] for table in tables]
+
+
+def limit_sentences(
+    tables: Sequence[pd.DataFrame], occurrences: Sequence[pd.DataFrame], *, limit: int, seed: int
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    """Returns sentence tables and occurrences of about `limit` training reports."""
+    reports = [table.drop_duplicates("study_id") for table in occurrences]
+    kept = first_patients(reports, limit=limit, seed=seed)
+    limited, said = [], []
+    for table, occurrence in zip(tables, occurrences, strict=True):
+        mine = occurrence[(occurrence["split"] != "train") | occurrence["patient_id"].isin(kept)]
+        count = mine["sentence"].value_counts().reindex(np.arange(len(table)), fill_value=0).to_numpy()
+        # Rows stay where they are, since occurrences point at them; those nobody says any more are in no split.
+        limited.append(table.assign(count=count, split=table["split"].where(count > 0, None)))
+        said.append(mine)
+    return limited, said
