@@ -166,16 +166,17 @@ def warmup_cosine(step: int, *, steps: int, warmup: float) -> float:
 
 
 def encode_in_parts(encode: Callable[..., Encoded], *inputs: Tensor, size: int, model: nn.Module) -> Encoded:
-    """Returns `encode(*inputs)`, made `size` inputs at a time; what a part needs for its gradient is made again.
+    """Returns `encode(*inputs)`, made at most `size` inputs at a time; for its gradient a part is made again.
 
     Only the embeddings of all parts are held at once, and the activations of one. Randomness inside the model repeats
     itself in the second pass. Batch normalisation sees parts, and counts each once.
     """
     if not size or len(inputs[0]) <= size:
         return encode(*inputs)
+    count = math.ceil(len(inputs[0]) / size)  # parts of about the same size
     parts: list[Encoded] = [
         checkpoint(encode, *part, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(model)))
-        for part in zip(*(torch.split(tensor, size) for tensor in inputs), strict=True)
+        for part in zip(*(torch.tensor_split(tensor, count) for tensor in inputs), strict=True)
     ]
 
     def together(name: str) -> Tensor | None:
@@ -191,13 +192,16 @@ def encode_in_parts(encode: Callable[..., Encoded], *inputs: Tensor, size: int, 
 def _statistics_kept(model: nn.Module) -> Iterator[None]:
     """Keeps batch normalisation from counting a batch twice."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    before = [(norm.momentum, copy.deepcopy(norm.num_batches_tracked)) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)
 
 
 @torch.no_grad()
@@ -332,6 +336,7 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+    module.train()
     module.model.vision.to(memory_format=torch.channels_last)
     trainer.fit(module, datamodule=data, ckpt_path=resume)
     return checkpoints

@@ -27,8 +27,9 @@ examples:
   medclip-curve --config configs/curve.yaml --list
   medclip-curve --config configs/curve.yaml --point $SLURM_ARRAY_TASK_ID
 
-Every smaller size is a part of the larger ones, by patient. A point that is done is not done again; a killed one goes
-on where it was. What is there is summed up each time: curve.csv, curve.png and, on screen, who needs how many samples."""
+Every smaller size is a part of the larger ones, by patient. A point that is done is not done again; a killed one
+goes on where it was. What is there is summed up each time: curve.csv, curve.png and, on screen, who needs how many
+samples."""
 
 
 def run(argv: list[str]) -> int:
@@ -173,15 +174,8 @@ def _sum_up(config: CurveConfig, points: list[Point]) -> None:
     write_atomically(output / "curve.csv", lambda part: table.round(6).to_csv(part, index=False))
     draw(table, metrics).savefig(output / "curve.png", dpi=120)
     rows = [
-        [
-            row.metric,
-            row.arm,
-            f"{row.size:,}",
-            f"{row.mean:.3f}",
-            "-" if row.sd != row.sd else f"{row.sd:.3f}",
-            str(row.seeds),
-        ]
-        for row in summary(table).itertuples()
+        [metric, arm, f"{size:,}", f"{mean:.3f}", "-" if seeds < 2 else f"{sd:.3f}", str(seeds)]
+        for metric, arm, size, mean, sd, seeds in summary(table).to_numpy().tolist()
     ]
     print_table(f"{len(found)} of {len(points)} points", ["metric", "arm", "size", "mean", "sd", "seeds"], rows)
     for line in statement(table, metrics[0]):

@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from medclip.cli.train import run
-from medclip.models import MedCLIPModel, MedCLIPProcessor
+from medclip.encoded import Encoded
+from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
+from medclip.objectives.clip import Clip
 from medclip.objectives.semantic_matching import SemanticMatching
-from medclip.training import EvaluateEvery, NotFinite, Optimisation, TrainingModule, warmup_cosine
+from medclip.training import EvaluateEvery, NotFinite, Optimisation, TrainingModule, encode_in_parts, warmup_cosine
 
 SETTINGS = """
 source_options: {phantom: {studies: 160, size: 32}}
@@ -129,3 +131,94 @@ def test_vectors_and_the_scale_are_not_decayed() -> None:
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
     assert all(p.ndim >= 2 for p in decayed["params"])
     assert any(p is module.model.logit_scale for p in kept["params"])
+
+
+def step_gradients(size: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Returns loss, gradients and buffers of a step with `size` inputs encoded at once, dropout included."""
+    torch.manual_seed(0)
+    text = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 16, "vocab_size": 20, "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0}  # fmt: skip
+    vision = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "intermediate_size": 16, "image_size": 16, "patch_size": 8, "hidden_dropout_prob": 0.0}  # fmt: skip
+    model = MedCLIPModel(MedCLIPConfig(vision_config=vision, text_config=text, projection_dim=8)).train().double()
+    pixels, tokens = torch.randn(6, 3, 16, 16).double(), torch.randint(0, 20, (6, 5))
+    images = encode_in_parts(model.encode_images, pixels, size=size, model=model)
+    texts = encode_in_parts(model.encode_texts, tokens, torch.ones_like(tokens), size=size, model=model)
+    loss = Clip()(images, texts, model.scale())["loss"]
+    loss.backward()
+    return loss.detach(), {n: p.grad for n, p in model.named_parameters()}, dict(model.named_buffers())
+
+
+@pytest.mark.parametrize("size", [1, 4, 6])
+def test_encoding_in_parts_changes_no_gradient(size: int) -> None:
+    whole, parts = step_gradients(0), step_gradients(size)
+    torch.testing.assert_close(parts, whole)
+
+
+def test_batch_normalisation_counts_each_part_once() -> None:
+    torch.manual_seed(0)
+    tower = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Dropout()
+    )
+
+    def encode(pixels: torch.Tensor) -> Encoded:
+        return Encoded(tower(pixels))
+
+    encoded = encode_in_parts(encode, torch.randn(6, 1, 5, 5), size=2, model=tower)
+    before = tower[1].running_mean.clone()
+    encoded.embeds.sum().backward()
+    assert int(tower[1].num_batches_tracked) == 3
+    assert torch.equal(tower[1].running_mean, before)
+
+
+@pytest.mark.parametrize(
+    ("objective", "extra"),
+    [("moco", ()), ("gloria", ("--vision-local", "previous")), ("convirt", ("--projection", "mlp", "--lock-text", "1")),
+     ("filip", ("--lock-vision", "all")), ("clip", ("--pair-text", "report", "--encode-batch", "5"))],
+)  # fmt: skip
+def test_paired_objectives_train_and_resume(command, objective: str, extra: tuple[str, ...], monkeypatch) -> None:
+    arguments = (
+        "--objective",
+        objective,
+        *extra,
+        "--source-options",
+        "{phantom: {studies: 160, size: 32, paired: true}}",
+    )
+    whole = command("whole", *arguments)
+    calls = {"count": 0}
+    original = EvaluateEvery.on_train_batch_end
+
+    def broken(self, *args):
+        original(self, *args)
+        calls["count"] += 1
+        if calls["count"] == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EvaluateEvery, "on_train_batch_end", broken)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        command("killed", *arguments)
+    monkeypatch.undo()
+    assert same_weights(whole, command("killed", *arguments))
+
+
+def test_locked_parts_keep_their_weights(command) -> None:
+    options = ("--source-options", "{phantom: {studies: 160, size: 32}}", "--lock-vision", "all", "--lock-text", "1")
+    options += ("--evaluate-every", "9")
+    short, long = command("short", "--steps", "2", *options), command("long", *options)
+    a, b = (load_file(output / "model" / "model.safetensors") for output in (short, long))
+    for name, value in a.items():
+        locked = name.startswith(("vision.backbone", "text.backbone.embeddings", "text.backbone.encoder.layer.0"))
+        if value.is_floating_point() and "pooler" not in name:
+            assert torch.equal(value, b[name]) == locked, name
+
+
+def test_a_limit_takes_fewer_images(command, caplog) -> None:
+    with caplog.at_level("INFO"):
+        command("few", "--limit", "40")
+    assert any("Training on 40 images" in message or "Training on 41 images" in message for message in caplog.messages)
+
+
+def test_pairs_that_cannot_be_end_at_once(command) -> None:
+    with pytest.raises(ValueError, match=r"(?s)clip needs images and reports of the same studies.*--texts openi"):
+        command("none", "--objective", "clip")

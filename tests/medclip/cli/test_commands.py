@@ -8,12 +8,14 @@ import time
 
 import pandas as pd
 import pytest
+import yaml
 
-from medclip.cli import evaluate, label, prepare, train
+from medclip.cli import curve, evaluate, label, prepare, train
 from medclip.cli.console import command
 from tests.fixtures import layouts
 
-COMMANDS = {"medclip-train": train, "medclip-evaluate": evaluate, "medclip-prepare": prepare, "medclip-label": label}
+COMMANDS = {"medclip-train": train, "medclip-evaluate": evaluate, "medclip-prepare": prepare, "medclip-label": label,
+            "medclip-curve": curve}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -309,3 +311,45 @@ def test_a_run_killed_by_the_system_goes_on_and_ends_the_same(tmp_path) -> None:
     assert subprocess.run([*base, "--output", str(tmp_path / "cut")], check=False, capture_output=True).returncode == 0
     whole, cut = ((tmp_path / name / "metrics.json").read_text() for name in ("whole", "cut"))
     assert whole == cut
+
+
+def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch) -> None:
+    recipe = {"source_options": {"phantom": {"studies": 160, "size": 32}}, "image_size": 32, "cache_size": 32,
+              "projection_dim": 16, "batch_images": 16, "batch_texts": 16, "steps": 4, "evaluate_every": 2,
+              "workers": 0, "prepared": str(tmp_path / "p"), "accelerator": "cpu"}  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    arms = "{plain: {objective: semantic-matching}, sharp: {objective_options: {target_temperature: 0.1}}}"
+    arguments = ["--recipe", str(tmp_path / "recipe.yaml"), "--sizes", "40,80", "--seeds", "1", "--resamples", "0",
+                 "--arms", arms, "--output", str(tmp_path / "curve"), "--budget", "epochs"]  # fmt: skip
+    assert curve.run([*arguments, "--point", "3"]) == 0
+    assert sorted(path.name for path in (tmp_path / "curve" / "points").iterdir()) == ["sharp-80-0"]
+    trained = []
+    original = train.run
+    monkeypatch.setattr(train, "run", lambda argv: trained.append(argv) or original(argv))
+    assert curve.run(arguments) == 0
+    assert len(trained) == 3
+    assert curve.run(arguments) == 0
+    assert len(trained) == 3
+    table = pd.read_csv(tmp_path / "curve" / "curve.csv")
+    assert len(table.query("metric == 'auroc/mean'")) == 4
+    assert (tmp_path / "curve" / "curve.png").stat().st_size > 5000
+    assert "best auroc/mean" in capsys.readouterr().out
+    saved = yaml.safe_load((tmp_path / "curve" / "points" / "plain-40-0" / "config.yaml").read_text())
+    assert (saved["limit"], saved["steps"]) == (40, 2)
+    assert curve.run([*arguments, "--list"]) == 0
+    assert capsys.readouterr().out.count("done") == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--sizes", "many"], "no number of samples"),
+        (["--objectives", "clop"], "Did you mean 'clip'"),
+        (["--arms", "{a: {objectiv: clip}}"], "Did you mean 'objective'"),
+        (["--budget", "hours"], "write steps or epochs"),
+        (["--point", "99"], "points 0 to 35"),
+    ],
+)
+def test_curve_settings_are_checked(flags: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        curve.run(flags)

@@ -51,7 +51,6 @@ def test_every_tower_gives_unit_vectors_and_a_grid(vision: dict[str, object]) ->
     torch.testing.assert_close(encoded.embeds.norm(dim=1), torch.ones(2))
     rows, columns = encoded.grid
     assert encoded.local.shape == (2, rows * columns, 12)
-    torch.testing.assert_close(encoded.local.norm(dim=2), torch.ones(2, rows * columns))
 
 
 @pytest.mark.parametrize("vision", VISIONS.values(), ids=VISIONS.keys())
@@ -66,7 +65,7 @@ def test_saved_and_loaded_it_says_the_same(vision: dict[str, object], processor,
         torch.testing.assert_close(model(**inputs).logits_per_image, loaded(**inputs).logits_per_image, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "layers", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "layers", "last4", "cls"])
 def test_an_embedding_does_not_depend_on_its_neighbours(pooling: str, processor) -> None:
     model = tiny(TINY_RESNET, text_pooling=pooling)
     with torch.no_grad():
@@ -143,8 +142,8 @@ def test_unknown_backbones(vision: dict[str, object], message: str) -> None:
 
 
 def test_unknown_pooling() -> None:
-    with pytest.raises(ValueError, match="mean, layers, cls"):
-        MedCLIPConfig(text_pooling="max")
+    with pytest.raises(ValueError, match="text_pooling='median'; choose from mean, layers"):
+        MedCLIPConfig(text_pooling="median")
 
 
 def test_learned_tokenizers_are_the_same_each_time() -> None:
