@@ -46,10 +46,12 @@ class PixelCache:
     Args:
         folder: created when first written to.
         size: side of the images in pixels.
+        dicom: how DICOM values become grey, see `read_image`.
     """
 
-    def __init__(self, folder: Path, size: int) -> None:
-        self.folder, self.size = Path(folder) / f"grey-{size}", size
+    def __init__(self, folder: Path, size: int, *, dicom: str = "voi") -> None:
+        name = f"grey-{size}" + ("" if dicom == "voi" else f"-{dicom}")
+        self.folder, self.size, self.dicom = Path(folder) / name, size, dicom
         self._places = self._read_index()
 
     def __contains__(self, key: str) -> bool:
@@ -99,7 +101,7 @@ class PixelCache:
         return rejected
 
     def _run(self, chunks: list[list[tuple[str, str]]], draw: Draw | None, workers: int) -> Iterator[dict[str, str]]:
-        jobs = ((chunk, self.folder, self.size, draw) for chunk in chunks)
+        jobs = ((chunk, self.folder, self.size, self.dicom, draw) for chunk in chunks)
         if workers <= 1 or len(chunks) == 1:
             yield from (_write_shard(*job) for job in jobs)
             return
@@ -119,12 +121,14 @@ def _open_shard(path: str) -> np.ndarray:
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
-def _write_shard(chunk: list[tuple[str, str]], folder: Path, size: int, draw: Draw | None) -> dict[str, str]:
+def _write_shard(
+    chunk: list[tuple[str, str]], folder: Path, size: int, dicom: str, draw: Draw | None
+) -> dict[str, str]:
     """Writes one shard; returns the reasons of the images that it lacks."""
     keys, images, rejected = [], [], {}
     for key, path in chunk:
         try:
-            image = read_image(path, at_least=size) if draw is None else draw(path)
+            image = read_image(path, at_least=size, dicom=dicom) if draw is None else draw(path)
             images.append(fit_square(image, size)[0])
             keys.append(key)
         except (ImageError, OSError) as error:

@@ -37,6 +37,8 @@ class TrainConfig:
     source_options: dict[str, Any] = setting({}, "options by source, e.g. '{phantom: {studies: 20000}}'", group="data")
     prepared: str = setting("prepared", "folder for cached pixels and labelled sentences", group="data")
     workers: int = setting(1, "processes that prepare and load data", group="data")
+    dicom: str = setting("voi", "DICOM to grey: voi, or mimic-cxr-jpg as that was made", group="data")
+    exclude: str = setting("", "image sources whose patients are left out, such as chexpert-5x200", group="data")
     split_seed: int = setting(0, "decides which patients are in which split, where the source does not", group="data")
     observations: list[str] = setting([], "observations to learn; by default the 14 of CheXpert", group="labels")
     uncertain: str = setting("soft", "uncertain states become: zero, one, ignore or soft (0.5)", group="labels")
@@ -192,6 +194,7 @@ class PrepareConfig:
     cache_size: int = setting(256, "side of the cached images, in pixels", group="data")
     split_seed: int = setting(0, "decides which patients are in which split", group="data")
     workers: int = setting(1, "processes", group="data")
+    dicom: str = setting("voi", "DICOM to grey: voi, or mimic-cxr-jpg as that was made", group="data")
     strict: bool = setting(False, "an unreadable image is an error", group="data")
 
 

@@ -73,7 +73,10 @@ def needed(sizes: np.ndarray, values: np.ndarray, target: float) -> float:
 def statement(table: pd.DataFrame, metric: str) -> list[str]:
     """Returns sentences: how many samples each arm needs to reach the best of each other."""
     means = summary(table[table["metric"] == metric])
-    curves = {arm: (part["size"].to_numpy(dtype=float), part["mean"].to_numpy()) for arm, part in means.groupby("arm")}
+    curves = {}
+    for arm in means["arm"].unique().tolist():
+        part = means[means["arm"] == arm]
+        curves[arm] = part["size"].to_numpy(dtype=float), part["mean"].to_numpy()
     lines = []
     for (arm, (sizes, values)), (other, (their_sizes, theirs)) in itertools.permutations(curves.items(), 2):
         best = int(np.argmax(theirs))

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-#: No radiograph is larger; a file that claims to be is refused before it is decoded.
-MAX_PIXELS = 200_000_000
+#: No radiograph is larger, narrower or smaller; a file that claims to be is refused before it is decoded.
+MAX_PIXELS, MAX_RATIO, MIN_SIDE = 200_000_000, 8, 8
+#: How DICOM values become grey: by the file's own windows, or as MIMIC-CXR-JPG was made.
+DICOM_RECIPES = ("voi", "mimic-cxr-jpg")
+#: What decodes each family of compressed DICOM files.
+_DECODERS = {
+    "JPEG 2000": "pylibjpeg-openjpeg",
+    "JPEG-LS": "pyjpegls",
+    "JPEG": "pylibjpeg-libjpeg",
+    "RLE": "pylibjpeg-rle",
+}
 _DICOM_MAGIC = b"DICM"
 
 
@@ -40,25 +50,38 @@ class Geometry:
     top: int
 
 
-def read_image(path: str | Path, *, at_least: int | None = None) -> np.ndarray:
+def read_image(path: str | Path, *, at_least: int | None = None, dicom: str = "voi") -> np.ndarray:
     """Returns the image at `path`, uint8 (height, width), air dark.
 
     Args:
         path: a JPEG, PNG, TIFF, BMP or DICOM file, told apart by content and not by name.
         at_least: a JPEG may be decoded at a reduced size whose shorter side is no less than this.
+        dicom: "voi", by the modality and VOI tables or windows of the file (PS3.3, C.11), or "mimic-cxr-jpg", between
+            the smallest and the largest value and with an equalised histogram (Johnson et al. 2019, section 2.2).
 
     Raises:
         FileNotFoundError: there is no such file.
         ImageError: it cannot be read as one grey image.
     """
+    if dicom not in DICOM_RECIPES:
+        raise ValueError(f"dicom {dicom!r} is none of {', '.join(DICOM_RECIPES)}.")
     path = Path(path)
     with path.open("rb") as file:
         head = file.read(132)
     if not head:
         raise ImageError("the file is empty")
-    if head[128:132] == _DICOM_MAGIC or path.suffix.lower() in (".dcm", ".dicom"):
-        return _read_dicom(path)
-    return _read_picture(path, at_least)
+    is_dicom = head[128:132] == _DICOM_MAGIC or path.suffix.lower() in (".dcm", ".dicom")
+    image = _read_dicom(path, dicom) if is_dicom else _read_picture(path, at_least)
+    if image.min() == image.max():
+        raise ImageError("every pixel has the same value")
+    return image
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width}x{height} pixels are more than a radiograph has")
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_RATIO * min(width, height):
+        raise ImageError(f"{width}x{height} pixels are too small or too narrow for a radiograph")
 
 
 def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, Geometry]:
@@ -79,8 +102,9 @@ def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, Geometry]:
 def _read_picture(path: Path, at_least: int | None) -> np.ndarray:
     try:
         with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise ImageError(f"{opened.width}x{opened.height} pixels are more than a radiograph has")
+            _check_size(opened.width, opened.height)
+            if getattr(opened, "n_frames", 1) > 1:
+                raise ImageError(f"the file has {opened.n_frames} frames; a radiograph has one")  # type: ignore[attr-defined]
             if at_least is not None:
                 opened.draft("L", (at_least, at_least))
             opened.load()
@@ -110,7 +134,7 @@ def _scale(values: np.ndarray, low: float | None = None, high: float | None = No
     return (np.clip((values - low) / (high - low), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
-def _read_dicom(path: Path) -> np.ndarray:
+def _read_dicom(path: Path, recipe: str) -> np.ndarray:
     import pydicom
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
@@ -118,17 +142,55 @@ def _read_dicom(path: Path) -> np.ndarray:
         data = pydicom.dcmread(path)
     except Exception as error:
         raise ImageError(f"not readable as DICOM ({type(error).__name__}: {error})") from error
+    photometric = _check_dicom(data)
+    values = _decode(data)
+    try:
+        if recipe == "voi":
+            values = apply_voi_lut(apply_modality_lut(values, data), data)
+    except Exception as error:
+        raise ImageError(f"its lookup tables cannot be applied ({type(error).__name__}: {error})") from error
+    grey = _scale(np.asarray(values, dtype=np.float32))
+    if photometric == "MONOCHROME1":
+        grey = 255 - grey
+    return equalise(grey) if recipe == "mimic-cxr-jpg" else grey
+
+
+def _check_dicom(data: Any) -> str:
+    """Returns the photometric interpretation of one grey image, or says why it is none."""
     if "PixelData" not in data:
         raise ImageError("the DICOM file has no pixels, (7FE0,0010) PixelData")
-    if int(data.get("NumberOfFrames", 1) or 1) > 1:
-        raise ImageError(f"the DICOM file has {data.NumberOfFrames} frames; a radiograph has one")
-    if int(data.get("SamplesPerPixel", 1)) != 1:
-        raise ImageError("the DICOM file is in colour, (0028,0002) SamplesPerPixel is not 1")
-    if int(data.Rows) * int(data.Columns) > MAX_PIXELS:
-        raise ImageError(f"{data.Columns}x{data.Rows} pixels are more than a radiograph has")
     try:
-        values = np.asarray(apply_voi_lut(apply_modality_lut(data.pixel_array, data), data), dtype=np.float32)
+        frames, samples = int(data.get("NumberOfFrames", 1) or 1), int(data.get("SamplesPerPixel", 1) or 1)
+        _check_size(int(data.Columns), int(data.Rows))
+    except (AttributeError, TypeError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"its header does not say what its pixels are ({error})") from error
+    if frames > 1:
+        raise ImageError(f"the DICOM file has {frames} frames; a radiograph has one")
+    photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
+    if samples != 1 or not photometric.startswith("MONOCHROME"):
+        raise ImageError(f"the DICOM file is in colour, (0028,0004) PhotometricInterpretation is {photometric}")
+    return photometric
+
+
+def _decode(data: Any) -> np.ndarray:
+    try:
+        return data.pixel_array  # type: ignore[no-any-return]
     except Exception as error:
+        syntax = data.file_meta.get("TransferSyntaxUID") if hasattr(data, "file_meta") else None
+        name = getattr(syntax, "name", "")
+        package = next((package for family, package in _DECODERS.items() if family in name), None)
+        if package is not None and "missing" in str(error):
+            raise ImageError(
+                f"it is compressed as {name}, and {package} is not installed: pip install 'medclip[dicom]'"
+            ) from error
         raise ImageError(f"its pixels cannot be decoded ({type(error).__name__}: {error})") from error
-    grey = _scale(values)
-    return 255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey
+
+
+def equalise(image: np.ndarray) -> np.ndarray:
+    """Returns a grey uint8 image with an equalised histogram, its darkest value at 0."""
+    counts = np.bincount(image.ravel(), minlength=256)
+    first = int(np.flatnonzero(counts)[0])
+    above = counts.cumsum() - counts[: first + 1].sum()
+    return np.rint(np.clip(above, 0, None) * (255.0 / max(1, image.size - counts[first]))).astype(np.uint8)[image]

@@ -60,6 +60,7 @@ def prepare_images(
     size: int,
     split_seed: int,
     workers: int = 1,
+    dicom: str = "voi",
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -70,6 +71,7 @@ def prepare_images(
     Args:
         folder: the prepared folder; the cache is below it.
         size: side of the cached squares.
+        dicom: how DICOM values become grey, see `medclip.images.read_image`.
         strict: whether an unreadable image is an error rather than a row of rejected.csv.
 
     Raises:
@@ -82,9 +84,12 @@ def prepare_images(
     if not observations_of(table):
         table = _labelled_by_report(table, source)
     keys, rejected = _keys(table, source)
-    cache = PixelCache(folder / "cache", size)
+    cache = PixelCache(folder / "cache", size, dicom=dicom)
     report = None if progress is None else lambda done, total: progress(f"{source.name}: caching images", done, total)
     paths = {key: path for key, path in zip(keys, table["path"], strict=True) if key is not None}
+    missing = sum(key not in cache for key in paths)
+    if missing:
+        logger.info("%s: caching %d of %d images, %.1f GB", source.name, missing, len(table), missing * size**2 / 1e9)
     rejected |= cache.fill(paths, draw=source.draw, workers=workers, progress=report)
     table["_key"] = keys
     bad = [key is None or key in rejected for key in keys]
@@ -102,7 +107,7 @@ def prepare_images(
             f"{source.name}: none of its {len(table)} images can be read; the first: {listing['reason'].iloc[0]}."
         )
     table = table[~np.array(bad)].reset_index(drop=True)
-    manifest = _manifest(source, "images", table, size=size, split_seed=split_seed, rejected=int(sum(bad)))
+    manifest = _manifest(source, "images", table, size=size, dicom=dicom, split_seed=split_seed, rejected=int(sum(bad)))
     target = folder / f"{source.name}-images-{manifest['content'][:12]}"
     _save(target, manifest, images=table)
     write_atomically(target / "rejected.csv", lambda path: listing.to_csv(path, index=False))
@@ -160,6 +165,12 @@ def prepare_sentences(
             "%s: %d of %d texts have no findings or impression and are not used", source.name, silent, len(texts)
         )
     return Prepared(source.name, sentences=sentences, occurrences=occurrences, manifest=manifest)
+
+
+def patients_of(source: Source) -> set[str]:
+    """Returns the ids of the patients whose images `source` has, as prepared tables spell them."""
+    table = source.images()
+    return set() if table is None else set(_qualified(table, source)["patient_id"])
 
 
 def together(sides: Sequence[Prepared]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,9 +1,9 @@
-"""Parts of the training data, each within the next larger one: what a data-efficiency curve trains on."""
+"""Parts of the training data: each within the next larger one, for curves, and without the patients of a test set."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -34,11 +34,35 @@ def limit_sentences(
     """Returns sentence tables and occurrences of about `limit` training reports."""
     reports = [table.drop_duplicates("study_id") for table in occurrences]
     kept = first_patients(reports, limit=limit, seed=seed)
-    limited, said = [], []
-    for table, occurrence in zip(tables, occurrences, strict=True):
-        mine = occurrence[(occurrence["split"] != "train") | occurrence["patient_id"].isin(kept)]
-        count = mine["sentence"].value_counts().reindex(np.arange(len(table)), fill_value=0).to_numpy()
-        # Rows stay where they are, since occurrences point at them; those nobody says any more are in no split.
-        limited.append(table.assign(count=count, split=table["split"].where(count > 0, None)))
-        said.append(mine)
-    return limited, said
+    return _said_in(tables, [said[(said["split"] != "train") | said["patient_id"].isin(kept)] for said in occurrences])
+
+
+def without_patients(tables: Sequence[pd.DataFrame], patients: Collection[str]) -> list[pd.DataFrame]:
+    """Returns image tables without the images of `patients`."""
+    return [table[~table["patient_id"].isin(patients)] for table in tables]
+
+
+def sentences_without_patients(
+    tables: Sequence[pd.DataFrame], occurrences: Sequence[pd.DataFrame], patients: Collection[str]
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    """Returns sentence tables and occurrences without the reports of `patients`."""
+    return _said_in(tables, without_patients(occurrences, patients))
+
+
+def _said_in(
+    tables: Sequence[pd.DataFrame], occurrences: Sequence[pd.DataFrame]
+) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    """Returns the tables with the sentences counted in `occurrences` only.
+
+    Rows stay where they are, since occurrences point at them; those nobody says any more are in no split.
+    """
+    counted = []
+    for table, said in zip(tables, occurrences, strict=True):
+        count = said["sentence"].value_counts().reindex(np.arange(len(table)), fill_value=0).to_numpy()
+        counted.append(table.assign(count=count, split=table["split"].where(count > 0, None)))
+    return counted, list(occurrences)
+
+
+def fingerprints(patients: Iterable[str]) -> set[str]:
+    """Returns what a run keeps of its patients' ids: enough to recognise them in other data, not to read them."""
+    return {hashlib.blake2b(patient.encode(), digest_size=8).hexdigest() for patient in patients}

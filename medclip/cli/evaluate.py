@@ -60,6 +60,7 @@ def run(argv: list[str]) -> int:
                 source,
                 folder=Path(config.prepared),
                 size=processor.cache_size,
+                dicom=processor.dicom,
                 split_seed=split_seed,
                 workers=config.workers,
                 progress=progress,
@@ -72,7 +73,7 @@ def run(argv: list[str]) -> int:
             )
             for source in text_sources
         ]
-        data = _data(prepared, texts, config, processor.cache_size)
+        data = _data(prepared, texts, config, processor)
         built = {name: _build(kind, data, config) for name, kind in kinds.items()}
         results = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
         if "untrained" in baselines:
@@ -82,7 +83,8 @@ def run(argv: list[str]) -> int:
             supervised = _supervised(data, config, trained, progress)
             results["supervised", "zero-shot"] = supervised(model, processor)
     output = Path(config.output) if config.output else _default_output(config.model)
-    _write(output, results, config, [side.manifest for side in (*prepared, *texts)], data)
+    known = _trained_on(folder, data)
+    _write(output, results, config, known, [side.manifest for side in (*prepared, *texts)], data)
     _print(results, output, config.split)
     return 0
 
@@ -119,7 +121,9 @@ def _load(folder: Path, device: str) -> tuple[MedCLIPModel, MedCLIPProcessor]:
     return model, MedCLIPProcessor.from_pretrained(folder)
 
 
-def _data(prepared: list[Prepared], texts: list[Prepared], config: EvaluateConfig, cache_size: int) -> EvaluationData:
+def _data(
+    prepared: list[Prepared], texts: list[Prepared], config: EvaluateConfig, processor: MedCLIPProcessor
+) -> EvaluationData:
     import pandas as pd
 
     from medclip.cache import PixelCache
@@ -127,11 +131,28 @@ def _data(prepared: list[Prepared], texts: list[Prepared], config: EvaluateConfi
     from medclip.prepare import together
 
     images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
-    cache = PixelCache(Path(config.prepared) / "cache", cache_size)
+    cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)
     if not texts:
         return EvaluationData(images, cache, split=config.split)
     sentences, occurrences = together(texts)
     return EvaluationData(images, cache, split=config.split, sentences=sentences, occurrences=occurrences)
+
+
+def _trained_on(folder: Path, data: EvaluationData) -> int | None:
+    """Returns how many patients of the split the model was trained on, None where that is not known; warns of any."""
+    from medclip.subsets import fingerprints
+
+    path = folder.parent / "patients.txt"
+    if not path.is_file():
+        return None
+    mine = fingerprints(data.rows()["patient_id"])
+    known = len(mine & set(path.read_text().split()))
+    if known:
+        logger.warning(
+            "%d of the %d patients were trained on, so these numbers flatter the model. Train it with --exclude.",
+            known, len(mine),
+        )  # fmt: skip
+    return known
 
 
 def _build(kind: type[Evaluator], data: EvaluationData, config: EvaluateConfig) -> Evaluator:
@@ -174,6 +195,7 @@ def _write(
     output: Path,
     results: dict[tuple[str, str], Result],
     config: EvaluateConfig,
+    known: int | None,
     manifests: list[Any],
     data: EvaluationData,
 ) -> None:
@@ -184,12 +206,15 @@ def _write(
 
     import medclip
     from medclip.cache import write_atomically
+    from medclip.selection import checksum
 
     output.mkdir(parents=True, exist_ok=True)
     metrics: dict[str, Any] = {
         "split": config.split,
         "images": len(data.rows()),
         "patients": data.rows()["patient_id"].nunique(),
+        "patients_trained_on": known,
+        "checksum": checksum(data.rows()["image_id"]),
     }
     for (who, name), result in results.items():
         metrics.setdefault(who, {})[name] = {

@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
         for source in found.get("images", []):
             made = prepare_images(
                 source, folder=folder, size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
-                strict=config.strict, progress=progress,
+                strict=config.strict, dicom=config.dicom, progress=progress,
             )  # fmt: skip
             rows.append(made.manifest or {})
         for source in found.get("texts", []):

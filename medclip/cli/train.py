@@ -47,6 +47,7 @@ def run(argv: list[str]) -> int:
     )  # fmt: skip
     find = partial(find_sources, data_root=config.data_root, options=config.source_options)
     images, texts = find(config.images), find(config.texts)
+    excluded = find(config.exclude) if config.exclude else []
     _check_pairs(config, images, texts)
     output = Path(config.output)
     if _is_complete(output, config):
@@ -54,7 +55,7 @@ def run(argv: list[str]) -> int:
         return 0
     parts = _parts(config)
     prepared = _prepare(config, images, texts)
-    _train(config, output, parts, *prepared)
+    _train(config, output, parts, *prepared, excluded)
     return 0
 
 
@@ -127,7 +128,9 @@ def _is_complete(output: Path, config: TrainConfig) -> bool:
     )
     if config.overwrite or not begun:
         for name in (
-            ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "evaluation") if config.overwrite else ()
+            ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", "evaluation")
+            if config.overwrite
+            else ()
         ):
             path = output / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -151,7 +154,9 @@ def _prepare(config: TrainConfig, images: list[Source], texts: list[Source]) -> 
         "workers": config.workers,
     }
     with progress_bar() as progress:
-        image_sides = [prepare_images(s, size=config.cache_size, progress=progress, **common) for s in images]
+        image_sides = [
+            prepare_images(s, size=config.cache_size, dicom=config.dicom, progress=progress, **common) for s in images
+        ]
         text_sides = [prepare_sentences(s, progress=progress, **common) for s in texts]
     for made in (*image_sides, *text_sides):
         manifest = made.manifest or {}
@@ -159,7 +164,14 @@ def _prepare(config: TrainConfig, images: list[Source], texts: list[Source]) -> 
     return image_sides, text_sides
 
 
-def _train(config: TrainConfig, output: Path, parts: _Parts, images: list[Prepared], texts: list[Prepared]) -> None:
+def _train(
+    config: TrainConfig,
+    output: Path,
+    parts: _Parts,
+    images: list[Prepared],
+    texts: list[Prepared],
+    excluded: list[Source],
+) -> None:
     import lightning
     import pandas as pd
     import torch
@@ -170,7 +182,7 @@ def _train(config: TrainConfig, output: Path, parts: _Parts, images: list[Prepar
     from medclip.evaluation.zero_shot import ZeroShot
     from medclip.sampling import Steps
     from medclip.sides import image_side, text_side, with_partners
-    from medclip.subsets import limit_images, limit_sentences
+    from medclip.subsets import fingerprints
     from medclip.training import Optimisation, StepData, TrainingModule, fit
 
     quieten()
@@ -180,14 +192,9 @@ def _train(config: TrainConfig, output: Path, parts: _Parts, images: list[Prepar
     observations = config.observations or list(CHEXPERT14)
     _warn_of_flips(parts.augmentation.flip, texts)
 
-    image_tables = [side.images for side in images if side.images is not None]
-    text_tables = [side.sentences for side in texts if side.sentences is not None]
-    occurrences = [side.occurrences for side in texts if side.occurrences is not None]
-    if config.limit:
-        image_tables = limit_images(image_tables, limit=config.limit, seed=config.limit_seed)
-        text_tables, occurrences = limit_sentences(text_tables, occurrences, limit=config.limit, seed=config.limit_seed)
+    image_tables, text_tables, occurrences = _tables(config, images, texts, excluded)
     model, processor = _model(config, text_tables, parts.objective)
-    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size)
+    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
     numbers: dict[str, int] = {}
     image_rows = image_side(
         image_tables, observations=observations, policy=parts.policy, cache=cache, study_numbers=numbers,
@@ -230,7 +237,33 @@ def _train(config: TrainConfig, output: Path, parts: _Parts, images: list[Prepar
         devices=config.devices if config.devices == "auto" else int(config.devices), precision=config.precision,
     )  # fmt: skip
     if module.global_rank == 0:
-        _finish(output, module, checkpoints, processor, steps, [*images, *texts])
+        trained = fingerprints(_patients([*image_tables, *occurrences]))
+        _finish(output, module, checkpoints, processor, steps, [*images, *texts], trained)
+
+
+def _tables(
+    config: TrainConfig, images: list[Prepared], texts: list[Prepared], excluded: list[Source]
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Returns the image tables, the sentence tables and their occurrences that are to be trained on."""
+    from medclip.prepare import patients_of
+    from medclip.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
+
+    image_tables = [side.images for side in images if side.images is not None]
+    text_tables = [side.sentences for side in texts if side.sentences is not None]
+    occurrences = [side.occurrences for side in texts if side.occurrences is not None]
+    if excluded:
+        patients = set().union(*map(patients_of, excluded))
+        image_tables = without_patients(image_tables, patients)
+        text_tables, occurrences = sentences_without_patients(text_tables, occurrences, patients)
+    if config.limit:
+        image_tables = limit_images(image_tables, limit=config.limit, seed=config.limit_seed)
+        text_tables, occurrences = limit_sentences(text_tables, occurrences, limit=config.limit, seed=config.limit_seed)
+    return image_tables, text_tables, occurrences
+
+
+def _patients(tables: list[Any]) -> set[str]:
+    """Returns the patients whose images or reports were trained on."""
+    return set().union(*(table.loc[table["split"] == "train", "patient_id"] for table in tables))
 
 
 def _warn_of_flips(flip: float, texts: list[Prepared]) -> None:
@@ -263,8 +296,9 @@ def _model(config: TrainConfig, tables: list[Any], objective: Objective) -> tupl
     lock(model.vision.backbone, config.lock_vision)
     lock(model.text.backbone, config.lock_text)
     processor = MedCLIPProcessor(
-        tokenizer, image_size=config.image_size, cache_size=config.cache_size, max_length=config.max_length
-    )
+        tokenizer, image_size=config.image_size, cache_size=config.cache_size, max_length=config.max_length,
+        dicom=config.dicom,
+    )  # fmt: skip
     return model, processor
 
 
@@ -293,7 +327,13 @@ def _means(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def _finish(
-    output: Path, module: Any, checkpoints: Any, processor: MedCLIPProcessor, steps: int, sides: list[Prepared]
+    output: Path,
+    module: Any,
+    checkpoints: Any,
+    processor: MedCLIPProcessor,
+    steps: int,
+    sides: list[Prepared],
+    trained: set[str],
 ) -> None:
     """Saves the best model by validation, and what is known of the run."""
     import torch
@@ -322,6 +362,7 @@ def _finish(
         "last": logged,
         "sources": [side.manifest for side in sides],
     }
+    write_atomically(output / "patients.txt", lambda path: path.write_text("\n".join(sorted(trained))))
     text = json.dumps(metrics, indent=2)
     write_atomically(output / "metrics.json", lambda path: path.write_text(text))
     print(

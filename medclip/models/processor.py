@@ -26,6 +26,7 @@ class MedCLIPProcessor:
         image_size: side of the images that the vision tower takes.
         cache_size: side of the squares that images are first fitted to, as in training.
         max_length: tokens kept of a text.
+        dicom: how DICOM values become grey, see `medclip.images.read_image`.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class MedCLIPProcessor:
         image_size: int,
         cache_size: int | None = None,
         max_length: int = 77,
+        dicom: str = "voi",
     ) -> None:
         self.tokenizer, self.image_size, self.max_length = tokenizer, image_size, max_length
+        self.dicom = dicom
         self.cache_size = cache_size or image_size
         self._pipeline = eval_pipeline(image_size)
 
@@ -46,7 +49,10 @@ class MedCLIPProcessor:
         Raises:
             ImageError: a file cannot be read.
         """
-        arrays = [image if isinstance(image, np.ndarray) else read_image(image) for image in images]
+        arrays = [
+            image if isinstance(image, np.ndarray) else read_image(image, at_least=self.cache_size, dicom=self.dicom)
+            for image in images
+        ]
         squares = np.stack([fit_square(array, self.cache_size)[0] for array in arrays])
         return torch.from_numpy(apply(self._pipeline, squares))
 
@@ -67,7 +73,7 @@ class MedCLIPProcessor:
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes the settings and the tokenizer into `folder`."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        settings = {"image_size": self.image_size, "cache_size": self.cache_size, "max_length": self.max_length}
+        settings = {name: getattr(self, name) for name in ("image_size", "cache_size", "max_length", "dicom")}
         (Path(folder) / _FILE).write_text(json.dumps(settings, indent=2))
         self.tokenizer.save_pretrained(str(folder))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import SYNONYMS, states_from_names
+from medclip.files import read_csv
 from medclip.plugins import suggest
 from medclip.sources import Source
 from medclip.tables import IMAGE_EXTRAS, check_images, check_texts
@@ -65,7 +66,7 @@ class Csv(Source):
         if "path" not in raw.columns:
             return None
         table = raw[[name for name in _KNOWN if name in raw.columns and name != "text"]].copy()
-        table["path"] = [self._inside(str(path)) for path in raw["path"]]
+        table["path"] = [None if pd.isna(path) else self._inside(str(path)) for path in raw["path"]]
         table.insert(0, "image_id", raw["image_id"] if "image_id" in raw.columns else raw["path"])
         table = self._with_ids(table.loc[:, ~table.columns.duplicated()], table["image_id"])
         return check_images(table.assign(**self._states(raw)), origin=str(self.root.name))
@@ -83,7 +84,7 @@ class Csv(Source):
         if self.root.suffix == ".parquet":
             raw = pd.read_parquet(self.root)
         elif self.root.is_file():
-            raw = _read_csv(self.root)
+            raw = read_csv(self.root, origin=self.name)
         else:
             raise FileNotFoundError(self.missing([self.root]))
         for theirs in self.columns.values():
@@ -128,6 +129,8 @@ class Csv(Source):
 
     def _inside(self, path: str) -> str:
         folder = self.root.parent.resolve()
+        if "\0" in path:
+            raise ValueError(f"csv: {self.root.name} lists {path!r}, which is no path.")
         full = (folder / path).resolve()
         if not self.outside and not full.is_relative_to(folder):
             raise ValueError(
@@ -135,12 +138,3 @@ class Csv(Source):
                 "Set the source option outside to true if that is meant."
             )
         return str(full)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, low_memory=False)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"csv: {path} is not UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8."
-        ) from error

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from medclip.files import read_csv
 from medclip.sources import Source
 from medclip.tables import check_texts
 
@@ -58,6 +59,7 @@ class MimicReports(Source):
         for name in ("mimic-cxr-2.0.0-split.csv", "mimic-cxr-2.0.0-split.csv.gz"):
             path = self.root / name
             if path.is_file():
-                raw = pd.read_csv(path, dtype=str).drop_duplicates("study_id")
+                raw = read_csv(path, origin=self.name, needed=("study_id", "split"), dtype=str)
+                raw = raw.drop_duplicates("study_id")
                 return dict(zip(raw["study_id"], raw["split"].replace("validate", "valid"), strict=True))
         return {}

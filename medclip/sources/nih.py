@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import SYNONYMS, states_from_names
+from medclip.files import read_csv
 from medclip.sources import Source
 from medclip.tables import check_boxes, check_images
 
@@ -37,10 +38,9 @@ class Nih(Source):
 
     def images(self) -> pd.DataFrame:
         """Returns every listed image that is on disk; the official test list is the test split, if there."""
-        labels = pd.read_csv(self.require("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv"))
-        needed = {"Image Index", "Finding Labels", "Patient ID", "View Position"}
-        if missing := needed - set(labels.columns):
-            raise ValueError(f"nih: the label table lacks {sorted(missing)}; found {list(labels.columns)}.")
+        path = self.require("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+        needed = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position")
+        labels = read_csv(path, origin=self.name, needed=needed)
         paths = self._paths()
         known = labels["Image Index"].isin(paths.keys())
         if not known.any():
@@ -71,7 +71,7 @@ class Nih(Source):
         path = self.root / "BBox_List_2017.csv"
         if not path.exists():
             return None
-        raw = pd.read_csv(path)
+        raw = read_csv(path, origin=self.name, needed=("Image Index", "Finding Label"))
         table = raw.iloc[:, :6].set_axis(["image_id", "observation", "x", "y", "width", "height"], axis=1)
         table["observation"] = table["observation"].replace("Infiltrate", "Infiltration").replace(SYNONYMS)
         return check_boxes(table, origin=f"{self.name}, {path.name}")

@@ -7,14 +7,17 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from medclip.files import check_inside, read_csv
 from medclip.sources import Source
 from medclip.tables import check_images, check_texts
 
+_IMAGE_FOLDERS = ("NLMCXR_png", "images/images_normalized", "images_normalized", "images", "png")
 _SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 
 
 class Openi(Source):
-    """The official download: one XML file a report, and PNG images named in it where they were unpacked too.
+    """The official download: one XML file a report, and PNG images named in it where they were unpacked too; or the
+    widely used form of two tables, indiana_reports.csv and indiana_projections.csv.
 
     Every report is of another patient, as its publishers state. Labels are not part of it; `prepare` labels the
     reports, and images get the labels of their report.
@@ -22,7 +25,10 @@ class Openi(Source):
 
     name = "openi"
     folders = ("openi", "OpenI", "NLMCXR", "iu-xray")
-    layout = "ecgen-radiology/*.xml (from NLMCXR_reports.tgz) and, for images, NLMCXR_png/*.png (from NLMCXR_png.tgz)"
+    layout = (
+        "ecgen-radiology/*.xml (from NLMCXR_reports.tgz) and, for images, NLMCXR_png/*.png (from NLMCXR_png.tgz); or "
+        "indiana_reports.csv, indiana_projections.csv and images/images_normalized/*.png"
+    )
     obtain = "https://openi.nlm.nih.gov/faq, free download under CC BY-NC-ND 4.0"
     population = "openi"
 
@@ -36,11 +42,11 @@ class Openi(Source):
 
     def images(self) -> pd.DataFrame | None:
         """Returns the images that are on disk, or None where only reports are."""
-        folder = next(
-            (self.root / name for name in ("NLMCXR_png", "images", "png") if (self.root / name).is_dir()), None
-        )
+        folder = next((self.root / name for name in _IMAGE_FOLDERS if (self.root / name).is_dir()), None)
         if folder is None:
             return None
+        if self._has_tables():
+            return self._listed_images(folder)
         present = {path.stem: str(path) for path in folder.glob("*.png")}
         rows = [
             {"image_id": image, "study_id": report, "patient_id": report, "path": present[image]}
@@ -52,8 +58,32 @@ class Openi(Source):
             raise FileNotFoundError(self.missing([folder / "CXR1_1_IM-0001-3001.png"]))
         return check_images(pd.DataFrame(rows), origin=self.name)
 
+    def _has_tables(self) -> bool:
+        return (self.root / "indiana_reports.csv").is_file()
+
+    def _listed_images(self, folder: Path) -> pd.DataFrame:
+        path = self.require("indiana_projections.csv")
+        raw = read_csv(path, origin=self.name, needed=("uid", "filename", "projection"), dtype=str)
+        check_inside(raw["filename"], origin=self.name)
+        report = "CXR" + raw["uid"]
+        view = raw["projection"].str.lower()
+        return check_images(
+            pd.DataFrame(
+                {"image_id": raw["filename"].str.removesuffix(".dcm.png"), "study_id": report, "patient_id": report,
+                 "path": str(folder) + "/" + raw["filename"], "view": view}
+            ),
+            origin=self.name,
+        )  # fmt: skip
+
     def _reports(self) -> list[tuple[str, str, list[str]]]:
-        """Returns (report id, text, image ids) of every XML file, in order of their numbers."""
+        """Returns (report id, text, image ids) of every report, in order of their numbers."""
+        if self._has_tables():
+            path = self.root / "indiana_reports.csv"
+            sections = [name.lower() for name in _SECTIONS]
+            raw = read_csv(path, origin=self.name, needed=("uid", "findings", "impression"), dtype=str)
+            raw = raw.reindex(columns=["uid", *sections]).fillna("")
+            rows: list[dict[str, str]] = raw.to_dict("records")  # type: ignore[assignment]
+            return [("CXR" + row["uid"], _join(row), []) for row in rows]
         folder = self.root if self.root.name == "ecgen-radiology" else self.require("ecgen-radiology")
         paths = sorted(folder.glob("*.xml"), key=lambda path: (len(path.stem), path.stem))
         if not paths:
@@ -69,7 +99,13 @@ def _read(path: Path) -> tuple[str, str, list[str]]:
             f"openi: {path.name} is no readable XML ({error}). Unpack NLMCXR_reports.tgz again."
         ) from error
     sections = {element.get("Label"): (element.text or "").strip() for element in root.iter("AbstractText")}
-    text = "\n\n".join(f"{name}: {sections[name]}" for name in _SECTIONS if sections.get(name))
+    text = _join({name.lower(): sections.get(name) or "" for name in _SECTIONS})
     unique = root.find("uId")
     report = unique.get("id", path.stem) if unique is not None else path.stem
     return report, text, [image.get("id", "") for image in root.iter("parentImage")]
+
+
+def _join(sections: dict[str, str]) -> str:
+    return "\n\n".join(
+        f"{name}: {sections[name.lower()].strip()}" for name in _SECTIONS if sections[name.lower()].strip()
+    )

@@ -12,20 +12,23 @@ from labelers.observations import check_states
 from medclip.plugins import load_plugin, plugin_names
 from medclip.sources import Source
 from medclip.tables import IMAGE_COLUMNS, TEXT_COLUMNS, label_matrix, observations_of
-from tests.fixtures.layouts import LAYOUTS
+from tests.fixtures.layouts import LAYOUTS, source_of
 
 
 def build(name: str, folder: Path) -> Source:
-    kind = load_plugin("sources", name)
     if name == "phantom":
-        return kind(studies=30, size=32)
-    return kind(LAYOUTS[name][0](folder))
+        return load_plugin("sources", name)(studies=30, size=32)
+    return source_of(name, folder)
 
 
-@pytest.mark.parametrize("name", plugin_names("sources"))
+def test_every_source_has_a_layout() -> None:
+    assert {name.split(",")[0] for name in LAYOUTS} | {"phantom"} == set(plugin_names("sources"))
+
+
+@pytest.mark.parametrize("name", ["phantom", *LAYOUTS])
 def test_sources_give_checked_tables(name: str, tmp_path: Path) -> None:
     source = build(name, tmp_path / "data")
-    has_images, has_texts = (True, True) if name == "phantom" else LAYOUTS[name][1:]
+    has_images, has_texts = (True, True) if name == "phantom" else (LAYOUTS[name].images, LAYOUTS[name].texts)
     images, texts, boxes = source.images(), source.texts(), source.boxes()
     assert (images is not None, texts is not None) == (has_images, has_texts)
     if images is not None:
@@ -40,7 +43,7 @@ def test_sources_give_checked_tables(name: str, tmp_path: Path) -> None:
         assert set(boxes["image_id"]) <= set(images["image_id"]) if images is not None else True
 
 
-@pytest.mark.parametrize("name", plugin_names("sources"))
+@pytest.mark.parametrize("name", ["phantom", *LAYOUTS])
 def test_sources_read_the_same_twice(name: str, tmp_path: Path) -> None:
     source = build(name, tmp_path / "data")
     for read in (source.images, source.texts):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medclip.cache import PixelCache, file_key, write_atomically
-from tests.fixtures.layouts import picture
+from tests.fixtures.picture import picture
 
 
 def test_images_come_back_in_the_order_asked_for(tmp_path) -> None:
@@ -53,7 +53,7 @@ def test_a_shard_without_its_index_is_as_if_it_were_not(tmp_path) -> None:
 def test_several_processes_give_the_same(tmp_path) -> None:
     paths = {}
     for i in range(520):
-        picture(tmp_path / f"{i}.png", seed=i, size=(5, 4))
+        picture(tmp_path / f"{i}.png", seed=i, size=(9, 8))
         paths[str(i)] = str(tmp_path / f"{i}.png")
     one, two = PixelCache(tmp_path / "one", 8), PixelCache(tmp_path / "two", 8)
     one.fill(paths)

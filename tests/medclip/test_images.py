@@ -4,10 +4,9 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from medclip.images import ImageError, fit_square, read_image
+from tests.fixtures.dicom import dicom
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 
@@ -50,22 +49,6 @@ def test_broken_files_say_why(tmp_path, content: bytes, message: str) -> None:
 def test_a_missing_file_is_a_missing_file(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "x.png")
-
-
-def dicom(path, pixels: np.ndarray, **elements: object) -> None:
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    data.Rows, data.Columns = pixels.shape[-2:]
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-    data.PixelData = pixels.astype(np.uint16).tobytes()
-    for name, value in elements.items():
-        setattr(data, name, value)
-    data.save_as(path, enforce_file_format=True)
 
 
 def test_dicom_is_scaled_by_what_it_holds(tmp_path) -> None:

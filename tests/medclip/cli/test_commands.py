@@ -114,7 +114,7 @@ def test_prepare_prints_what_there_is(tmp_path, capsys) -> None:
 )
 def test_from_official_layouts_to_a_result(tmp_path, images: str, texts: str) -> None:
     def spec(names: str) -> str:
-        return ",".join(f"{name}={layouts.LAYOUTS[name][0](tmp_path / 'data' / name)}" for name in names.split(","))
+        return ",".join(f"{name}={layouts.LAYOUTS[name].write(tmp_path / 'data' / name)}" for name in names.split(","))
 
     images, shared = spec(images), tmp_path / "p"
     small = [

@@ -1,0 +1,75 @@
+"""A folder of images: one folder a class, or images alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from labelers.observations import CHEXPERT14, SYNONYMS
+from medclip.sources import Source
+from medclip.tables import SPLITS, check_images
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
+
+
+class Folder(Source):
+    """Images in folders named after what they show: `Pneumonia/1.png`, `Normal/2.png`, or `train/Pneumonia/1.png`.
+
+    A folder named like one of the 14 observations, or a known synonym, means it; "normal" means No Finding. An image
+    is positive for its own folder and negative for the others. Images without a class folder have no labels.
+
+    Args:
+        root: the folder.
+        patient: a regular expression whose first group, searched in the file's name, is the patient; by default every
+            file is a patient of its own.
+        classes: your folder names for observations, such as `{PNA: Pneumonia}`.
+    """
+
+    name = "folder"
+    layout = "images (.jpg, .png, .dcm, ...) in one folder a class, perhaps below train/, valid/ and test/"
+    obtain = "your own data"
+
+    def __init__(self, root: Path, *, patient: str = "", classes: dict[str, str] | None = None) -> None:
+        super().__init__(root)
+        self.patient, self.classes = patient, dict(classes or {})
+        self.population = self.root.name
+
+    def images(self) -> pd.DataFrame:
+        """Returns every image below the folder; links that lead out of it are left out."""
+        inside = self.root.resolve()
+        files = [
+            path
+            for path in sorted(self.root.rglob("*"))
+            if path.suffix.lower() in SUFFIXES and path.is_file() and path.resolve().is_relative_to(inside)
+        ]
+        if not files:
+            raise FileNotFoundError(self.missing([self.root / "Pneumonia" / "1.png"]))
+        names = pd.Series([path.relative_to(self.root).as_posix() for path in files])
+        parts = names.str.split("/")
+        depth = parts.map(len)
+        split = parts.str[0].where((depth > 1) & parts.str[0].isin(SPLITS), None)
+        folder = parts.str[-2].where((depth - split.notna()) > 1, None)
+        patient = names
+        if self.patient:
+            patient = parts.str[-1].str.extract(self.patient, expand=False)
+            if patient.isna().any():
+                raise ValueError(f"folder: {self.patient!r} finds no patient in {names[patient.isna()].iloc[0]!r}.")
+        table = pd.DataFrame(
+            {"image_id": names, "study_id": names, "patient_id": patient, "path": list(map(str, files)), "split": split}
+        )
+        return check_images(table.assign(**self._states(folder)), origin=f"folder, {self.root.name}")
+
+    def _states(self, folder: pd.Series) -> dict[str, pd.Series]:
+        known = {name.lower(): name for name in (*CHEXPERT14, *SYNONYMS)} | {"normal": CHEXPERT14[0]}
+        observation = folder.map(lambda name: self._observation(name, known), na_action="ignore")
+        return {
+            name: (observation == name).astype(float).where(observation.notna())
+            for name in sorted(observation.dropna().unique())
+        }
+
+    def _observation(self, folder: str, known: dict[str, str]) -> str:
+        if folder in self.classes:
+            return self.classes[folder]
+        found = known.get(folder.replace("_", " ").lower(), folder)
+        return SYNONYMS.get(found, found)

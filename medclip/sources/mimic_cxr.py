@@ -1,0 +1,128 @@
+"""MIMIC-CXR: 377,110 radiographs of 227,835 studies, as JPEG (MIMIC-CXR-JPG) or DICOM (Johnson et al. 2019)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from labelers.observations import CHEXPERT14, SYNONYMS
+from medclip.files import check_inside, read_csv
+from medclip.plugins import load_plugin
+from medclip.sources import Source
+from medclip.tables import check_images
+
+LABELS = ("chexpert", "negbio", "reports")
+_FRONTAL = ("PA", "AP")
+
+
+class MimicCxr(Source):
+    """The official downloads: MIMIC-CXR-JPG 2.0.0 or 2.1.0, or the DICOM files of MIMIC-CXR 2.0.0.
+
+    Splits are the official ones. The test split of 2.1.0 has labels by a radiologist, which are taken where their
+    file is there.
+
+    Args:
+        root: the folder that holds files/ and the tables, as .csv.gz or .csv.
+        views: "frontal" (PA and AP), or "all".
+        labels: "chexpert" or "negbio", the published label files; or "reports", our own labels of the reports.
+        reports: for labels "reports", where `mimic-reports` are; by default the same folder.
+    """
+
+    name = "mimic-cxr"
+    folders = (
+        "mimic-cxr-jpg", "mimic-cxr-jpg/2.1.0", "mimic-cxr-jpg/2.0.0", "physionet.org/files/mimic-cxr-jpg/2.1.0",
+        "physionet.org/files/mimic-cxr-jpg/2.0.0", "mimic-cxr", "physionet.org/files/mimic-cxr/2.0.0",
+    )  # fmt: skip
+    layout = (
+        "mimic-cxr-2.0.0-metadata.csv.gz, -split.csv.gz, -chexpert.csv.gz, -negbio.csv.gz and "
+        "files/p10/p10000032/s50414267/*.jpg; or cxr-record-list.csv.gz and *.dcm"
+    )
+    obtain = (
+        "https://physionet.org/content/mimic-cxr-jpg/ or https://physionet.org/content/mimic-cxr/, as a credentialed "
+        "PhysioNet user with the required training, under the PhysioNet Credentialed Health Data Use Agreement 1.5.0"
+    )
+    population = "mimic-cxr"
+
+    def __init__(
+        self, root: Path, *, views: str = "frontal", labels: str = "chexpert", reports: str | None = None
+    ) -> None:
+        super().__init__(root)
+        if views not in ("frontal", "all"):
+            raise ValueError(f"mimic-cxr: views must be 'frontal' or 'all', found {views!r}.")
+        if labels not in LABELS:
+            raise ValueError(f"mimic-cxr: labels must be {', '.join(LABELS)}, found {labels!r}.")
+        self.views, self.labels, self.reports = views, labels, reports
+
+    def images(self) -> pd.DataFrame:
+        """Returns the images with their views, splits and the labels asked for."""
+        images = self._listed()
+        if self.views == "frontal" and images["view"].notna().any():
+            images = images[images["view"].isin(_FRONTAL)]
+        images = images.join(self._splits(), on="image_id")
+        if self.labels != "reports":
+            images = images.join(self._states(), on="study_id")
+        return check_images(images.reset_index(drop=True), origin=self.name)
+
+    def texts(self) -> pd.DataFrame | None:
+        """Returns the reports where labels are to be made of them, otherwise None; train on `mimic-reports`."""
+        if self.labels != "reports":
+            return None
+        kind = load_plugin("sources", "mimic-reports")
+        return kind(Path(self.reports) if self.reports else self.root).texts()
+
+    def _listed(self) -> pd.DataFrame:
+        """Returns ids, paths and views: from the metadata of the JPEGs, or the list of DICOM records."""
+        metadata = self._table_file("metadata")
+        if metadata is not None:
+            needed = ("dicom_id", "subject_id", "study_id")
+            raw = read_csv(metadata, origin=self.name, needed=needed, wanted=(*needed, "ViewPosition"), dtype=str)
+            subject, study = "p" + raw["subject_id"], "s" + raw["study_id"]
+            path = "files/" + subject.str[:3] + "/" + subject + "/" + study + "/" + raw["dicom_id"] + ".jpg"
+            view = raw["ViewPosition"] if "ViewPosition" in raw.columns else None
+        else:
+            records = self.require("cxr-record-list.csv.gz", "cxr-record-list.csv", "mimic-cxr-2.0.0-metadata.csv.gz")
+            raw = read_csv(records, origin=self.name, needed=("dicom_id", "subject_id", "study_id", "path"), dtype=str)
+            path, view = raw["path"], None
+        check_inside(path, origin=self.name)
+        return pd.DataFrame(
+            {
+                "image_id": raw["dicom_id"],
+                "study_id": raw["study_id"],
+                "patient_id": raw["subject_id"],
+                "path": str(self.root) + "/" + path,
+                "view": view,
+            }
+        )
+
+    def _splits(self) -> pd.Series:
+        path = self._table_file("split")
+        if path is None:
+            return pd.Series(dtype=object, name="split")
+        raw = read_csv(path, origin=self.name, needed=("dicom_id", "split"), dtype=str)
+        return raw.set_index("dicom_id")["split"].replace("validate", "valid")
+
+    def _states(self) -> pd.DataFrame:
+        path = self._table_file(self.labels)
+        if path is None:
+            raise FileNotFoundError(self.missing([self.root / f"mimic-cxr-2.0.0-{self.labels}.csv.gz"]))
+        states = self._read_states(path)
+        expert = next(iter(sorted(self.root.glob("mimic-cxr-2.1.0-test-set-labeled.csv*"))), None)
+        if expert is not None:
+            # The radiologist's row replaces the mined one; who is not in the file keeps theirs.
+            labelled = self._read_states(expert)
+            states = pd.concat([states[~states.index.isin(labelled.index)], labelled])
+        return states
+
+    def _read_states(self, path: Path) -> pd.DataFrame:
+        raw = read_csv(path, origin=self.name, needed=("study_id",), dtype={"study_id": str, "subject_id": str})
+        raw = raw.rename(columns=SYNONYMS).drop_duplicates("study_id").set_index("study_id")
+        known = [name for name in CHEXPERT14 if name in raw.columns]
+        if not known:
+            raise ValueError(f"mimic-cxr: {path} has none of the 14 observations; found {', '.join(raw.columns[:20])}.")
+        return raw[known]
+
+    def _table_file(self, kind: str) -> Path | None:
+        """Returns the newest of mimic-cxr-*-KIND.csv.gz (or .csv)."""
+        found = [path for end in ("csv.gz", "csv") for path in sorted(self.root.glob(f"mimic-cxr-*-{kind}.{end}"))]
+        return found[-1] if found else None
