@@ -111,6 +111,8 @@ def _read_picture(path: Path, at_least: int | None) -> np.ndarray:
             return _to_grey(opened)
     except ImageError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ImageError("its header claims more pixels than a radiograph has") from error
     except Exception as error:  # Pillow raises many kinds for broken files; all mean the same here
         raise ImageError(f"not readable as an image ({type(error).__name__}: {error})") from error
 
@@ -136,7 +138,6 @@ def _scale(values: np.ndarray, low: float | None = None, high: float | None = No
 
 def _read_dicom(path: Path, recipe: str) -> np.ndarray:
     import pydicom
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
     try:
         data = pydicom.dcmread(path)
@@ -144,15 +145,27 @@ def _read_dicom(path: Path, recipe: str) -> np.ndarray:
         raise ImageError(f"not readable as DICOM ({type(error).__name__}: {error})") from error
     photometric = _check_dicom(data)
     values = _decode(data)
+    smallest, largest = values.min(), values.max()
+    if values.dtype.kind in "iu" and int(largest) - int(smallest) < 2**16:
+        # There are fewer levels than pixels, so what is done to values is done to levels, and looked up.
+        levels = np.arange(int(smallest), int(largest) + 1, dtype=values.dtype)
+        grey = _to_eight_bits(levels, data, recipe)[values - smallest]
+    else:
+        grey = _to_eight_bits(values, data, recipe)
+    if photometric == "MONOCHROME1":
+        grey = 255 - grey
+    return equalise(grey) if recipe == "mimic-cxr-jpg" else grey
+
+
+def _to_eight_bits(values: np.ndarray, data: Any, recipe: str) -> np.ndarray:
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
     try:
         if recipe == "voi":
             values = apply_voi_lut(apply_modality_lut(values, data), data)
     except Exception as error:
         raise ImageError(f"its lookup tables cannot be applied ({type(error).__name__}: {error})") from error
-    grey = _scale(np.asarray(values, dtype=np.float32))
-    if photometric == "MONOCHROME1":
-        grey = 255 - grey
-    return equalise(grey) if recipe == "mimic-cxr-jpg" else grey
+    return _scale(np.asarray(values, dtype=np.float32))
 
 
 def _check_dicom(data: Any) -> str:

@@ -67,8 +67,9 @@ class Csv(Source):
             return None
         table = raw[[name for name in _KNOWN if name in raw.columns and name != "text"]].copy()
         table["path"] = [None if pd.isna(path) else self._inside(str(path)) for path in raw["path"]]
-        table.insert(0, "image_id", raw["image_id"] if "image_id" in raw.columns else raw["path"])
-        table = self._with_ids(table.loc[:, ~table.columns.duplicated()], table["image_id"])
+        if "image_id" not in table.columns:
+            table.insert(0, "image_id", raw["path"])
+        table = self._with_ids(table, table["image_id"])
         return check_images(table.assign(**self._states(raw)), origin=str(self.root.name))
 
     def texts(self) -> pd.DataFrame | None:

@@ -47,10 +47,13 @@ class MimicReports(Source):
         """Yields (name, text) of every text file, out of the zip or the folder."""
         archive = self.root if self.root.suffix == ".zip" else self.root / "mimic-cxr-reports.zip"
         if archive.is_file():
-            with zipfile.ZipFile(archive) as opened:
-                for name in opened.namelist():
-                    if name.endswith(".txt"):
-                        yield PurePosixPath(name), opened.read(name).decode("utf-8", errors="replace")
+            try:
+                with zipfile.ZipFile(archive) as opened:
+                    for name in opened.namelist():
+                        if name.endswith(".txt"):
+                            yield PurePosixPath(name), opened.read(name).decode("utf-8", errors="replace")
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"{self.name}: {archive} is no readable zip ({error}). Download it again.") from error
             return
         for path in sorted(self.root.glob("**/p[0-9]*/s[0-9]*.txt")):
             yield PurePosixPath(path), Path(path).read_text(encoding="utf-8", errors="replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,8 @@ from labelers.observations import NO_FINDING
 from medclip.files import check_inside, read_csv
 from medclip.sources import Source
 from medclip.tables import check_images
+
+logger = logging.getLogger(__name__)
 
 #: PadChest's names for CheXpert's observations. What is not here stays out of the table.
 OBSERVATIONS = {
@@ -121,6 +124,8 @@ class Padchest(Source):
         raw = read_csv(path, origin=self.name, needed=needed, wanted=(*needed, *extras), dtype=str)
         raw = raw.dropna(subset=["Labels", "ImageID"])
         named = raw["Labels"].map(_read_labels)
+        if unread := int((named.map(len) == 0).sum()):
+            logger.warning("padchest: %d rows are left out, whose Labels are no list of names", unread)
         kept = named.map(lambda names: bool(names) and not names & set(_LEFT_OUT))
         if self.views == "frontal":
             kept &= raw["Projection"].isin(_FRONTAL)

@@ -4,8 +4,9 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.uid import JPEG2000
 
-from medclip.images import ImageError, fit_square, read_image
+from medclip.images import ImageError, _decode, equalise, fit_square, read_image
 from tests.fixtures.dicom import dicom
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
@@ -111,3 +112,41 @@ def test_squares_hold_the_whole_image_and_know_where(shape: tuple[int, int]) -> 
     assert columns.min() == g.left
     assert columns.max() + 1 - g.left == max(1, round(shape[1] * g.scale))
     assert (g.height, g.width) == shape
+
+
+def test_the_histogram_is_equalised_as_opencv_does() -> None:
+    cv2 = pytest.importorskip("cv2")
+    rng = np.random.default_rng(0)
+    for image in (
+        RAMP,
+        rng.normal(90, 20, (64, 48)).clip(0, 255).astype(np.uint8),
+        np.array([[5, 5], [5, 9]], np.uint8),
+    ):
+        assert (equalise(image) == cv2.equalizeHist(image)).all()
+
+
+def test_the_recipe_of_mimic_cxr_jpg(tmp_path) -> None:
+    dicom(
+        tmp_path / "a.dcm",
+        RAMP.astype(np.uint16) * 5,
+        PhotometricInterpretation="MONOCHROME1",
+        WindowCenter=3,
+        WindowWidth=2,
+    )
+    expected = equalise(255 - np.round(RAMP / 252 * 255).astype(np.uint8))
+    assert np.abs(read_image(tmp_path / "a.dcm", dicom="mimic-cxr-jpg").astype(int) - expected).max() <= 4
+    with pytest.raises(ValueError, match="voi, mimic-cxr-jpg"):
+        read_image(tmp_path / "a.dcm", dicom="other")
+
+
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch) -> None:
+    dicom(tmp_path / "a.dcm", RAMP)
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    data.file_meta.TransferSyntaxUID = JPEG2000
+
+    def undecodable(*args, **kwargs):
+        raise RuntimeError("Unable to decompress because all plugins are missing dependencies")
+
+    monkeypatch.setattr(pydicom.FileDataset, "pixel_array", property(undecodable))
+    with pytest.raises(ImageError, match=r"pylibjpeg-openjpeg is not installed: pip install 'medclip\[dicom\]'"):
+        _decode(data)

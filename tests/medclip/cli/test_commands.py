@@ -110,11 +110,17 @@ def test_prepare_prints_what_there_is(tmp_path, capsys) -> None:
 
 @pytest.mark.parametrize(
     ("images", "texts"),
-    [("chexpert", "mimic-reports"), ("nih", "openi"), ("csv", "openi"), ("nih,chexpert", "openi,mimic-reports")],
-)
+    [("chexpert", "mimic-reports"), ("nih", "openi"), ("csv", "openi"), ("nih,chexpert", "openi,mimic-reports"),
+     ("mimic-cxr", "mimic-reports"), ("chexpert, plus", "chexpert, plus")],
+)  # fmt: skip
 def test_from_official_layouts_to_a_result(tmp_path, images: str, texts: str) -> None:
     def spec(names: str) -> str:
-        return ",".join(f"{name}={layouts.LAYOUTS[name].write(tmp_path / 'data' / name)}" for name in names.split(","))
+        return ",".join(map(place, [names] if ", " in names else names.split(",")))
+
+    def place(name: str) -> str:
+        folder = tmp_path / "data" / name.replace(", ", "-")
+        source = name.split(",", maxsplit=1)[0]
+        return f"{source}={folder if folder.exists() else layouts.LAYOUTS[name].write(folder)}"
 
     images, shared = spec(images), tmp_path / "p"
     small = [
@@ -353,3 +359,37 @@ def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch
 def test_curve_settings_are_checked(flags: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         curve.run(flags)
+
+
+def test_trained_on_one_source_and_asked_about_another(tmp_path) -> None:
+    """MIMIC-CXR as pairs, RSNA as the test set, CheXpert 5x200 left out of training."""
+
+    def place(name: str) -> str:
+        return f"{name}={layouts.LAYOUTS[name].write(tmp_path / name)}"
+
+    small = ["--image-size", "32", "--cache-size", "32", "--projection-dim", "8", "--batch-images", "2", "--steps", "2",
+             "--evaluate-every", "2", "--workers", "0", "--accelerator", "cpu",
+             "--prepared", str(tmp_path / "p")]  # fmt: skip
+    five = place("chexpert-5x200")
+    options = ["--source-options", "{chexpert-5x200: {per_class: 1}}"]
+    data = ["--images", f"{place('mimic-cxr')},chexpert={five.split('=')[1]}", "--texts", place("mimic-reports")]
+    run = str(tmp_path / "run")
+    assert train.run([*data, *small, *options, "--exclude", five, "--objective", "clip", "--output", run]) == 0
+    shared = ["--prepared", str(tmp_path / "p"), "--resamples", "0", "--device", "cpu"]
+    for on in (place("rsna"), five):
+        output = str(tmp_path / on.split("=")[0])
+        assert evaluate.run([run, "--on", on, *options, *shared, "--output", output]) == 0
+        assert json.loads((tmp_path / on.split("=")[0] / "metrics.json").read_text())["patients_trained_on"] == 0
+
+
+def test_patients_that_were_trained_on_are_counted(tmp_path, caplog) -> None:
+    small = ["--image-size", "32", "--cache-size", "32", "--projection-dim", "8", "--batch-images", "4", "--steps", "2",
+             "--evaluate-every", "2", "--workers", "0", "--accelerator", "cpu", "--prepared", str(tmp_path / "p"),
+             "--source-options", "{phantom: {studies: 60, size: 32}}"]  # fmt: skip
+    assert train.run([*small, "--output", str(tmp_path / "run")]) == 0
+    arguments = [str(tmp_path / "run"), "--prepared", str(tmp_path / "p"), "--resamples", "0", "--device", "cpu"]
+    assert evaluate.run([*arguments, "--split", "train"]) == 0
+    result = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    assert result["patients_trained_on"] == result["patients"] > 10
+    assert "were trained on" in caplog.text
+    assert "phantom/" not in (tmp_path / "run" / "patients.txt").read_text()

@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from labelers.observations import CHEXPERT14
 from medclip.plugins import load_plugin
+from medclip.prepare import prepare_images
 from tests.fixtures import layouts
+from tests.fixtures.picture import picture
 
 
 def test_nih_maps_its_findings_and_keeps_its_own(tmp_path) -> None:
@@ -144,3 +147,159 @@ def test_phantom_pairs_share_studies_and_populations_do_not() -> None:
     assert not set(apart.images()["patient_id"]) & set(apart.texts()["patient_id"])
     with pytest.raises(ValueError, match="studies >= 1"):
         kind(studies=0)
+
+
+def images_of(name: str, folder, **options):
+    source = layouts.source_of(name, folder)
+    return load_plugin("sources", source.name)(source.root, **options).images().set_index("image_id")
+
+
+def test_chexpert_plus_brings_reports_and_their_labels(tmp_path) -> None:
+    source = layouts.source_of("chexpert, plus", tmp_path)
+    images, texts = source.images(), source.texts().set_index("study_id")
+    assert images["split"].tolist() == [None, None, None, "test"]
+    assert images["Cardiomegaly"].tolist() == [1, 1, 1, 1]
+    assert texts.index.tolist() == ["patient00001/study1", "patient00002/study1", "patient64541/study1"]
+    assert texts.loc["patient00001/study1", "text"] == "IMPRESSION: 1. CARDIOMEGALY, VERSION 0."
+    assert texts.loc["patient00002/study1", "text"] == "FINDINGS: Clear."
+    assert set(texts.index) == set(images["study_id"])
+
+
+@pytest.mark.parametrize("by_study", [True, False])
+def test_chexpert_test_labels_make_the_official_set_the_test_split(tmp_path, by_study: bool) -> None:
+    root = layouts.chexpert(tmp_path)
+    study = "CheXpert-v1.0/test/patient64741/study1" if by_study else "test/patient64741/study1"
+    picture(root / "test" / "patient64741" / "study1" / "view1_frontal.jpg", seed=1)
+    header = ",".join(["Study" if by_study else "Path", *CHEXPERT14])
+    row = ",".join([study if by_study else f"{study}/view1_frontal.jpg", "0", "1", *["0"] * 12])
+    (root / ("groundtruth.csv" if by_study else "test_labels.csv")).write_text(f"{header}\n{row}\n")
+    table = load_plugin("sources", "chexpert")(root).images()
+    assert table["split"].value_counts(dropna=False).to_dict() == {None: 6, "valid": 6, "test": 1}
+    last = table.iloc[-1]
+    assert last["path"] == str(root / "test" / "patient64741" / "study1" / "view1_frontal.jpg")
+    assert (last["Enlarged Cardiomediastinum"], last["Edema"]) == (1, 0)
+
+
+def test_mimic_reads_splits_views_and_the_radiologist(tmp_path) -> None:
+    frontal = images_of("mimic-cxr", tmp_path)
+    assert frontal["view"].unique().tolist() == ["PA"]
+    assert frontal["split"].tolist() == ["train", "train", "valid", "test", "train", "train"]
+    row = frontal.iloc[3]
+    assert (row["Lung Opacity"], row["Edema"]) == (1, 0)
+    assert frontal.iloc[0][sorted(CHEXPERT14)[:3]].tolist() == [1, -1, 0]
+    assert len(images_of("mimic-cxr", tmp_path / "all", views="all")) == 12
+
+
+def test_mimic_can_be_labelled_by_its_reports(tmp_path) -> None:
+    root = layouts.mimic_cxr(tmp_path / "jpg")
+    reports = layouts.mimic_reports(tmp_path / "reports")
+    source = load_plugin("sources", "mimic-cxr")(root, labels="reports", reports=str(reports))
+    assert not set(CHEXPERT14) & set(source.images().columns)
+    made = prepare_images(source, folder=tmp_path / "p", size=16, split_seed=0)
+    assert made.images.set_index("study_id").loc["mimic-cxr/50000000", "Cardiomegaly"] == 1
+
+
+def test_openi_tables_give_the_same_reports_as_the_files(tmp_path) -> None:
+    source = layouts.source_of("openi, two tables", tmp_path)
+    texts = source.texts()
+    assert (
+        texts["text"][0]
+        == "COMPARISON: None.\n\nINDICATION: XXXX\n\nFINDINGS: Heart size normal, as in 1.\n\nIMPRESSION: No effusion."
+    )
+    images = source.images()
+    assert images["view"].tolist()[:2] == ["frontal", "lateral"]
+    assert set(images["study_id"]) == set(texts["study_id"])
+
+
+def test_rsna_counts_each_patient_once(tmp_path) -> None:
+    source = layouts.source_of("rsna", tmp_path)
+    table = source.images()
+    assert len(table) == 9
+    assert table["Pneumonia"].tolist() == [0, 1, 1] * 3
+    assert table["No Finding"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert len(source.boxes()) == 9
+    balanced = load_plugin("sources", "rsna")(source.root, test="medclip").images()
+    assert set(balanced["split"]) == {"test"}
+    assert balanced["Pneumonia"].mean() == 0.5
+
+
+def test_covid_folders_are_classes(tmp_path) -> None:
+    table = images_of("covid", tmp_path)
+    assert table.loc["COVID-2", "COVID-19"] == 1
+    assert table.loc["Normal-1", ["No Finding", "COVID-19"]].tolist() == [1, 0]
+    assert table.loc["Viral Pneumonia-3", "Pneumonia"] == 1
+    balanced = load_plugin("sources", "covid")(tmp_path, test="medclip").images()
+    assert sorted(balanced["image_id"].str.split("-").str[0].value_counts()) == [4, 4]
+
+
+def test_covid_reads_earlier_releases(tmp_path) -> None:
+    picture(tmp_path / "NORMAL" / "NORMAL (1).png", seed=0)
+    picture(tmp_path / "COVID-19" / "COVID-19 (1).png", seed=0)
+    table = load_plugin("sources", "covid")(tmp_path).images().set_index("image_id")
+    assert table["COVID-19"].to_dict() == {"COVID-19 (1)": 1, "NORMAL (1)": 0}
+
+
+def test_siim_masks_are_labels_and_boxes(tmp_path) -> None:
+    source = layouts.source_of("siim", tmp_path)
+    assert sorted(source.images()["Pneumothorax"]) == [0, 0, 0, 1, 1, 1]
+    boxes = source.boxes()
+    assert boxes.iloc[0][["x", "y", "width", "height"]].tolist() == [100, 50, 2, 30]
+    assert boxes.iloc[1][["x", "y", "width", "height"]].tolist() == [0, 5, 1, 2]
+
+
+def test_a_mask_is_what_the_challenge_decodes() -> None:
+    """Against the definition: skip, then fill, down the columns."""
+    from medclip.sources.siim import decode_mask
+
+    expected, position = np.zeros(12 * 7), 0
+    for gap, length in ((3, 2), (0, 4), (10, 1)):
+        position += gap
+        expected[position : position + length] = 1
+        position += length
+    assert (decode_mask("3 2 0 4 10 1", width=12, height=7) == expected.reshape(12, 7).T).all()
+
+
+def test_padchest_names_views_and_ages(tmp_path) -> None:
+    table = images_of("padchest", tmp_path)
+    assert len(table) == 4  # unchanged, nothing, exclude and a lateral view are left out
+    assert table["No Finding"].tolist() == [1, 0, 0, 0]
+    assert table.iloc[1][["Cardiomegaly", "Pleural Effusion", "Edema"]].tolist() == [1, 1, 0]
+    assert table.iloc[2][["Support Devices", "Lung Lesion"]].tolist() == [1, 1]
+    assert table["view"].tolist() == ["PA", "AP", "PA", "PA"]
+    assert set(table["age"]) == {60}
+    assert "7" + "_3r162a.png" in " ".join(images_of("padchest", tmp_path / "b", views="all").index)
+
+
+def test_vindr_counts_votes(tmp_path) -> None:
+    table = images_of("vindr", tmp_path)
+    first, second = table.iloc[0], table.iloc[1]
+    assert (first["Lung Lesion"], first["No Finding"], first["Fracture"]) == (1, -1, 0)
+    assert (second["Fracture"], second["No Finding"]) == (-1, 1)
+    assert table["split"].tolist() == [None] * 4 + ["test"] * 4
+    assert table.iloc[4]["Lung Lesion"] == 1
+    assert not {"Other diseases", "Nodule/Mass"} & set(table.columns)
+    assert table["Other disease"].notna().all()
+    boxes = layouts.source_of("vindr", tmp_path / "b").boxes()
+    assert boxes.iloc[0].tolist()[1:] == ["Lung Lesion", 10.5, 20, 20, 40]
+
+
+def test_folders_are_classes_and_splits(tmp_path) -> None:
+    table = images_of("folder", tmp_path, patient=r"^(p\d)")
+    assert table.loc["Normal/p1_a.png", ["No Finding", "Pleural Effusion", "Sarcoid"]].tolist() == [1, 0, 0]
+    assert table.loc["test/effusion/p5_a.png", "Pleural Effusion"] == 1
+    assert table.loc["test/effusion/p5_a.png", "split"] == "test"
+    assert np.isnan(table.loc["p7_a.png", "Sarcoid"])
+    assert table["patient_id"].tolist() == ["p1", "p2", "p6", "p3", "p7", "p4", "p5"]
+    with pytest.raises(ValueError, match="finds no patient"):
+        images_of("folder", tmp_path / "b", patient=r"(q\d)")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("chexpert", {"views": "side"}), ("chexpert", {"plus_labels": "x"}), ("mimic-cxr", {"views": "x"}),
+     ("mimic-cxr", {"labels": "x"}), ("rsna", {"test": "x"}), ("covid", {"test": "x"}), ("padchest", {"by": "x"}),
+     ("vindr", {"votes": 4}), ("chexpert-5x200", {"definition": "x"}), ("mimic-5x200", {"labels": "x"})],
+)  # fmt: skip
+def test_unknown_options_name_the_known(name: str, options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"{name}: .* must be"):
+        load_plugin("sources", name)("nowhere", **options)
