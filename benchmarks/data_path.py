@@ -106,6 +106,15 @@ def main() -> None:
             cached = rate(lambda cache=cache, keys=keys: apply(pipeline, cache.get(keys), seed=1), BATCH)
             line = f"{usual:9.1f} {files:17.1f} {cached:17.1f} {cached / usual:13.1f}x {prepared:9.1f}"
             print(f"{kind:8} {line}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        paths = write(Path(name), "PNG", 1024)
+        for workers in (1, 2):
+            start = time.perf_counter()
+            fresh = PixelCache(Path(name) / f"{workers}", 256)
+            fresh.fill({file_key(path): path for path in paths}, workers=workers)
+            print(
+                f"preparing 1,024 PNG files with {workers} processes: {1024 / (time.perf_counter() - start):.0f} a second"
+            )
     pixels = cache.get(keys)
     copying = rate(pixels.copy, BATCH, seconds=1)
     getting = rate(lambda: cache.get(keys), BATCH, seconds=1)

@@ -149,7 +149,7 @@ def _read_dicom(path: Path, recipe: str) -> np.ndarray:
     if values.dtype.kind in "iu" and int(largest) - int(smallest) < 2**16:
         # There are fewer levels than pixels, so what is done to values is done to levels, and looked up.
         levels = np.arange(int(smallest), int(largest) + 1, dtype=values.dtype)
-        grey = _to_eight_bits(levels, data, recipe)[values - smallest]
+        grey = _to_eight_bits(levels, data, recipe)[np.subtract(values, smallest, dtype=np.int32)]
     else:
         grey = _to_eight_bits(values, data, recipe)
     if photometric == "MONOCHROME1":

@@ -150,3 +150,11 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(pydicom.FileDataset, "pixel_array", property(undecodable))
     with pytest.raises(ImageError, match=r"pylibjpeg-openjpeg is not installed: pip install 'medclip\[dicom\]'"):
         _decode(data)
+
+
+def test_signed_values_over_the_whole_range(tmp_path) -> None:
+    values = np.linspace(-32768, 32767, 1280).astype(np.int16).reshape(40, 32)
+    dicom(tmp_path / "a.dcm", values.view(np.uint16), PixelRepresentation=1, BitsStored=16, HighBit=15)
+    read = read_image(tmp_path / "a.dcm")
+    assert (np.diff(read.ravel().astype(int)) >= 0).all()
+    assert (read.min(), read.max()) == (0, 255)
