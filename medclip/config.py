@@ -77,6 +77,9 @@ class TrainConfig:
     lock_vision: str = setting(
         "", "of the image tower, what is not trained: all, or the first so many layers", group="model"
     )
+    lora_vision: int = setting(0, "rank of additions that are trained instead of the image tower", group="model")
+    lora_text: int = setting(0, "the same of the text tower", group="model")
+    unlock_after: float = setting(0.0, "share of the steps after which locked parts train too; 0: never", group="model")
     lock_text: str = setting("", "the same of the text tower", group="model")
     objective: str = setting("semantic-matching", "what is optimised", group="objective")
     objective_options: dict[str, Any] = setting({}, "options of the objective", group="objective")
@@ -149,6 +152,9 @@ class EvaluateConfig:
     classes: list[str] = setting([], "classes of the multiclass score; by default CheXpert's five", group="evaluation")
     prompts: str = setting("chexpert14", "prompt set, a name or a YAML file", group="evaluation")
     resamples: int = setting(1000, "bootstrap resamples of patients, for intervals", group="evaluation")
+    calibrate: bool = setting(
+        False, "fit probabilities and thresholds on the valid split, and save them with the model", group="evaluation"
+    )
     supervised_epochs: float = setting(
         10.0, "passes over the train split for the supervised baseline", group="evaluation"
     )
@@ -180,6 +186,42 @@ class CurveConfig:
     workers: int = setting(1, "points trained at the same time, one a GPU where there are GPUs", group="run")
     point: int = setting(-1, "train this point only, for array jobs; --list numbers them", group="run")
     list: bool = setting(False, "show the points, their numbers and which are done", group="run")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertConfig:
+    """Settings of `medclip-convert`."""
+
+    checkpoint: str = setting("", "a .bin, .pt, .pth, .ckpt, .safetensors or .zip file, or a folder", positional=True)
+    output: str = setting("converted", "folder of the model", group="output")
+    tokenizer: str = setting("", "folder or hub id of the tokenizer; by default the authors' own", group="input")
+    text_heads: int = setting(0, "attention heads of the text tower; 0: one for 64 features", group="input")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Settings of `medclip-export`."""
+
+    model: str = setting("", "a run folder of medclip-train, or a model folder", positional=True)
+    output: str = setting("exported", "folder of the ONNX files", group="output")
+    prompts: str = setting("chexpert14", "prompt set to encode with it, a name or a YAML file", group="output")
+    int8: bool = setting(False, "weights in eight bits, for CPUs", group="output")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyConfig:
+    """Settings of `medclip-classify`."""
+
+    model: str = setting("", "a run folder, a model folder, or an exported folder", positional=True)
+    files: list[str] = setting([], "images, folders, or - for paths on stdin", positional=True)
+    prompts: str = setting("chexpert14", "prompt set, a name or a YAML file", group="questions")
+    classes: list[str] = setting([], "exactly one of these is there: their probabilities", group="questions")
+    format: str = setting("table", "table, csv or json", group="output")
+    output: str = setting("-", "file of the answers, - for the screen", group="output")
+    heatmap: str = setting("", "folder for heatmaps of what is most likely, or of --show", group="output")
+    show: list[str] = setting([], "observations to draw heatmaps of", group="output")
+    batch_size: int = setting(32, "images encoded at once", group="run")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", group="run")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,9 +297,10 @@ def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, 
             groups[group] = parser.add_argument_group(group)
         default = defaults[field.name]
         if field.metadata["positional"]:
-            parser.add_argument(
-                field.name, type=hints[field.name], nargs="?", default=default, help=field.metadata["help"]
-            )
+            many = typing.get_origin(hints[field.name]) is list
+            kind_of = typing.get_args(hints[field.name])[0] if many else hints[field.name]
+            nargs = "*" if many else "?"
+            parser.add_argument(field.name, type=kind_of, nargs=nargs, default=default, help=field.metadata["help"])
         elif hints[field.name] is bool:
             flag = "--" + field.name.replace("_", "-")
             groups[group].add_argument(flag, action="store_true", help=field.metadata["help"])

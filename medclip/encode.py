@@ -9,7 +9,6 @@ import torch
 
 from medclip.cache import PixelCache
 from medclip.models import MedCLIPModel, MedCLIPProcessor
-from medclip.transforms import apply, eval_pipeline
 
 Progress = Callable[[int, int], None]
 
@@ -18,16 +17,15 @@ def encode_images(
     model: MedCLIPModel,
     keys: Sequence[str],
     cache: PixelCache,
+    processor: MedCLIPProcessor,
     *,
-    image_size: int,
     batch_size: int = 128,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Returns embeddings (N, D), float32, of cached images; each depends on its own pixels alone."""
-    pipeline = eval_pipeline(image_size)
     parts = []
     for start in range(0, len(keys), batch_size):
-        pixels = torch.from_numpy(apply(pipeline, cache.get(keys[start : start + batch_size])))
+        pixels = processor.squares(cache.get(keys[start : start + batch_size]))
         with torch.inference_mode():
             parts.append(model.get_image_features(pixels.to(model.device)).float().cpu().numpy())
         if progress is not None:

@@ -99,6 +99,23 @@ def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, Geometry]:
     return square, geometry
 
 
+def resize_square(square: np.ndarray, size: int) -> np.ndarray:
+    """Returns `square` resized to (size, size), bilinearly, as the evaluation pipeline of `transforms` does."""
+    import cv2
+
+    return square if square.shape == (size, size) else cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def pad_bicubic(image: np.ndarray, size: int) -> np.ndarray:
+    """Returns `image` in a black square of at least `size`, resized to it with Pillow's bicubic filter."""
+    height, width = image.shape
+    side = max(size, height, width)
+    square = np.zeros((side, side), dtype=np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC))
+
+
 def _read_picture(path: Path, at_least: int | None) -> np.ndarray:
     try:
         with Image.open(path) as opened:

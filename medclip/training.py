@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from medclip.distributed import gather, world
 from medclip.encoded import Encoded
 from medclip.models import MedCLIPModel
+from medclip.models.locking import unlock
 from medclip.objectives import Objective
 from medclip.sampling import Batch, Steps, step_loader
 
@@ -65,6 +66,7 @@ class TrainingModule(lightning.LightningModule):
         seed: of what is random inside the model.
         encode_batch: inputs encoded at once; larger batches go through the towers in parts, and again in the backward
             pass (gradient caching, Gao et al. 2021, arXiv 2101.06983). 0 for all at once.
+        unlock_at: the step from which on locked parts of the model train too; 0 for never.
         own_rows: each process computes losses for its own rows only, against the inputs of all processes.
     """
 
@@ -77,12 +79,13 @@ class TrainingModule(lightning.LightningModule):
         seed: int,
         encode_batch: int = 0,
         own_rows: bool = False,
+        unlock_at: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
         self.momentum = copy.deepcopy(model).requires_grad_(False) if objective.needs_keys else None
-        self._optimisation, self._seed = optimisation, seed
-        self._encode_batch, self._own_rows = encode_batch, own_rows
+        self._optimisation, self._seed, self._unlocked = optimisation, seed, False
+        self._encode_batch, self._own_rows, self._unlock_at = encode_batch, own_rows, unlock_at
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch; from page-locked memory it does not wait."""
@@ -90,7 +93,16 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seeds what is random inside the model by the step, so that a resumed run draws what the first would have."""
-        rank, _ = world()
+        rank, size = world()
+        if self._unlock_at and self.global_step >= self._unlock_at and not self._unlocked:
+            if size > 1:
+                raise ValueError(
+                    "--unlock-after works in one process only, since others would not hear of new gradients. With "
+                    "several, train in two runs: the second without locks, on the first's model."
+                )
+            unlock(self.model)
+            self.model.train()
+            self._unlocked = True
         torch.manual_seed((self._seed * 1_000_003 + self.global_step) * 4099 + rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -147,7 +159,9 @@ class TrainingModule(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Returns AdamW with decayed and undecayed groups, and the schedule."""
         o = self._optimisation
-        parameters = [p for p in [*self.model.parameters(), *self.objective.parameters()] if p.requires_grad]
+        parameters = [*self.model.parameters(), *self.objective.parameters()]
+        if not self._unlock_at:
+            parameters = [p for p in parameters if p.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": o.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

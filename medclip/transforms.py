@@ -74,13 +74,17 @@ def apply(pipeline: albumentations.Compose, images: np.ndarray, *, seed: int | N
     """
     if seed is not None:
         pipeline.set_random_seed(seed)
-    transformed = np.stack([pipeline(image=image)["image"] for image in images])
-    return normalise(transformed)
+    return normalise(resize(pipeline, images))
 
 
-def normalise(images: np.ndarray) -> np.ndarray:
+def resize(pipeline: albumentations.Compose, images: np.ndarray) -> np.ndarray:
+    """Returns uint8 (N, H, W): every one of `images` (N, S, S) through the pipeline."""
+    return np.stack([pipeline(image=image)["image"] for image in images])
+
+
+def normalise(images: np.ndarray, mean: float = MEAN, std: float = STD) -> np.ndarray:
     """Returns float32 (N, 1, H, W), mean removed and divided by the deviation, for uint8 (N, H, W)."""
-    scaled = images.astype(np.float32) * np.float32(1 / (255 * STD)) - np.float32(MEAN / STD)
+    scaled = images.astype(np.float32) * np.float32(1 / (255 * std)) - np.float32(mean / std)
     return scaled[:, None]
 
 

@@ -27,8 +27,23 @@ LAYERS = {
         ],
         1,
     ),
-    **dict.fromkeys(["sources", "images", "cache", "transforms", "reports"], 2),
-    **dict.fromkeys(["models", "objectives", "sampling", "sides", "prepare", "encode", "index"], 3),
+    **dict.fromkeys(["sources", "images", "cache", "transforms", "reports", "scoring"], 2),
+    **dict.fromkeys(
+        [
+            "models",
+            "objectives",
+            "sampling",
+            "sides",
+            "prepare",
+            "encode",
+            "index",
+            "heatmap",
+            "classifier",
+            "onnx_classifier",
+            "export",
+        ],
+        3,
+    ),
     **dict.fromkeys(["training", "evaluation"], 4),
     **dict.fromkeys(["cli"], 5),
 }
@@ -38,6 +53,13 @@ NEIGHBOURS = {
     ("reports", "cache"),
     ("sampling", "sides"),
     ("encode", "models"),
+    ("classifier", "encode"),
+    ("classifier", "models"),
+    ("export", "classifier"),
+    ("export", "models"),
+    ("export", "onnx_classifier"),
+    ("onnx_classifier", "encode"),
+    ("scoring", "cache"),
     ("models", "config"),
 }
 #: The one door of each heavy dependency.
@@ -51,7 +73,8 @@ DOORS = {
 }
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",
-             "medclip/files.py", "medclip/selection.py",
+             "medclip/files.py", "medclip/selection.py", "medclip/scoring.py",
+             "medclip/onnx_classifier.py",
              "medclip/prepare.py", "medclip/phantom", "medclip/plugins.py", "medclip/config.py"]  # fmt: skip
 FILES = sorted(path for package in ("medclip", "labelers") for path in (ROOT / package).rglob("*.py"))
 

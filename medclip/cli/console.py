@@ -49,7 +49,7 @@ def quieten() -> None:
     """Keeps libraries' news of themselves off the screen; to be called after their import, which sets levels."""
     from transformers.utils import logging as transformers_logging
 
-    for name in ("lightning.pytorch", "lightning.fabric", "httpx", "matplotlib"):
+    for name in ("lightning.pytorch", "lightning.fabric", "httpx", "matplotlib", "onnxscript", "onnx_ir", "root.onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

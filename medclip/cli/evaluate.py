@@ -40,7 +40,7 @@ def run(argv: list[str]) -> int:
         EvaluateConfig, argv, prog="medclip-evaluate", description="Evaluate a model without training it on the task.",
         examples=_EXAMPLES,
     )  # fmt: skip
-    folder, trained = _find_model(config.model)
+    folder, trained = find_model(config.model)
     baselines = _names(config.baselines)
     if unknown := set(baselines) - set(BASELINES):
         raise ValueError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
     from medclip.prepare import prepare_images, prepare_sentences
 
     kinds = {name: load_plugin("evaluation", name) for name in _names(config.evaluators)}
-    model, processor = _load(folder, config.device)
+    model, processor = load_model(folder, config.device)
     split_seed = config.split_seed if config.split_seed is not None else int(trained.get("split_seed", 0))
     with progress_bar() as progress:
         prepared = [
@@ -74,6 +74,8 @@ def run(argv: list[str]) -> int:
             for source in text_sources
         ]
         data = _data(prepared, texts, config, processor)
+        if config.calibrate:
+            _calibrate(data, config, model, processor, folder)
         built = {name: _build(kind, data, config) for name, kind in kinds.items()}
         results = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
         if "untrained" in baselines:
@@ -93,7 +95,7 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _find_model(path: str) -> tuple[Path, dict[str, Any]]:
+def find_model(path: str) -> tuple[Path, dict[str, Any]]:
     """Returns the model folder, and the settings it was trained with, if it is known."""
     if not path:
         raise ValueError("Which model? Name a run folder of medclip-train: medclip-evaluate runs/phantom --on phantom")
@@ -108,7 +110,8 @@ def _find_model(path: str) -> tuple[Path, dict[str, Any]]:
     return folder, yaml.safe_load(settings.read_text()) if settings.is_file() else {}
 
 
-def _load(folder: Path, device: str) -> tuple[MedCLIPModel, MedCLIPProcessor]:
+def load_model(folder: Path, device: str) -> tuple[MedCLIPModel, MedCLIPProcessor]:
+    """Returns the model in evaluation mode on `device`, and its processor."""
     import torch
 
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -136,6 +139,28 @@ def _data(
         return EvaluationData(images, cache, split=config.split)
     sentences, occurrences = together(texts)
     return EvaluationData(images, cache, split=config.split, sentences=sentences, occurrences=occurrences)
+
+
+def _calibrate(
+    data: EvaluationData, config: EvaluateConfig, model: MedCLIPModel, processor: MedCLIPProcessor, folder: Path
+) -> None:
+    """Fits probabilities and thresholds on the valid split and saves them beside the weights.
+
+    Raises:
+        ValueError: the valid split is what is to be reported on.
+    """
+    from medclip.classifier import ZeroShotClassifier
+    from medclip.encode import encode_images
+    from medclip.tables import label_matrix
+
+    if config.split == "valid":
+        raise ValueError("--calibrate fits on the valid split, so report on another one: --split test.")
+    rows = data.rows("valid")
+    classifier = ZeroShotClassifier(model, processor, config.prompts)
+    embeds = encode_images(model, rows["_key"].tolist(), data.cache, processor)
+    made = classifier.calibrate(embeds, label_matrix(rows, classifier.observations))
+    made.save(folder)
+    logger.info("Calibrated %d observations on %d validation images", len(made.slope), made.rows)
 
 
 def _trained_on(folder: Path, data: EvaluationData) -> int | None:

@@ -228,7 +228,7 @@ def _train(
     write_config(config, output / "config.yaml")
     module = TrainingModule(
         model, parts.objective, optimisation=optimisation, seed=config.seed, encode_batch=config.encode_batch,
-        own_rows=config.own_rows,
+        own_rows=config.own_rows, unlock_at=round(config.unlock_after * steps),
     )  # fmt: skip
     checkpoints = fit(
         module, StepData(build, steps=steps, workers=config.workers), optimisation=optimisation, output=output,
@@ -277,7 +277,7 @@ def _warn_of_flips(flip: float, texts: list[Prepared]) -> None:
 
 def _model(config: TrainConfig, tables: list[Any], objective: Objective) -> tuple[MedCLIPModel, MedCLIPProcessor]:
     from medclip.models import MedCLIPProcessor
-    from medclip.models.locking import lock
+    from medclip.models.locking import add_lora, lock
     from medclip.models.model import build_model
     from medclip.models.processor import load_tokenizer, train_tokenizer
 
@@ -295,6 +295,9 @@ def _model(config: TrainConfig, tables: list[Any], objective: Objective) -> tupl
     model.logit_scale.requires_grad_(objective.learns_scale)
     lock(model.vision.backbone, config.lock_vision)
     lock(model.text.backbone, config.lock_text)
+    for tower, rank in ((model.vision, config.lora_vision), (model.text, config.lora_text)):
+        if rank:
+            add_lora(tower.backbone, rank)
     processor = MedCLIPProcessor(
         tokenizer, image_size=config.image_size, cache_size=config.cache_size, max_length=config.max_length,
         dicom=config.dicom,
@@ -339,6 +342,7 @@ def _finish(
     import torch
 
     from medclip.cache import write_atomically
+    from medclip.models.locking import merge_lora
 
     chosen, score = checkpoints.best_model_path, float(checkpoints.best_model_score or float("nan"))
     if not chosen:
@@ -349,6 +353,7 @@ def _finish(
         name.removeprefix("model."): value for name, value in saved["state_dict"].items() if name.startswith("model.")
     }
     module.model.load_state_dict(weights)
+    merge_lora(module.model)
     module.model.eval().float().save_pretrained(output / "model")
     processor.save_pretrained(output / "model")
     logged = {

@@ -76,7 +76,7 @@ class Retrieval(Evaluator):
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes images, sentences and reports once, and looks each up among the others."""
-        embeds = encode_images(model, self._table["_key"].tolist(), self._data.cache, image_size=processor.image_size)
+        embeds = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
         metrics: dict[str, float] = {}
         rows: list[tuple[str, int, int]] = []
         single = self._class_of_image >= 0

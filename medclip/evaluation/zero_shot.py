@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelers.observations import CHEXPERT5
-from medclip.encode import encode_images, encode_texts
+from medclip.classifier import ZeroShotClassifier
+from medclip.encode import encode_images
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.metrics import bootstrap_weights, multiclass, multilabel
 from medclip.prompts import Prompts, load_prompts, select_prompts
@@ -70,14 +71,9 @@ class ZeroShot(Evaluator):
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes every image and every prompt once, and scores them."""
-        keys = self._table["_key"].tolist()
-        images = encode_images(model, keys, self._data.cache, image_size=processor.image_size)
-        sides = {
-            side: np.stack([_mean_embedding(model, processor, getattr(p, side)) for p in self._prompts.values()])
-            for side in ("positive", "negative")
-        }
-        positive = images @ sides["positive"].T  # (I, O)
-        scores = positive - images @ sides["negative"].T
+        classifier = ZeroShotClassifier(model, processor, self._prompts)
+        images = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
+        positive, scores = images @ classifier.positive.T, classifier.scores(images)  # (I, O)
         names = list(self._prompts)
         metrics, table = multilabel(self._states, scores, names, weights=self._resamples, min_count=self._min_count)
         tables = {"zero_shot": table}
@@ -125,11 +121,3 @@ class ZeroShot(Evaluator):
         axes.set(xlabel="prompt", ylabel="images labelled", title="Similarity of labelled images to prompts")
         figure.colorbar(drawn, ax=axes, label="cosine above the prompt's mean")
         return figure
-
-
-def _mean_embedding(model: MedCLIPModel, processor: MedCLIPProcessor, prompts: tuple[str, ...]) -> np.ndarray:
-    """Returns the mean direction (D,) of prompts; zeros where there are none, so that they add nothing."""
-    if not prompts:
-        return np.zeros(model.config.projection_dim, dtype=np.float32)
-    mean = encode_texts(model, prompts, processor).mean(axis=0)
-    return mean / max(float(np.linalg.norm(mean)), 1e-12)

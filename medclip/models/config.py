@@ -9,9 +9,10 @@ from transformers import PretrainedConfig
 
 #: What the arguments of `MedCLIPConfig` may be.
 CHOICES = {
-    "vision_pooling": ("mean", "cls"),
-    "text_pooling": ("mean", "layers", "last4", "cls", "max"),
-    "projection": ("linear", "mlp"),
+    "vision_pooling": ("mean", "cls", "pooler"),
+    "text_pooling": ("mean", "max", "layers", "layers_unmasked", "last4", "cls", "eos"),
+    "projection": ("linear", "biased", "mlp", "none"),
+    "text_projection": ("linear", "biased", "mlp", "none"),
     "vision_local": ("shared", "last", "previous"),
 }
 
@@ -43,13 +44,19 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
         projection_dim: D, the size of embeddings.
         logit_scale_init_value: start of the learned log-space scale; ln(1/0.07) as in CLIP and MedCLIP.
         logit_scale_max: its upper bound; ln(100).
-        vision_pooling: "mean" over patches, or "cls", the first token.
+        logit_scale_min: its lower bound; none, and 0 in the official MedCLIP.
+        vision_pooling: "mean" over patches; "cls", the first token; or "pooler", what the backbone itself pools.
         text_pooling: over the tokens that are not padding: "mean" or "max" of the last layer, "layers" for the mean
-            of layers 1, 2 and the last as in MedCLIP, "last4" for the summed last four layers as in GLoRIA, or "cls".
-        projection: "linear", without bias, or "mlp", with one hidden layer as in ConVIRT.
+            of layers 1, 2 and the last as in MedCLIP, "last4" for the summed last four layers as in GLoRIA, "cls", or
+            "eos", the token with the highest id, as in CLIP. "layers_unmasked" counts padding too, so that an
+            embedding depends on its neighbours in the batch: the official MedCLIP does, and only its converted
+            weights should.
+        projection: "linear", without bias; "biased"; "mlp", with one hidden layer as in ConVIRT; or "none".
+        text_projection: the same of the text tower, by default as `projection`.
         vision_local: where patches come from: "shared" for the last stage and the projection of the whole image,
             "last" or "previous" for the last or the last but one stage and a projection of their own (GLoRIA's is
             "previous").
+        vision_resize: side to which the vision tower itself resizes its images, bilinearly; 0 for not at all.
     """
 
     model_type = "medclip"
@@ -61,16 +68,20 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
         projection_dim: int = 512,
         logit_scale_init_value: float = math.log(1 / 0.07),
         logit_scale_max: float = math.log(100.0),
+        logit_scale_min: float | None = None,
         vision_pooling: str = "mean",
         text_pooling: str = "mean",
         projection: str = "linear",
+        text_projection: str | None = None,
         vision_local: str = "shared",
+        vision_resize: int = 0,
         **kwargs: Any,
     ) -> None:
         given = {
             "vision_pooling": vision_pooling,
             "text_pooling": text_pooling,
             "projection": projection,
+            "text_projection": text_projection or projection,
             "vision_local": vision_local,
         }
         for name, value in given.items():
@@ -81,8 +92,11 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
         self.projection_dim = projection_dim
         self.logit_scale_init_value = logit_scale_init_value
         self.logit_scale_max = logit_scale_max
+        self.logit_scale_min = logit_scale_min
         self.vision_pooling = vision_pooling
         self.text_pooling = text_pooling
         self.projection = projection
+        self.text_projection = text_projection or projection
+        self.vision_resize = vision_resize
         self.vision_local = vision_local
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Locked towers: parts that keep their weights while the rest is trained.
+"""Locked towers: parts that keep their weights while the rest is trained, for good or for the first steps.
 
 LiT locks a whole image tower (Zhai et al. 2022, arXiv 2111.07991), ConVIRT the embeddings and the first six layers of
 its text tower.
@@ -30,6 +30,38 @@ def lock(backbone: nn.Module, what: str) -> None:
         raise ValueError(f"Found {what!r} as what to lock; write all, or how many of the {len(layers)} layers.")
     for part in (*before, *layers[: int(what)]):
         part.requires_grad_(False)
+
+
+def unlock(model: nn.Module) -> None:
+    """Lets every part train from now on."""
+    model.requires_grad_(True)
+
+
+def add_lora(backbone: nn.Module, rank: int) -> None:
+    """Locks a backbone and gives its linear layers (or convolutions) trainable additions of low rank (Hu et al. 2022).
+
+    Raises:
+        ImportError: peft is not installed; the message says how.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError(f"LoRA needs an extra package: pip install 'medclip[lora]' ({error})") from error
+    for kind in (nn.Linear, nn.Conv2d):
+        names = [name for name, module in backbone.named_modules() if isinstance(module, kind)]
+        if names:
+            break
+    backbone.requires_grad_(False)
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), backbone)
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Adds what `add_lora` has trained to the weights themselves, so that nothing of it is left."""
+    for name, module in list(model.named_modules()):
+        if hasattr(module, "merge") and hasattr(module, "base_layer"):
+            module.merge()
+            parent, _, own = name.rpartition(".")
+            setattr(model.get_submodule(parent), own, module.base_layer)
 
 
 def keep_locked(model: nn.Module) -> None:

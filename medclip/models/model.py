@@ -13,6 +13,7 @@ from transformers.utils import ModelOutput
 from medclip.encoded import Encoded
 from medclip.models.config import SMALL_TEXT, SMALL_VISION, MedCLIPConfig
 from medclip.models.locking import keep_locked
+from medclip.models.offline import not_to_be_had
 from medclip.models.towers import TORCHVISION, TextTower, TorchvisionBackbone, VisionTower
 
 
@@ -44,17 +45,29 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         self.vision = VisionTower(
             config.vision_config, projection_dim=config.projection_dim, pooling=config.vision_pooling,
-            projection=config.projection, local=config.vision_local,
+            projection=config.projection, local=config.vision_local, resize=config.vision_resize,
         )  # fmt: skip
         self.text = TextTower(
             config.text_config, projection_dim=config.projection_dim, pooling=config.text_pooling,
-            projection=config.projection,
+            projection=config.text_projection,
         )  # fmt: skip
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leaves weights as their layers made them; backbones initialise themselves."""
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Returns the model in a folder or of a hub id, in evaluation mode, as every Hugging Face model.
+
+        Raises:
+            OSError: it is neither here nor to be had; the message says what to do without a network.
+        """
+        try:
+            return super().from_pretrained(*args, **kwargs)
+        except OSError as error:
+            raise OSError(not_to_be_had("model", str(args[0]) if args else "", error)) from error
 
     def train(self, mode: bool = True) -> MedCLIPModel:
         """Switches training mode; locked parts stay in evaluation mode."""
@@ -83,7 +96,7 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
 
     def scale(self) -> Tensor:
         """Returns what similarities are multiplied with: the exponential of `logit_scale`, bounded."""
-        return self.logit_scale.clamp(max=self.config.logit_scale_max).exp()
+        return self.logit_scale.clamp(min=self.config.logit_scale_min, max=self.config.logit_scale_max).exp()
 
     def forward(
         self,
@@ -151,7 +164,4 @@ def _pretrained(name: str, role: str) -> Any:
     try:
         return AutoModel.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise OSError(
-            f"The {role} {name!r} is neither a folder here nor to be had from the Hugging Face hub. Without a network, "
-            f"download it elsewhere and name its folder, or train with 'small'. ({str(error).splitlines()[0]})"
-        ) from error
+        raise OSError(not_to_be_had(role, name, error, " Or train with 'small'.")) from error

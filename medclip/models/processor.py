@@ -6,19 +6,24 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.utils import PushToHubMixin, cached_file
 
-from medclip.images import fit_square, read_image
-from medclip.transforms import apply, eval_pipeline
+from medclip.images import fit_square, pad_bicubic, read_image
+from medclip.models.offline import not_to_be_had
+from medclip.transforms import MEAN, STD, eval_pipeline, normalise, resize
 
 _FILE = "medclip_processor.json"
+RESIZES = ("square", "pad-bicubic")
+_SETTINGS = ("image_size", "cache_size", "max_length", "mean", "std", "resize", "dicom")
 
 
-class MedCLIPProcessor:
+class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
     """Prepares images and texts.
 
     Args:
@@ -26,6 +31,10 @@ class MedCLIPProcessor:
         image_size: side of the images that the vision tower takes.
         cache_size: side of the squares that images are first fitted to, as in training.
         max_length: tokens kept of a text.
+        mean: of pixel values in [0, 1], removed.
+        std: their deviation, divided by.
+        resize: "square", fitted and resized as in training; or "pad-bicubic", as the official MedCLIP prepares images
+            (padded to a square of at least `image_size`, then resized with Pillow's bicubic filter).
         dicom: how DICOM values become grey, see `medclip.images.read_image`.
     """
 
@@ -36,10 +45,15 @@ class MedCLIPProcessor:
         image_size: int,
         cache_size: int | None = None,
         max_length: int = 77,
+        mean: float = MEAN,
+        std: float = STD,
+        resize: str = "square",
         dicom: str = "voi",
     ) -> None:
+        if resize not in RESIZES:
+            raise ValueError(f"resize {resize!r} is none of {', '.join(RESIZES)}.")
         self.tokenizer, self.image_size, self.max_length = tokenizer, image_size, max_length
-        self.dicom = dicom
+        self.mean, self.std, self.resize, self.dicom = mean, std, resize, dicom
         self.cache_size = cache_size or image_size
         self._pipeline = eval_pipeline(image_size)
 
@@ -53,8 +67,15 @@ class MedCLIPProcessor:
             image if isinstance(image, np.ndarray) else read_image(image, at_least=self.cache_size, dicom=self.dicom)
             for image in images
         ]
-        squares = np.stack([fit_square(array, self.cache_size)[0] for array in arrays])
-        return torch.from_numpy(apply(self._pipeline, squares))
+        if self.resize == "pad-bicubic":
+            return torch.from_numpy(
+                normalise(np.stack([pad_bicubic(a, self.image_size) for a in arrays]), self.mean, self.std)
+            )
+        return self.squares(np.stack([fit_square(array, self.cache_size)[0] for array in arrays]))
+
+    def squares(self, squares: np.ndarray) -> Tensor:
+        """Returns pixel values (I, 1, H, W) of cached squares (I, S, S), uint8."""
+        return torch.from_numpy(normalise(resize(self._pipeline, squares), self.mean, self.std))
 
     def texts(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Returns `input_ids` and `attention_mask` (T, L), padded to the longest."""
@@ -70,24 +91,33 @@ class MedCLIPProcessor:
         pixels = {} if images is None else {"pixel_values": self.images(images)}
         return pixels | ({} if text is None else self.texts(text))
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes the settings and the tokenizer into `folder`."""
+    def save_pretrained(self, folder: str | Path, *, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Writes the settings and the tokenizer into `folder`, and to the hub if asked."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        settings = {name: getattr(self, name) for name in ("image_size", "cache_size", "max_length", "dicom")}
+        settings = {name: getattr(self, name) for name in _SETTINGS}
         (Path(folder) / _FILE).write_text(json.dumps(settings, indent=2))
         self.tokenizer.save_pretrained(str(folder))
+        if push_to_hub:
+            self.push_to_hub(kwargs.pop("repo_id", Path(folder).name), **kwargs)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> MedCLIPProcessor:
-        """Returns the processor that `save_pretrained` wrote.
+    def from_pretrained(cls, folder: str | Path, **kwargs: Any) -> MedCLIPProcessor:
+        """Returns the processor that `save_pretrained` wrote, from a folder or of a hub id.
 
         Raises:
-            FileNotFoundError: `folder` holds none.
+            OSError: there is none; the message says what to do without a network.
         """
-        path = Path(folder) / _FILE
-        if not path.is_file():
+        if Path(folder).is_dir() and not (Path(folder) / _FILE).is_file():
             raise FileNotFoundError(f"{folder} holds no {_FILE}. Name the model/ folder of a training run.")
-        return cls(AutoTokenizer.from_pretrained(str(folder)), **json.loads(path.read_text()))
+        known = {
+            name: kwargs[name] for name in ("cache_dir", "revision", "token", "local_files_only") if name in kwargs
+        }
+        try:
+            path = cached_file(str(folder), _FILE, **known)
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), **known)
+        except (OSError, ValueError) as error:
+            raise OSError(not_to_be_had("processor", str(folder), error)) from error
+        return cls(tokenizer, **json.loads(Path(path).read_text()))
 
 
 def train_tokenizer(texts: Sequence[str], *, vocab_size: int = 4000) -> PreTrainedTokenizerFast:
@@ -123,7 +153,4 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
-        raise OSError(
-            f"The tokenizer of {name!r} is neither in a folder here nor to be had from the Hugging Face hub. Without a "
-            f"network, download it elsewhere and name its folder, or train with 'small'. ({str(error).splitlines()[0]})"
-        ) from error
+        raise OSError(not_to_be_had("tokenizer", name, error)) from error

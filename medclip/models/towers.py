@@ -1,4 +1,4 @@
-"""The towers: a backbone and a bias-free linear projection, one for each modality."""
+"""The towers: a backbone and a projection, one for each modality."""
 
 from __future__ import annotations
 
@@ -33,19 +33,30 @@ def build_backbone(config: dict[str, Any]) -> tuple[nn.Module, int]:
             f"Backbone model_type {model_type!r} is unknown to this version of transformers. Name one of its model "
             f"types, or {TORCHVISION!r} with an architecture."
         ) from error
-    return AutoModel.from_config(full), feature_size(full)
+    backbone = AutoModel.from_config(full)
+    return backbone, feature_size(full, backbone)
 
 
-def feature_size(config: Any) -> int:
-    """Returns the number of features that a Hugging Face backbone with this config ends in."""
+def feature_size(config: Any, backbone: Any) -> int:
+    """Returns the number of features that a Hugging Face backbone ends in."""
+    if hasattr(backbone, "timm_model"):
+        return int(backbone.timm_model.num_features)
     sizes = getattr(config, "hidden_sizes", None)
     return int(sizes[-1] if sizes else config.hidden_size)
 
 
 def build_projection(features: int, dim: int, kind: str) -> nn.Module:
-    """Returns a bias-free linear projection, or one with a hidden layer (ConVIRT, section 2.1)."""
-    if kind == "linear":
-        return nn.Linear(features, dim, bias=False)
+    """Returns one of the projections of `MedCLIPConfig`.
+
+    Raises:
+        ValueError: there is to be none, and the features are not of the size of embeddings.
+    """
+    if kind in ("linear", "biased"):
+        return nn.Linear(features, dim, bias=kind == "biased")
+    if kind == "none":
+        if features != dim:
+            raise ValueError(f"projection 'none' needs projection_dim={features}, the features' size; found {dim}.")
+        return nn.Identity()
     return nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, dim))
 
 
@@ -97,6 +108,7 @@ class VisionTower(nn.Module):
         pooling: see `MedCLIPConfig.vision_pooling`.
         projection: see `MedCLIPConfig`.
         local: see `MedCLIPConfig.vision_local`.
+        resize: see `MedCLIPConfig.vision_resize`.
     """
 
     def __init__(
@@ -107,11 +119,12 @@ class VisionTower(nn.Module):
         pooling: str = "mean",
         projection: str = "linear",
         local: str = "shared",
+        resize: int = 0,
     ) -> None:
         super().__init__()
         self.backbone, features = build_backbone(config)
         self.projection = build_projection(features, projection_dim, projection)
-        self.pooling, self.local = pooling, local
+        self.pooling, self.local, self.resize = pooling, local, resize
         if local != "shared":
             if local == "previous":
                 features = self._previous_features()
@@ -121,9 +134,15 @@ class VisionTower(nn.Module):
         """Returns backbone features, before the projection: of images (I, C), of patches (I, P, C), and the grid."""
         if pixel_values.shape[1] == 1:
             pixel_values = pixel_values.expand(-1, 3, -1, -1)
-        last, previous = self._stages(pixel_values)
+        if self.resize:
+            pixel_values = functional.interpolate(
+                pixel_values, size=(self.resize, self.resize), mode="bilinear", align_corners=True
+            )
+        last, previous, pooler = self._stages(pixel_values)
         patches, first, grid = _split_patches(last)
         pooled = first if self.pooling == "cls" and first is not None else patches.mean(dim=1)
+        if self.pooling == "pooler" and pooler is not None:
+            pooled = pooler.flatten(1)
         if previous is not None:
             patches, _, grid = _split_patches(previous)
         return pooled, patches, grid
@@ -138,21 +157,22 @@ class VisionTower(nn.Module):
         projected = self.projection(patches) if self.local == "shared" else self.local_projection(patches)
         return Encoded(embeds, local=projected, mask=mask, grid=grid)
 
-    def _stages(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Returns the output of the backbone, and of its last but one stage if patches come from there."""
+    def _stages(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Returns what the backbone ends in, its last but one stage if patches come from there, and what it pools."""
         wanted = self.local == "previous"
         if isinstance(self.backbone, TorchvisionBackbone):
-            last, previous = self.backbone.stages(pixel_values)
-            return last, previous if wanted else None
-        output = self.backbone(pixel_values=pixel_values, output_hidden_states=wanted)
+            last, before = self.backbone.stages(pixel_values)
+            return last, before if wanted else None, None
+        output = self.backbone(pixel_values=pixel_values, **({"output_hidden_states": True} if wanted else {}))
+        pooler = getattr(output, "pooler_output", None)
         if not wanted:
-            return output.last_hidden_state, None
+            return output.last_hidden_state, None, pooler
         hidden = getattr(output, "reshaped_hidden_states", None) or output.hidden_states
         # Swin repeats its last stage; the last but one is the last of another size, or else the last but one.
         sizes = [tuple(state.shape[1:]) for state in hidden]
-        return output.last_hidden_state, next(
-            (h for h, s in zip(hidden[::-1], sizes[::-1], strict=True) if s != sizes[-1]), hidden[-2]
-        )
+        stages = zip(hidden[::-1], sizes[::-1], strict=True)
+        previous = next((state for state, size in stages if size != sizes[-1]), hidden[-2])
+        return output.last_hidden_state, previous, pooler
 
     @torch.no_grad()
     def _previous_features(self) -> int:
@@ -206,6 +226,10 @@ class TextTower(nn.Module):
         mask = attention_mask.to(hidden.dtype)[..., None]
         if self.pooling == "cls":
             pooled = hidden[:, 0]
+        elif self.pooling == "eos":
+            pooled = hidden[torch.arange(len(hidden), device=hidden.device), input_ids.argmax(dim=1)]
+        elif self.pooling == "layers_unmasked":
+            pooled = hidden.mean(dim=1)
         elif self.pooling == "max":
             pooled = hidden.masked_fill(mask == 0, -torch.inf).max(dim=1).values
         else:
@@ -219,10 +243,10 @@ class TextTower(nn.Module):
         return Encoded(embeds, local=self.projection(words), mask=present)
 
     def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        deep = self.pooling in ("layers", "last4")
+        deep = self.pooling in ("layers", "layers_unmasked", "last4")
         output = self.backbone(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=deep)
         states = output.hidden_states
-        if self.pooling == "layers":
+        if self.pooling in ("layers", "layers_unmasked"):
             return (states[1] + states[2] + states[-1]) / 3
         if self.pooling == "last4":
             return torch.stack(states[-4:]).sum(dim=0)

@@ -222,3 +222,23 @@ def test_a_limit_takes_fewer_images(command, caplog) -> None:
 def test_pairs_that_cannot_be_end_at_once(command) -> None:
     with pytest.raises(ValueError, match=r"(?s)clip needs images and reports of the same studies.*--texts openi"):
         command("none", "--objective", "clip")
+
+
+def test_locked_parts_can_train_later(command) -> None:
+    options = ("--lock-vision", "all", "--evaluate-every", "9")
+    never, later = command("never", *options), command("later", *options, "--unlock-after", "0.5")
+    a, b = (load_file(output / "model" / "model.safetensors") for output in (never, later))
+    changed = [n for n in a if n.startswith("vision.backbone") and a[n].ndim > 1 and not torch.equal(a[n], b[n])]
+    assert changed
+
+
+def test_low_rank_additions_end_up_in_the_weights(command) -> None:
+    options = ("--lora-text", "2", "--lock-vision", "all", "--evaluate-every", "9")
+    short, long = command("short", *options, "--steps", "1"), command("long", *options)
+    a, b = (load_file(output / "model" / "model.safetensors") for output in (short, long))
+    assert a.keys() == b.keys()
+    assert not any("lora" in name for name in a)
+    name = next(n for n in a if n.startswith("text.backbone.encoder") and n.endswith("weight") and a[n].ndim == 2)
+    change = (a[name] - b[name]).double()
+    assert 0 < torch.linalg.matrix_rank(change, tol=1e-6) <= 4
+    MedCLIPModel.from_pretrained(long / "model")

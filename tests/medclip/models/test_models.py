@@ -3,10 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModel, AutoProcessor, BertTokenizerFast
 
 from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
+from medclip.models.locking import lock
 from medclip.models.model import build_model
 from medclip.models.processor import load_tokenizer, train_tokenizer
+from medclip.models.towers import sum_words
 
 TEXTS = ["No pleural effusion.", "The heart is enlarged and there is a small pneumothorax.", "Edema."]
 TINY_SWIN = {
@@ -38,7 +41,8 @@ def processor() -> MedCLIPProcessor:
 
 def tiny(vision: dict[str, object], **options: object) -> MedCLIPModel:
     torch.manual_seed(0)
-    return MedCLIPModel(MedCLIPConfig(vision_config=vision, text_config=TINY_BERT, projection_dim=12, **options)).eval()
+    settings = {"text_config": TINY_BERT, "projection_dim": 12} | options
+    return MedCLIPModel(MedCLIPConfig(vision_config=vision, **settings)).eval()
 
 
 VISIONS = {"swin": TINY_SWIN, "vit": TINY_VIT, "resnet": TINY_RESNET, "torchvision": TORCHVISION}
@@ -125,7 +129,7 @@ def test_backbones_from_a_folder_bring_their_weights(tmp_path, processor) -> Non
     "call", [lambda: build_model(vision="nobody/nothing"), lambda: load_tokenizer("nobody/nothing")]
 )
 def test_without_a_network_a_hub_name_says_what_to_do(call) -> None:
-    with pytest.raises(OSError, match="Without a network, download it elsewhere and name its folder"):
+    with pytest.raises(OSError, match="Without a network, run 'hf download nobody/nothing"):
         call()
 
 
@@ -142,7 +146,7 @@ def test_unknown_backbones(vision: dict[str, object], message: str) -> None:
 
 
 def test_unknown_pooling() -> None:
-    with pytest.raises(ValueError, match="text_pooling='median'; choose from mean, layers"):
+    with pytest.raises(ValueError, match="text_pooling='median'; choose from mean, max, layers"):
         MedCLIPConfig(text_pooling="median")
 
 
@@ -150,3 +154,100 @@ def test_learned_tokenizers_are_the_same_each_time() -> None:
     first, second = train_tokenizer(TEXTS * 9, vocab_size=120), train_tokenizer(TEXTS * 9, vocab_size=120)
     assert first.get_vocab() == second.get_vocab()
     assert first(["no effusion"])["input_ids"][0][0] == first.cls_token_id
+
+
+PAIRS = {
+    "torchvision resnet and bert": ({"model_type": "torchvision", "architecture": "resnet18"}, "bert"),
+    "densenet and roberta": ({"model_type": "torchvision", "architecture": "densenet121"}, "roberta"),
+    "swin and bert": (VISIONS["swin"], "bert"),
+    "convnext and distilbert": (
+        {"model_type": "convnext", "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}, "distilbert",
+    ),
+    "dinov2 and electra": (
+        {"model_type": "dinov2", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
+         "patch_size": 14}, "electra",
+    ),
+    "timm and bert": ({"model_type": "timm_wrapper", "architecture": "resnet10t"}, "bert"),
+}  # fmt: skip
+TEXTS_OF = {
+    "distilbert": {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16},
+    "other": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+}
+
+
+@pytest.mark.parametrize(("vision", "text"), PAIRS.values(), ids=PAIRS.keys())
+def test_pairs_of_towers_make_the_round_trip_through_auto_classes(vision, text, processor, tmp_path) -> None:
+    options = TEXTS_OF.get(text, TEXTS_OF["other"]) | {"model_type": text, "vocab_size": 200}
+    if text == "electra":
+        options["embedding_size"] = 16
+    torch.manual_seed(0)
+    model = MedCLIPModel(MedCLIPConfig(vision_config=vision, text_config=options, projection_dim=12)).eval()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    loaded, prepared = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    assert isinstance(AutoConfig.from_pretrained(tmp_path), MedCLIPConfig)
+    assert isinstance(loaded, MedCLIPModel)
+    assert isinstance(prepared, MedCLIPProcessor)
+    assert not loaded.training
+    pixels, tokens = torch.randn(2, 1, 56, 56), prepared.texts(TEXTS)
+    if vision["model_type"] == "swin":
+        pixels = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        first, second = (m(pixel_values=pixels, **tokens).logits_per_image for m in (model, loaded))
+        local = loaded.encode_images(pixels, local=True)
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-5)
+    assert local.grid[0] * local.grid[1] == local.local.shape[1]
+
+
+def test_a_chinese_tower_reads_chinese(tmp_path) -> None:
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"双肺纹理清晰心影增大。"])
+    )
+    tokenizer = BertTokenizerFast(str(tmp_path / "vocab.txt"), tokenize_chinese_chars=True)
+    config = {"model_type": "bert", "vocab_size": len(tokenizer), **TEXTS_OF["other"]}
+    model = tiny(TINY_RESNET, text_config=config)
+    found = MedCLIPProcessor(tokenizer, image_size=32).texts(["双肺纹理清晰。", "心影增大"])
+    assert found["input_ids"].shape == (2, 9)
+    assert (found["input_ids"] != tokenizer.unk_token_id).all()
+    assert model.get_text_features(**found).shape == (2, 12)
+
+
+@pytest.mark.parametrize("what", [MedCLIPModel, MedCLIPProcessor])
+def test_a_hub_id_without_a_network_says_what_to_do(what, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(OSError, match="hf download nobody/nothing --local-dir"):
+        what.from_pretrained("nobody/nothing", local_files_only=True)
+
+
+@pytest.mark.parametrize("local", ["shared", "last", "previous"])
+@pytest.mark.parametrize("vision", VISIONS.values(), ids=VISIONS.keys())
+def test_patches_come_from_the_stage_asked_for(vision: dict[str, object], local: str) -> None:
+    model = tiny(vision, vision_local=local)
+    last = tiny(vision).encode_images(torch.randn(2, 1, 32, 32), local=True)
+    found = model.encode_images(torch.randn(2, 1, 32, 32), local=True)
+    assert found.local.shape == (2, found.grid[0] * found.grid[1], 12)
+    assert found.grid[0] >= last.grid[0]
+    if local == "previous" and vision["model_type"] in ("resnet", "torchvision"):
+        assert found.grid[0] == 2 * last.grid[0]
+
+
+def test_words_are_sums_of_their_pieces() -> None:
+    hidden = torch.arange(24.0).reshape(1, 6, 4)
+    words, present = sum_words(hidden, torch.tensor([[-1, 0, 0, 1, 2, -1]]))
+    assert present[0].tolist() == [True] * 3 + [False] * 3
+    torch.testing.assert_close(words[0, 0], hidden[0, 1] + hidden[0, 2])
+    torch.testing.assert_close(words[0, 2], hidden[0, 4])
+    assert (words[0, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("what", ["1", "all"])
+def test_locked_layers_do_not_train(what: str) -> None:
+    model = tiny(TINY_RESNET)
+    lock(model.text.backbone, what)
+    trained = {name for name, p in model.text.backbone.named_parameters() if p.requires_grad}
+    assert not any(name.startswith(("embeddings", "encoder.layer.0")) for name in trained)
+    assert any(name.startswith("encoder.layer.1") for name in trained) == (what == "1")
+    model.train()
+    assert not model.text.backbone.embeddings.training
+    with pytest.raises(ValueError, match="write all, or how many of the 2 layers"):
+        lock(model.text.backbone, "7")

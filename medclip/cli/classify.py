@@ -1,0 +1,178 @@
+"""medclip-classify: what is in these images?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medclip.cli.console import command, print_table, progress_bar
+from medclip.config import ClassifyConfig, read_config
+
+if TYPE_CHECKING:
+    from medclip.scoring import PromptScores
+
+_EXAMPLES = """\
+examples:
+  medclip-classify runs/phantom chest.dcm
+  medclip-classify runs/mine/model folder/ --prompts my-prompts.yaml --format csv --output answers.csv
+  medclip-classify runs/mine chest.png --heatmap maps --show '[Cardiomegaly, Pneumothorax]'
+  find /data -name '*.dcm' | medclip-classify exported - --format json
+
+Probabilities are calibrated where medclip-evaluate --calibrate has been run on the model; otherwise they are a ranking.
+Files that cannot be read are listed with the reason, and do not stop the others.
+Research software. Not a medical device."""
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
+
+
+def run(argv: list[str]) -> int:
+    """Classifies files as configured."""
+    config = read_config(
+        ClassifyConfig, argv, prog="medclip-classify", description="Classify images by prompts.", examples=_EXAMPLES
+    )
+    if config.format not in ("table", "csv", "json"):
+        raise ValueError(f"--format {config.format}: write table, csv or json.")
+    paths = list(_paths(config.files))
+    if not config.model or not paths:
+        raise ValueError("Which model, which images? medclip-classify MODEL FILES... (a folder, or - for stdin)")
+    classifier = _classifier(config)
+    if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
+        raise ValueError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
+    images, problems = _read(paths, classifier)
+    embeds = [classifier.embed(images[i : i + config.batch_size]) for i in range(0, len(images), config.batch_size)]
+    columns = config.classes or classifier.observations
+    answers = np.empty((0, len(columns)))
+    if embeds:
+        joined = np.concatenate(embeds)
+        answers = classifier.distribution(joined, columns) if config.classes else classifier.probabilities(joined)
+    good = [path for path in paths if path not in problems]
+    _write(config, columns, good, answers, problems, _thresholds(classifier, config))
+    if config.heatmap:
+        _draw(config, classifier, good, images, columns, answers)
+    return 1 if problems else 0
+
+
+def _paths(files: list[str]) -> Iterator[str]:
+    for name in files:
+        if name == "-":
+            yield from (line.strip() for line in sys.stdin if line.strip())
+        elif Path(name).is_dir():
+            yield from (str(p) for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in _SUFFIXES)
+        else:
+            yield name
+
+
+def _classifier(config: ClassifyConfig) -> PromptScores:
+    from medclip.onnx_classifier import MANIFEST, OnnxClassifier
+
+    root = Path(config.model)
+    if (root / MANIFEST).is_file():
+        if config.heatmap:
+            raise ValueError("--heatmap needs the patches of the image tower, which an export does not have.")
+        return OnnxClassifier(root, config.prompts)
+    from medclip.classifier import ZeroShotClassifier
+    from medclip.cli.evaluate import find_model, load_model
+    from medclip.scoring import Calibration
+
+    folder, _ = find_model(config.model)
+    model, processor = load_model(folder, config.device)
+    return ZeroShotClassifier(model, processor, config.prompts, calibration=Calibration.load(folder))
+
+
+def _read(paths: list[str], classifier: PromptScores) -> tuple[list[np.ndarray], dict[str, str]]:
+    """Returns the images that can be read, and the reason for each path that cannot."""
+    from medclip.images import ImageError, read_image
+
+    images, problems = [], {}
+    with progress_bar() as progress:
+        for i, path in enumerate(paths, start=1):
+            try:
+                images.append(read_image(path))
+            except (ImageError, OSError) as error:
+                problems[path] = getattr(error, "strerror", None) or str(error)
+            progress("reading images", i, len(paths))
+    return images, problems
+
+
+def _thresholds(classifier: PromptScores, config: ClassifyConfig) -> dict[str, float]:
+    return classifier.calibration.threshold if classifier.calibration and not config.classes else {}
+
+
+def _write(
+    config: ClassifyConfig,
+    columns: list[str],
+    paths: list[str],
+    answers: np.ndarray,
+    problems: dict[str, str],
+    thresholds: dict[str, float],
+) -> None:
+    import pandas as pd
+
+    if config.format == "table" and config.output == "-":
+        rows = [
+            [name, *(_cell(answers[i, j], thresholds.get(name)) for i in range(len(paths)))]
+            for j, name in enumerate(columns)
+        ]
+        title = "Probabilities" if thresholds or config.classes else "Probabilities, not calibrated: a ranking only"
+        print_table(
+            title + (" (* above its threshold)" if thresholds else ""), ["", *(Path(p).name for p in paths)], rows
+        )
+    else:
+        table = pd.DataFrame(answers.round(6), columns=columns)
+        table.insert(0, "path", paths)
+        table = pd.concat([table, pd.DataFrame({"path": list(problems), "error": list(problems.values())})])
+        if config.format == "json":
+            rows_ = [{k: v for k, v in row.items() if v == v} for row in table.to_dict("records")]
+            text = json.dumps(rows_, indent=2) + "\n"
+        else:
+            text = table.to_csv(index=False)
+        sys.stdout.write(text) if config.output == "-" else Path(config.output).write_text(text)
+    for path, reason in problems.items():
+        print(f"{path}: {reason}", file=sys.stderr)
+
+
+def _cell(value: float, threshold: float | None) -> str:
+    if value != value:
+        return "-"
+    return f"{value:.3f}{'*' if threshold is not None and value >= threshold else ''}"
+
+
+def _draw(
+    config: ClassifyConfig,
+    classifier: Any,
+    paths: list[str],
+    images: list[np.ndarray],
+    columns: list[str],
+    answers: np.ndarray,
+) -> None:
+    """Writes the heatmaps asked for, or of the most likely observation of each image."""
+    import torch
+    from PIL import Image
+
+    from medclip.heatmap import heatmaps, overlay, to_original
+    from medclip.images import fit_square
+
+    folder = Path(config.heatmap)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, image, row in zip(paths, images, answers, strict=True):
+        shown = config.show or [columns[int(np.nanargmax(row))]]
+        directions = classifier.positive[[classifier.observations.index(name) for name in shown]]
+        with torch.inference_mode():
+            encoded = classifier.model.encode_images(
+                classifier.processor.images([image]).to(classifier.model.device), local=True
+            )
+        size = classifier.processor.cache_size
+        _, geometry = fit_square(image, size)
+        for name, found in zip(shown, heatmaps(encoded, directions)[0], strict=True):
+            drawn = overlay(image, to_original(found, geometry, size=size))
+            target = folder / f"{Path(path).stem}-{name.replace(' ', '_')}.png"
+            Image.fromarray(drawn).save(target)
+            print(f"{target}", file=sys.stderr)
+
+
+main = command(run)

@@ -1,0 +1,41 @@
+"""medclip-export: a model as ONNX files, to run without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medclip.cli.console import command, quieten
+from medclip.config import ExportConfig, read_config
+
+_EXAMPLES = """\
+examples:
+  medclip-export runs/phantom --output exported
+  medclip-export runs/mine/model --output exported-int8 --int8 --prompts my-prompts.yaml
+  medclip-classify exported chest.dcm"""
+
+
+def run(argv: list[str]) -> int:
+    """Exports a model as configured."""
+    config = read_config(
+        ExportConfig, argv, prog="medclip-export", description="Export both towers to ONNX.", examples=_EXAMPLES
+    )
+    if not config.model:
+        raise ValueError("Which model? medclip-export MODEL --output FOLDER")
+    from medclip.cli.evaluate import find_model, load_model
+    from medclip.export import export
+    from medclip.scoring import Calibration
+
+    folder, _ = find_model(config.model)
+    model, processor = load_model(folder, "cpu")
+    quieten()
+    output = Path(config.output)
+    export(model, processor, output, prompts=config.prompts, int8=config.int8)
+    if (calibration := Calibration.load(folder)) is not None:
+        calibration.save(output)
+    sizes = {path.name: path.stat().st_size / 1e6 for path in sorted(output.glob("*.onnx"))}
+    print(f"{output}: {', '.join(f'{name} {size:.1f} MB' for name, size in sizes.items())}. "
+          f"Next: medclip-classify {output} FILES...")  # fmt: skip
+    return 0
+
+
+main = command(run)
