@@ -112,9 +112,8 @@ def main() -> None:
             start = time.perf_counter()
             fresh = PixelCache(Path(name) / f"{workers}", 256)
             fresh.fill({file_key(path): path for path in paths}, workers=workers)
-            print(
-                f"preparing 1,024 PNG files with {workers} processes: {1024 / (time.perf_counter() - start):.0f} a second"
-            )
+            found = 1024 / (time.perf_counter() - start)
+            print(f"preparing 1,024 PNG files with {workers} processes: {found:.0f} a second")
     pixels = cache.get(keys)
     copying = rate(pixels.copy, BATCH, seconds=1)
     getting = rate(lambda: cache.get(keys), BATCH, seconds=1)

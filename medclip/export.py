@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +21,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class _Function(nn.Module):
-    """A function of a model as a module, which is what the exporter takes."""
+class _Images(nn.Module):
+    """The image tower, as the exporter wants it: a module whose arguments have names."""
 
-    def __init__(self, model: nn.Module, function: Callable[..., Tensor]) -> None:
+    def __init__(self, model: MedCLIPModel) -> None:
         super().__init__()
-        self.model, self.function = model, function
+        self.model = model
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Returns the function's value."""
-        return self.function(*inputs)
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Returns embeddings (I, D)."""
+        return self.model.get_image_features(pixel_values)
+
+
+class _Texts(nn.Module):
+    """The text tower, likewise."""
+
+    def __init__(self, model: MedCLIPModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Returns embeddings (T, D)."""
+        return self.model.get_text_features(input_ids, attention_mask)
 
 
 def export(
@@ -59,11 +70,9 @@ def export(
     model = model.float().cpu().eval()
     processor.save_pretrained(folder)
     pixels = torch.zeros(2, 1, processor.image_size, processor.image_size)
-    _write(_Function(model, model.get_image_features), (pixels,), {"pixel_values": {0: "images"}}, folder / VISION)
+    _write(_Images(model).eval(), {"pixel_values": pixels}, {0: "images"}, folder / VISION)
     tokens = processor.texts(["No pleural effusion.", "The heart is enlarged."])
-    shape = {0: "texts", 1: "tokens"}
-    _write(_Function(model, model.get_text_features), (tokens["input_ids"], tokens["attention_mask"]),
-           {"input_ids": shape, "attention_mask": shape}, folder / TEXT)  # fmt: skip
+    _write(_Texts(model).eval(), tokens, {0: "texts", 1: "tokens"}, folder / TEXT)
     if int8:
         for name in (VISION, TEXT):
             _to_eight_bits(folder / name)
@@ -77,12 +86,21 @@ def export(
     write_atomically(folder / MANIFEST, lambda path: path.write_text(text))
 
 
-def _write(module: nn.Module, inputs: tuple[Tensor, ...], dynamic: dict[str, dict[int, str]], path: Path) -> None:
-    program: Any = torch.onnx.export(
-        module, inputs, None, input_names=list(dynamic), output_names=["embeds"], dynamo=True, verbose=False,
-        dynamic_shapes={"inputs": tuple(dict.fromkeys(axes, torch.export.Dim.DYNAMIC) for axes in dynamic.values())},
-    )  # fmt: skip
-    program.save(str(path), external_data=False)
+def _write(module: nn.Module, inputs: dict[str, Tensor], axes: dict[int, str], path: Path) -> None:
+    """Exports a module; along `axes` its inputs can be of any size."""
+    given: tuple[Tensor, ...] = tuple(inputs.values())
+    names: dict[str, Any] = {"input_names": list(inputs), "output_names": ["embeds"]}
+    dynamic = {name: {axis: torch.export.Dim.DYNAMIC for axis in axes} for name in inputs}  # type: ignore[attr-defined]
+    try:
+        program: Any = torch.onnx.export(
+            module, given, None, **names, dynamo=True, verbose=False, dynamic_shapes=dynamic
+        )
+        program.save(str(path), external_data=False)
+    except torch.onnx.OnnxExporterError:
+        # Before torch 2.9 or so the newer exporter does not know every layer; the older one does.
+        logger.info("Writing %s with torch's older exporter", path.name)
+        every = {name: dict(axes) for name in inputs} | {"embeds": {0: axes[0]}}
+        torch.onnx.export(module, given, str(path), **names, dynamo=False, dynamic_axes=every, opset_version=17)
 
 
 def _to_eight_bits(path: Path) -> None:

@@ -88,7 +88,7 @@ def assign_splits(table: pd.DataFrame, *, seed: int, valid: float = 0.1, test: f
     declares are kept; a patient with a declared split in one row gets it in all blank rows.
     """
     split = table["split"].astype(object).where(table["split"].notna(), None)
-    declared = {p: s for p, s in zip(table["patient_id"], split, strict=True) if s is not None}
+    declared = {p: s for p, s in zip(table["patient_id"], split, strict=True) if isinstance(s, str)}
     hashed = {
         patient: declared.get(patient) or _split_of(patient, seed, valid, test)
         for patient in table["patient_id"].unique()

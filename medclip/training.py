@@ -105,15 +105,12 @@ class TrainingModule(lightning.LightningModule):
             self._unlocked = True
         torch.manual_seed((self._seed * 1_000_003 + self.global_step) * 4099 + rank)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Lets the momentum towers follow."""
-        if self.momentum is not None:
-            follow(self.momentum, self.model, self.objective.momentum)
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Encodes, gathers, and returns the loss."""
         images, texts = self._encode(self.model, batch, local=self.objective.needs_local)
         if self.momentum is not None:
+            # Here and not after the step, since a checkpoint may be written in between.
+            follow(self.momentum, self.model, self.objective.momentum)
             with torch.no_grad():
                 image_keys, text_keys = self._encode(self.momentum, batch, local=False)
             images, texts = replace(images, keys=image_keys.embeds), replace(texts, keys=text_keys.embeds)

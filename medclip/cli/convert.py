@@ -14,8 +14,9 @@ examples:
   medclip-convert chexpert_resnet50.ckpt --output models/gloria --tokenizer /models/Bio_ClinicalBERT
   medclip-convert chexzero.pt --output models/chexzero --tokenizer openai/clip-vit-base-patch32
 
-Reads the official MedCLIP (ResNet and ViT), GLoRIA, CheXzero and ConVIRT-pytorch checkpoints, runs no code in them, and
-says which of their keys were used. Checkpoints bring no tokenizer; without --tokenizer that of their authors is taken."""
+Reads the official MedCLIP (ResNet and ViT), GLoRIA, CheXzero and ConVIRT-pytorch checkpoints, runs no code in them,
+and says which of their keys were used. Checkpoints bring no tokenizer; without --tokenizer that of their authors is
+taken."""
 
 _TOKENIZERS = {"chexzero": "openai/clip-vit-base-patch32"}
 

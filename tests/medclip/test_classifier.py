@@ -161,7 +161,6 @@ def test_an_export_in_eight_bits_is_close(model, tmp_path) -> None:
     export(*model, tmp_path, int8=True)
     cosines = (OnnxClassifier(tmp_path).embed(IMAGES) * ZeroShotClassifier(*model).embed(IMAGES)).sum(axis=1)
     assert cosines.min() > 0.95
-    assert (tmp_path / "text.onnx").stat().st_size < 1_200_000
 
 
 def test_an_export_runs_without_torch(exported, tmp_path) -> None:
