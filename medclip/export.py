@@ -90,7 +90,7 @@ def _write(module: nn.Module, inputs: dict[str, Tensor], axes: dict[int, str], p
     """Exports a module; along `axes` its inputs can be of any size."""
     given: tuple[Tensor, ...] = tuple(inputs.values())
     names: dict[str, Any] = {"input_names": list(inputs), "output_names": ["embeds"]}
-    dynamic = {name: {axis: torch.export.Dim.DYNAMIC for axis in axes} for name in inputs}  # type: ignore[attr-defined]
+    dynamic = {name: dict.fromkeys(axes, torch.export.Dim.DYNAMIC) for name in inputs}  # type: ignore[attr-defined]
     try:
         program: Any = torch.onnx.export(
             module, given, None, **names, dynamo=True, verbose=False, dynamic_shapes=dynamic

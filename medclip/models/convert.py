@@ -26,6 +26,13 @@ from medclip.models.shapes import bert_config, resnet_name, swin_config
 State = dict[str, Tensor]
 #: Buffers that are the same in every model of a kind; newer code makes them when it needs them.
 _COMPUTED = re.compile(r"position_ids$|relative_position_index$|attn_mask$|num_batches_tracked$")
+#: What newer transformers calls the parts of a Swin, and what files call them that every version can read.
+_SWIN = {
+    "attention.q_proj": "attention.self.query", "attention.k_proj": "attention.self.key",
+    "attention.v_proj": "attention.self.value", "attention.o_proj": "attention.output.dense",
+    "attention.relative_position_bias.": "attention.self.", "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}  # fmt: skip
 _TORCHVISION = {"conv1": "body.0", "bn1": "body.1", "layer1": "body.4", "layer2": "body.5", "layer3": "body.6",
                 "layer4": "body.7"}  # fmt: skip
 
@@ -228,9 +235,11 @@ def _backbones(kind: str, state: State, plan: _Plan, heads: int | None) -> tuple
     inner = {name.removeprefix(plan.text): value for name, value in theirs.items()}
     text = _hugging_face(inner, bert_config(inner, heads=heads), {n: plan.text + n for n in inner}, set(state))
     theirs = {n: v for n, v in state.items() if n.startswith(plan.vision) and n not in plan.names}
-    inner = {name.removeprefix(plan.vision): value for name, value in theirs.items()}
     if kind == "medclip-vit":
-        return _hugging_face(inner, swin_config(inner), {n: plan.vision + n for n in inner}, set(state)), text
+        origins = {_swin_name(name.removeprefix(plan.vision)): name for name in theirs}
+        inner = {ours: theirs[origin] for ours, origin in origins.items()}
+        return _hugging_face(inner, swin_config(inner), origins, set(state)), text
+    inner = {name.removeprefix(plan.vision): value for name, value in theirs.items()}
     return _torchvision(inner, plan.vision, by_number=kind == "convirt"), text
 
 
@@ -266,6 +275,12 @@ def _torchvision(inner: State, prefix: str, *, by_number: bool) -> _Backbone:
     missing = module.load_state_dict(found, strict=False).missing_keys
     config = {"model_type": "torchvision", "architecture": name}
     return _Backbone(module, config, {prefix + renamed[ours] for ours in found}, list(missing))
+
+
+def _swin_name(name: str) -> str:
+    for newer, older in _SWIN.items():
+        name = name.replace(newer, older)
+    return name
 
 
 def _body_name(key: str, by_number: bool) -> str:

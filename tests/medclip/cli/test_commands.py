@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,8 +14,12 @@ import yaml
 from medclip.cache import PixelCache
 from medclip.cli import curve, evaluate, label, prepare, train
 from medclip.cli.console import command
+from medclip.config import TrainConfig, read_config
+from medclip.plugins import check_options, load_plugin
+from medclip.transforms import augmentation_from
 from tests.fixtures import layouts
 
+ROOT = Path(__file__).parents[3]
 COMMANDS = {"medclip-train": train, "medclip-evaluate": evaluate, "medclip-prepare": prepare, "medclip-label": label,
             "medclip-curve": curve}  # fmt: skip
 
@@ -420,3 +425,21 @@ def test_preparation_killed_at_any_moment_ends_the_same(tmp_path) -> None:
     images = pd.read_parquet(next(whole.glob("phantom-images-*/images.parquet")))
     keys = images["_key"].tolist()
     assert (caches[0].get(keys) == caches[1].get(keys)).all()
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("configs/*.yaml"), *ROOT.glob("benchmarks/phantom-*.yaml")]), ids=str
+)
+def test_every_configuration_is_valid(path: Path) -> None:
+    config = read_config(TrainConfig, ["--config", str(path)], prog="medclip-train", description="")
+    kind = load_plugin("objectives", config.objective)
+    check_options("objective", config.objective, kind, config.objective_options)
+    kind(**config.objective_options)
+    augmentation_from(config.augmentation)
+
+
+@pytest.mark.parametrize("name", ["objectives", "matching"])
+def test_every_comparison_is_valid(name: str, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(ROOT)
+    assert curve.run(["--config", f"benchmarks/{name}.yaml", "--list"]) == 0
+    assert "4,000" in capsys.readouterr().out

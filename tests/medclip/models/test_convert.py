@@ -186,3 +186,26 @@ def test_padding_counts_in_converted_texts_only(tmp_path) -> None:
         assert not torch.allclose(model.get_text_features(ids, mask), model.get_text_features(padded, longer))
         model.text.pooling = "layers"
         torch.testing.assert_close(model.get_text_features(ids, mask), model.get_text_features(padded, longer))
+
+
+def test_checkpoints_of_newer_transformers_are_read_too(checkpoint, tmp_path) -> None:
+    """A Swin saved again under the names of transformers 5 has the same weights."""
+    newer = {
+        ".attention.self.query": ".attention.q_proj", ".attention.self.key": ".attention.k_proj",
+        ".attention.self.value": ".attention.v_proj", ".attention.output.dense": ".attention.o_proj",
+        ".attention.self.relative": ".attention.relative_position_bias.relative", ".intermediate.dense": ".mlp.fc1",
+        ".output.dense": ".mlp.fc2",
+    }  # fmt: skip
+    state = {}
+    for name, value in torch.load(checkpoint, weights_only=True).items():
+        if name.startswith("vision_model.model.encoder"):
+            for old, new in newer.items():
+                name = name.replace(old, new)  # noqa: PLW2901
+        state[name] = value
+    assert any("attention.q_proj" in name for name in state)
+    torch.save(state, tmp_path / "newer.bin")
+    first, second = convert(checkpoint, text_heads=4), convert(tmp_path / "newer.bin", text_heads=4)
+    assert second.missing == ()
+    pixels = torch.randn(1, 1, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(first.model.get_image_features(pixels), second.model.get_image_features(pixels))
