@@ -85,12 +85,14 @@ def main() -> None:
         ("14 observations, both sides", load_prompts("chexpert14")),
     ):
         slow = told(f"{title}: once a class", lambda prompts=prompts: once_a_class(model, processor, images, prompts))
-        fast = told(f"{title}: ours, prompts included",
-                    lambda prompts=prompts: ZeroShotClassifier(model, processor, prompts)(images, batch_size=BATCH))  # fmt: skip
+        fast = told(
+            f"{title}: ours, prompts included",
+            lambda prompts=prompts: ZeroShotClassifier(model, processor, prompts)(images, batch_size=BATCH),
+        )
         print(f"{'':46} {slow / fast:6.1f} times as fast")
     classifier = ZeroShotClassifier(model, processor)
     classifier(images[:BATCH])
-    eager = told("images alone, eager", lambda: classifier(images, batch_size=BATCH))
+    told("images alone, eager", lambda: classifier(images, batch_size=BATCH))
     expected = classifier.embed(images)
     compiled = torch.compile(model.vision)
     model.encode_images = lambda pixels, local=False: compiled(pixels, local=local)  # type: ignore[method-assign]
@@ -112,9 +114,12 @@ def main() -> None:
             seconds = time.perf_counter() - start
             theirs = np.stack([model.get_text_features(**processor.texts([p])).detach().numpy()[0]
                                for entry in FIVE.values() for p in entry.positive])  # fmt: skip
-            print(f"{'':8} images differ by {off:.1e}; texts: cosine with eager {(ours * theirs).sum(1).min():.5f}, "
-                  f"{50 / seconds:.0f} a second, text.onnx {text:.0f} MB; prompts {cosine:.5f}", flush=True)  # fmt: skip
-    del eager
+            alike = (ours * theirs).sum(axis=1).min()
+            print(
+                f"{'':8} images differ by {off:.1e}; texts: cosine with eager {alike:.5f}, {50 / seconds:.0f} a "
+                f"second, text.onnx {text:.0f} MB; prompts {cosine:.5f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.checkpoint import checkpoint
 
 from medclip.distributed import gather, world
 from medclip.encoded import Encoded
+from medclip.gradient_cache import encode_in_parts
 from medclip.models import MedCLIPModel
 from medclip.models.locking import unlock
 from medclip.objectives import Objective
@@ -174,45 +173,6 @@ def warmup_cosine(step: int, *, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
-
-
-def encode_in_parts(encode: Callable[..., Encoded], *inputs: Tensor, size: int, model: nn.Module) -> Encoded:
-    """Returns `encode(*inputs)`, made at most `size` inputs at a time; for its gradient a part is made again.
-
-    Only the embeddings of all parts are held at once, and the activations of one. Randomness inside the model repeats
-    itself in the second pass. Batch normalisation sees parts, and counts each once.
-    """
-    if not size or len(inputs[0]) <= size:
-        return encode(*inputs)
-    count = math.ceil(len(inputs[0]) / size)  # parts of about the same size
-    parts: list[Encoded] = [
-        checkpoint(encode, *part, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(model)))
-        for part in zip(*(torch.tensor_split(tensor, count) for tensor in inputs), strict=True)
-    ]
-
-    def together(name: str) -> Tensor | None:
-        values = [getattr(part, name) for part in parts]
-        return None if values[0] is None else torch.cat(values)
-
-    return Encoded(
-        torch.cat([part.embeds for part in parts]), local=together("local"), mask=together("mask"), grid=parts[0].grid
-    )
-
-
-@contextmanager
-def _statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Keeps batch normalisation from counting a batch twice."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    before = [(norm.momentum, copy.deepcopy(norm.num_batches_tracked)) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
-            norm.momentum = momentum
-            if norm.num_batches_tracked is not None and count is not None:
-                norm.num_batches_tracked.copy_(count)
 
 
 @torch.no_grad()

@@ -24,6 +24,8 @@ LAYERS = {
             "pairs",
             "files",
             "selection",
+            "settings",
+            "gradient_cache",
             "subsets",
             "curve",
         ],
@@ -76,7 +78,7 @@ DOORS = {
 }
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",
-             "medclip/files.py", "medclip/selection.py", "medclip/scoring.py",
+             "medclip/files.py", "medclip/settings.py", "medclip/selection.py", "medclip/scoring.py",
              "medclip/onnx_classifier.py",
              "medclip/prepare.py", "medclip/phantom", "medclip/plugins.py", "medclip/config.py"]  # fmt: skip
 FILES = sorted(path for package in ("medclip", "labelers") for path in (ROOT / package).rglob("*.py"))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medclip.cli.console import command, print_table, progress_bar
-from medclip.config import ClassifyConfig, read_config
+from medclip.config import read_config
+from medclip.settings import ClassifyConfig
 
 if TYPE_CHECKING:
     from medclip.scoring import PromptScores

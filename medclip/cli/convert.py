@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from medclip.cli.console import command, print_table, quieten
-from medclip.config import ConvertConfig, read_config
+from medclip.config import read_config
+from medclip.settings import ConvertConfig
 
 _EXAMPLES = """\
 examples:

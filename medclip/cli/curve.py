@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from medclip.cli.console import command, print_table, progress_bar
-from medclip.config import CurveConfig, TrainConfig, read_config
+from medclip.config import read_config
 from medclip.curve import Point, draw, points_of, statement, summary, tidy
 from medclip.plugins import load_plugin, suggest
+from medclip.settings import CurveConfig, TrainConfig
 
 logger = logging.getLogger(__name__)
 

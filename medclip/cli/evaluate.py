@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from medclip.cli.console import command, find_sources, print_table, progress_bar, quieten
-from medclip.config import EvaluateConfig, read_config
+from medclip.config import read_config
+from medclip.settings import EvaluateConfig
 
 if TYPE_CHECKING:
     from medclip.evaluation import EvaluationData, Evaluator, Result

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medclip.cli.console import command, quieten
-from medclip.config import ExportConfig, read_config
+from medclip.config import read_config
+from medclip.settings import ExportConfig
 
 _EXAMPLES = """\
 examples:

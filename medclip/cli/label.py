@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medclip.cli.console import command, find_sources, print_table, progress_bar
-from medclip.config import LabelConfig, read_config
+from medclip.config import read_config
+from medclip.settings import LabelConfig
 
 if TYPE_CHECKING:
     import numpy as np

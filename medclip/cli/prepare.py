@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medclip.cli.console import command, find_sources, print_table, progress_bar
-from medclip.config import PrepareConfig, read_config
+from medclip.config import read_config
+from medclip.settings import PrepareConfig
 
 _EXAMPLES = """\
 examples:

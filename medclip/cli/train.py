@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medclip.cli.console import command, find_sources, progress_bar, quieten
-from medclip.config import TrainConfig, read_config, write_config
+from medclip.cli.console import command, find_sources, quieten
+from medclip.cli.training_data import check_pairs, patients, prepare, tables, warn_of_flips
+from medclip.config import read_config, write_config
+from medclip.settings import TrainConfig
 
 if TYPE_CHECKING:
     from labelers.observations import LabelPolicy
@@ -48,41 +50,15 @@ def run(argv: list[str]) -> int:
     find = partial(find_sources, data_root=config.data_root, options=config.source_options)
     images, texts = find(config.images), find(config.texts)
     excluded = find(config.exclude) if config.exclude else []
-    _check_pairs(config, images, texts)
+    check_pairs(config, images, texts)
     output = Path(config.output)
     if _is_complete(output, config):
         print(f"{output} holds this run, complete. Metrics: {output / 'metrics.json'}. To repeat it, add --overwrite.")
         return 0
     parts = _parts(config)
-    prepared = _prepare(config, images, texts)
+    prepared = prepare(config, images, texts)
     _train(config, output, parts, *prepared, excluded)
     return 0
-
-
-def _check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) -> None:
-    """Stops at once where an objective needs pairs that these sources cannot have.
-
-    Raises:
-        ValueError: no image source and text source describe the same studies.
-    """
-    from medclip.plugins import load_plugin, plugin_names
-
-    if not load_plugin("objectives", config.objective).needs_pairs and not config.pairs:
-        return
-    if any(image.shares_studies(text) for image in images for text in texts):
-        return
-    kinds = [load_plugin("sources", name) for name in plugin_names("sources")]
-    able = [
-        f"  --images {image.name} --texts {text.name}{image.to_pair}"
-        for image in kinds
-        for text in kinds
-        if image.gives("images") and text.gives("texts")
-        and (image.population or image.name) == (text.population or text.name)
-    ]  # fmt: skip
-    raise ValueError(
-        f"{config.objective} needs images and reports of the same studies; {config.images} and {config.texts} share "
-        "none. These do:\n" + "\n".join(able) + "\nOr train without pairs: --objective semantic-matching."
-    )
 
 
 @dataclass(frozen=True)
@@ -145,25 +121,6 @@ def _is_complete(output: Path, config: TrainConfig) -> bool:
     return (output / "metrics.json").is_file()
 
 
-def _prepare(config: TrainConfig, images: list[Source], texts: list[Source]) -> tuple[list[Prepared], list[Prepared]]:
-    from medclip.prepare import prepare_images, prepare_sentences
-
-    common: dict[str, Any] = {
-        "folder": Path(config.prepared),
-        "split_seed": config.split_seed,
-        "workers": config.workers,
-    }
-    with progress_bar() as progress:
-        image_sides = [
-            prepare_images(s, size=config.cache_size, dicom=config.dicom, progress=progress, **common) for s in images
-        ]
-        text_sides = [prepare_sentences(s, progress=progress, **common) for s in texts]
-    for made in (*image_sides, *text_sides):
-        manifest = made.manifest or {}
-        logger.info("%s: %d %s, by split %s", made.name, manifest["rows"], manifest["kind"], manifest["splits"])
-    return image_sides, text_sides
-
-
 def _train(
     config: TrainConfig,
     output: Path,
@@ -190,9 +147,9 @@ def _train(
         torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, verbose=False)
     observations = config.observations or list(CHEXPERT14)
-    _warn_of_flips(parts.augmentation.flip, texts)
+    warn_of_flips(parts.augmentation.flip, texts)
 
-    image_tables, text_tables, occurrences = _tables(config, images, texts, excluded)
+    image_tables, text_tables, occurrences = tables(config, images, texts, excluded)
     model, processor = _model(config, text_tables, parts.objective)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
     numbers: dict[str, int] = {}
@@ -237,42 +194,8 @@ def _train(
         devices=config.devices if config.devices == "auto" else int(config.devices), precision=config.precision,
     )  # fmt: skip
     if module.global_rank == 0:
-        trained = fingerprints(_patients([*image_tables, *occurrences]))
+        trained = fingerprints(patients([*image_tables, *occurrences]))
         _finish(output, module, checkpoints, processor, steps, [*images, *texts], trained)
-
-
-def _tables(
-    config: TrainConfig, images: list[Prepared], texts: list[Prepared], excluded: list[Source]
-) -> tuple[list[Any], list[Any], list[Any]]:
-    """Returns the image tables, the sentence tables and their occurrences that are to be trained on."""
-    from medclip.prepare import patients_of
-    from medclip.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
-
-    image_tables = [side.images for side in images if side.images is not None]
-    text_tables = [side.sentences for side in texts if side.sentences is not None]
-    occurrences = [side.occurrences for side in texts if side.occurrences is not None]
-    if excluded:
-        patients = set().union(*map(patients_of, excluded))
-        image_tables = without_patients(image_tables, patients)
-        text_tables, occurrences = sentences_without_patients(text_tables, occurrences, patients)
-    if config.limit:
-        image_tables = limit_images(image_tables, limit=config.limit, seed=config.limit_seed)
-        text_tables, occurrences = limit_sentences(text_tables, occurrences, limit=config.limit, seed=config.limit_seed)
-    return image_tables, text_tables, occurrences
-
-
-def _patients(tables: list[Any]) -> set[str]:
-    """Returns the patients whose images or reports were trained on."""
-    return set().union(*(table.loc[table["split"] == "train", "patient_id"] for table in tables))
-
-
-def _warn_of_flips(flip: float, texts: list[Prepared]) -> None:
-    sided = max((side.manifest or {}).get("names_a_side", 0.0) for side in texts)
-    if flip and sided:
-        logger.warning(
-            "%.0f %% of the sentences name a side, and images are flipped left to right with chance %.2f. Set "
-            "augmentation flip to 0 unless a published recipe is to be repeated.", 100 * sided, flip,
-        )  # fmt: skip
 
 
 def _model(config: TrainConfig, tables: list[Any], objective: Objective) -> tuple[MedCLIPModel, MedCLIPProcessor]:

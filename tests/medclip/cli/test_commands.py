@@ -14,8 +14,9 @@ import yaml
 from medclip.cache import PixelCache
 from medclip.cli import curve, evaluate, label, prepare, train
 from medclip.cli.console import command
-from medclip.config import TrainConfig, read_config
+from medclip.config import read_config
 from medclip.plugins import check_options, load_plugin
+from medclip.settings import TrainConfig
 from medclip.transforms import augmentation_from
 from tests.fixtures import layouts
 
