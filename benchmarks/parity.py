@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,14 @@ FOLDER = Path(__file__).parent.parent / "tests" / "fixtures" / "parity"
 Difference = tuple[str, float]
 
 
-def main() -> None:
+def report(differences: Callable[[Path], Iterable[Difference]]) -> None:
+    """Prints the largest of the differences of each name, over the folder that the command line names."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     worst: dict[str, float] = {}
     for name, difference in differences(folder):
         worst[name] = max(worst.get(name, 0.0), difference)
     for name, difference in worst.items():
-        print(f"{name:44} {difference:.1e}")
+        print(f"{name:55} {difference:.1e}")
 
 
 def differences(folder: Path) -> Iterator[Difference]:
@@ -161,4 +162,4 @@ COMPARISONS = {
 }
 
 if __name__ == "__main__":
-    main()
+    report(differences)

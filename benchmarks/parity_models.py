@@ -8,7 +8,6 @@ fixtures were made with.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.parity import FOLDER, Difference, off
+from benchmarks.parity import Difference, off, report
 from medclip.encoded import Encoded
 from medclip.images import pad_bicubic
 from medclip.models.convert import convert
@@ -30,15 +29,6 @@ from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.transforms import normalise
 
 State = dict[str, Tensor]
-
-
-def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
-    worst: dict[str, float] = {}
-    for name, difference in differences(folder):
-        worst[name] = max(worst.get(name, 0.0), difference)
-    for name, difference in worst.items():
-        print(f"{name:52} {difference:.1e}")
 
 
 def differences(folder: Path) -> Iterator[Difference]:
@@ -218,4 +208,4 @@ def preprocessing(folder: Path) -> Iterator[Difference]:
 
 
 if __name__ == "__main__":
-    main()
+    report(differences)

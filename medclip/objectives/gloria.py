@@ -140,7 +140,7 @@ class _LocalSimilarity(torch.autograd.Function):
         for start, stop in groups:
             state = _Attention(regions[start:stop], words, counts, texts, sharpness)
             cosines.append(state.cosine)
-            stored += [state.scores, state.spread] if kept else []
+            stored += state.kept() if kept else []
         cosine = torch.cat(cosines, dim=1)  # (N, I)
         sums = words.new_zeros(len(counts), len(regions)).index_add_(0, texts, (soft * cosine).exp())
         ctx.save_for_backward(regions, words, counts, texts, cosine, sums, *stored)
@@ -181,24 +181,35 @@ class _Attention:
         counts: Tensor,
         texts: Tensor,
         sharpness: float,
-        scores: Tensor | None = None,
-        spread: Tensor | None = None,
+        *kept: Tensor,
     ) -> None:
         self.regions, self.words, self.texts, self.sharpness = regions, words, texts, sharpness
         self.count, shape = len(counts), (len(words), *regions.shape[:2])
-        self.scores = (words @ regions.reshape(-1, regions.shape[2]).T).view(shape) if scores is None else scores
-        flat = self.scores.flatten(1)
-        highest = torch.segment_reduce(flat, "max", lengths=counts, axis=0, unsafe=True)
-        weights = (flat - highest[texts]).exp_()
-        weights /= self._sum(weights)[texts]
-        self.over_words = weights.view(shape)
+        self.scores = kept[0] if kept else (words @ regions.reshape(-1, regions.shape[2]).T).view(shape)
+        self.over_words = self._softmax_over_words(counts).view(shape)
         self.attention = (sharpness * self.over_words).softmax(dim=2)
-        gram = regions @ regions.transpose(1, 2)  # (g, P, P)
-        self.spread = _by_image(self.attention, gram) if spread is None else spread
+        self.spread = kept[1] if kept else self._times_gram()
         inner = (self.attention * self.scores).sum(dim=2)
         self.square = (self.attention * self.spread).sum(dim=2).clamp(min=1e-16)
         self.length = words.norm(dim=1, keepdim=True).clamp(min=1e-8)
         self.cosine = inner / (self.length * self.square.sqrt())  # (N, g)
+
+    def kept(self) -> list[Tensor]:
+        """Returns what need not be computed again for the backward pass."""
+        return [self.scores, self.spread]
+
+    def _softmax_over_words(self, counts: Tensor) -> Tensor:
+        """Returns the softmax of the scores over the words of each text, (N, g * P)."""
+        scores = self.scores.flatten(1)
+        highest = torch.segment_reduce(scores, "max", lengths=counts, axis=0, unsafe=True)
+        weights = (scores - highest[self.texts]).exp_()
+        weights /= self._sum(weights)[self.texts]
+        return weights
+
+    def _times_gram(self) -> Tensor:
+        """Returns attention times R R', image by image."""
+        gram = self.regions @ self.regions.transpose(1, 2)  # (g, P, P)
+        return (self.attention.transpose(0, 1) @ gram).transpose(0, 1)
 
     def _sum(self, values: Tensor) -> Tensor:
         """Returns the sums (T, M) of rows of `values` (N, M) over the words of each text."""
@@ -220,8 +231,3 @@ class _Attention:
         d_words -= (d_cosine * self.cosine).sum(dim=1, keepdim=True) / self.length**2 * self.words
         d_regions = (flat.T @ self.words).view_as(self.regions)
         return d_regions.baddbmm_(d_gram, self.regions, alpha=2.0)
-
-
-def _by_image(attention: Tensor, gram: Tensor) -> Tensor:
-    """Returns attention (N, g, P) times gram (g, P, P), image by image."""
-    return (attention.transpose(0, 1) @ gram).transpose(0, 1)
