@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medclip.images import ImageError, fit_square, read_image
+from medclip.images import DICOM_RECIPES, ImageError, fit_square, read_image
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,14 @@ class PixelCache:
         folder: created when first written to.
         size: side of the images in pixels.
         dicom: how DICOM values become grey, see `read_image`.
+
+    Raises:
+        ValueError: `dicom` is unknown.
     """
 
     def __init__(self, folder: Path, size: int, *, dicom: str = "voi") -> None:
+        if dicom not in DICOM_RECIPES:
+            raise ValueError(f"dicom {dicom!r} is none of {', '.join(DICOM_RECIPES)}.")
         name = f"grey-{size}" + ("" if dicom == "voi" else f"-{dicom}")
         self.folder, self.size, self.dicom = Path(folder) / name, size, dicom
         self._places = self._read_index()

@@ -81,3 +81,9 @@ def test_a_failed_write_leaves_what_was_there(tmp_path) -> None:
         write_atomically(target, fail)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_recipes_have_caches_of_their_own(tmp_path) -> None:
+    assert PixelCache(tmp_path, 8).folder != PixelCache(tmp_path, 8, dicom="mimic-cxr-jpg").folder
+    with pytest.raises(ValueError, match="voi, mimic-cxr-jpg"):
+        PixelCache(tmp_path, 8, dicom="other")
