@@ -114,7 +114,9 @@ def _write(
 ) -> None:
     import pandas as pd
 
-    if config.format == "table" and config.output == "-":
+    if config.format == "table" and config.output == "-" and not paths:
+        print("None of the files can be read.")
+    elif config.format == "table" and config.output == "-":
         rows = [
             [name, *(_cell(answers[i, j], thresholds.get(name)) for i in range(len(paths)))]
             for j, name in enumerate(columns)
