@@ -16,7 +16,7 @@ from tests.fixtures.layouts import LAYOUTS
 def source(name: str, folder: Path) -> Source:
     if name == "phantom":
         return load_plugin("sources", "phantom")(studies=40, size=32)
-    return load_plugin("sources", name)(LAYOUTS[name][0](folder / name))
+    return load_plugin("sources", name)(LAYOUTS[name].write(folder / name))
 
 
 def images(made: Source, folder: Path, **options: object) -> Prepared:
