@@ -8,6 +8,7 @@ Makes synthetic radiographs as NIH (PNG, 1024 x 1024), as CheXpert (JPEG, 2048 x
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -79,6 +80,20 @@ def plain(paths: list[str]) -> Callable[[], torch.Tensor]:
     return lambda: torch.stack([steps(opened(path)) for path in paths])
 
 
+def scaling(kind: str, count: int = 1024) -> None:
+    """Prints how fast files are prepared by one process and by two."""
+    with tempfile.TemporaryDirectory() as name:
+        originals, rates = write(Path(name), kind, 6), []
+        paths = [f"{name}/copy{i}{Path(originals[0]).suffix}" for i in range(count)]
+        for i, path in enumerate(paths):
+            shutil.copy(originals[i % 6], path)
+        for workers in (1, 2):
+            start = time.perf_counter()
+            PixelCache(Path(name) / f"{workers}", 256).fill({file_key(path): path for path in paths}, workers=workers)
+            rates.append(count / (time.perf_counter() - start))
+        print(f"preparing {kind}: {rates[0]:.0f} a second with one process, {rates[1]:.0f} with two")
+
+
 def main() -> None:
     torch.set_num_threads(1)
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 96
@@ -106,14 +121,8 @@ def main() -> None:
             cached = rate(lambda cache=cache, keys=keys: apply(pipeline, cache.get(keys), seed=1), BATCH)
             line = f"{usual:9.1f} {files:17.1f} {cached:17.1f} {cached / usual:13.1f}x {prepared:9.1f}"
             print(f"{kind:8} {line}", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        paths = write(Path(name), "PNG", 1024)
-        for workers in (1, 2):
-            start = time.perf_counter()
-            fresh = PixelCache(Path(name) / f"{workers}", 256)
-            fresh.fill({file_key(path): path for path in paths}, workers=workers)
-            found = 1024 / (time.perf_counter() - start)
-            print(f"preparing 1,024 PNG files with {workers} processes: {found:.0f} a second")
+    for kind in ("PNG", "JPEG", "DICOM"):
+        scaling(kind)
     pixels = cache.get(keys)
     copying = rate(pixels.copy, BATCH, seconds=1)
     getting = rate(lambda: cache.get(keys), BATCH, seconds=1)
