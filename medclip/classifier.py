@@ -47,7 +47,9 @@ class ZeroShotClassifier(PromptScores):
             for side in ("positive", "negative")
         )
         scale = float(model.scale().detach())
-        super().__init__(list(self.prompts), positive, negative, scale=scale, calibration=calibration)
+        super().__init__(
+            list(self.prompts), positive, negative, scale=scale, calibration=calibration, dicom=processor.dicom
+        )
 
     def embed(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> np.ndarray:
         """See `PromptScores`."""

@@ -44,9 +44,11 @@ class OnnxClassifier(PromptScores):
                 positive, negative = saved["positive"], saved["negative"]
         else:
             observations, positive, negative = self._encode_prompts(prompts)
+        named = self._manifest["prompts"] if prompts is None else str(prompts)
         super().__init__(
-            observations, positive, negative, scale=self._manifest["scale"], calibration=Calibration.load(folder)
-        )
+            observations, positive, negative, scale=self._manifest["scale"],
+            calibration=Calibration.load(folder, prompts=named), dicom=self._settings["dicom"],
+        )  # fmt: skip
 
     def embed(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> np.ndarray:
         """See `PromptScores`."""

@@ -25,12 +25,14 @@ class Calibration:
         offset: by observation.
         threshold: probability from which on an observation is called present; the best F1 on the validation split.
         rows: how many images it was fitted on.
+        prompts: the prompt set it was fitted with; scores of other prompts mean something else.
     """
 
     slope: dict[str, float]
     offset: dict[str, float]
     threshold: dict[str, float]
     rows: int
+    prompts: str = ""
 
     def save(self, folder: str | Path) -> None:
         """Writes the calibration beside the model's weights."""
@@ -38,10 +40,11 @@ class Calibration:
         write_atomically(Path(folder) / _FILE, lambda path: path.write_text(text))
 
     @classmethod
-    def load(cls, folder: str | Path) -> Calibration | None:
-        """Returns the calibration that `save` wrote into `folder`, or None."""
+    def load(cls, folder: str | Path, *, prompts: str) -> Calibration | None:
+        """Returns the calibration that `save` wrote into `folder`; None if there is none, or one of other prompts."""
         path = Path(folder) / _FILE
-        return cls(**json.loads(path.read_text())) if path.is_file() else None
+        found = cls(**json.loads(path.read_text())) if path.is_file() else None
+        return found if found is not None and found.prompts == prompts else None
 
 
 class PromptScores:
@@ -55,6 +58,7 @@ class PromptScores:
         negative: (O, D) directions of their negative prompts, zeros where there are none.
         scale: what cosines are multiplied with.
         calibration: for probabilities that are chances.
+        dicom: how the model's DICOM files become grey, see `medclip.images.read_image`.
     """
 
     def __init__(
@@ -65,7 +69,9 @@ class PromptScores:
         *,
         scale: float,
         calibration: Calibration | None = None,
+        dicom: str = "voi",
     ) -> None:
+        self.dicom = dicom
         self.observations = list(observations)
         self.positive, self.negative, self.scale, self.calibration = positive, negative, scale, calibration
 
@@ -106,7 +112,7 @@ class PromptScores:
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
-    def calibrate(self, embeds: np.ndarray, states: np.ndarray) -> Calibration:
+    def calibrate(self, embeds: np.ndarray, states: np.ndarray, *, prompts: str = "") -> Calibration:
         """Fits and keeps probabilities and thresholds, on images that nothing else is reported on.
 
         Observations with fewer than five positives or negatives are left out.
@@ -114,6 +120,7 @@ class PromptScores:
         Args:
             embeds: (I, D), of a validation split.
             states: (I, O), in the order of `observations`; rows whose state is neither 1 nor 0 do not count.
+            prompts: what the prompt set is called.
         """
         scores = self.scores(embeds)
         slope, offset, threshold = {}, {}, {}
@@ -124,7 +131,7 @@ class PromptScores:
                 slope[name], offset[name] = fit_platt(truth, scores[known, j])
                 chances = 1 / (1 + np.exp(-(slope[name] * scores[known, j] + offset[name])))
                 threshold[name] = best_threshold(truth, chances)
-        self.calibration = Calibration(slope, offset, threshold, len(embeds))
+        self.calibration = Calibration(slope, offset, threshold, len(embeds), prompts)
         return self.calibration
 
 

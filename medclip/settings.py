@@ -204,7 +204,9 @@ class ClassifyConfig:
 
     model: str = setting("", "a run folder, a model folder, or an exported folder", positional=True)
     files: list[str] = setting([], "images, folders, or - for paths on stdin", positional=True)
-    prompts: str = setting("chexpert14", "prompt set, a name or a YAML file", group="questions")
+    prompts: str = setting(
+        "", "prompt set, a name or a YAML file; by default chexpert14, or the export's", group="questions"
+    )
     classes: list[str] = setting([], "exactly one of these is there: their probabilities", group="questions")
     format: str = setting("table", "table, csv or json", group="output")
     output: str = setting("-", "file of the answers, - for the screen", group="output")

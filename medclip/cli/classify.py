@@ -44,17 +44,9 @@ def run(argv: list[str]) -> int:
     classifier = _classifier(config)
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
         raise ValueError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
-    images, problems = _read(paths, classifier)
-    embeds = [classifier.embed(images[i : i + config.batch_size]) for i in range(0, len(images), config.batch_size)]
     columns = config.classes or classifier.observations
-    answers = np.empty((0, len(columns)))
-    if embeds:
-        joined = np.concatenate(embeds)
-        answers = classifier.distribution(joined, columns) if config.classes else classifier.probabilities(joined)
-    good = [path for path in paths if path not in problems]
+    good, answers, problems = _answer(config, classifier, paths, columns)
     _write(config, columns, good, answers, problems, _thresholds(classifier, config))
-    if config.heatmap:
-        _draw(config, classifier, good, images, columns, answers)
     return 1 if problems else 0
 
 
@@ -75,29 +67,52 @@ def _classifier(config: ClassifyConfig) -> PromptScores:
     if (root / MANIFEST).is_file():
         if config.heatmap:
             raise ValueError("--heatmap needs the patches of the image tower, which an export does not have.")
-        return OnnxClassifier(root, config.prompts)
+        return OnnxClassifier(root, config.prompts or None)
     from medclip.classifier import ZeroShotClassifier
     from medclip.cli.evaluate import find_model, load_model
     from medclip.scoring import Calibration
 
     folder, _ = find_model(config.model)
     model, processor = load_model(folder, config.device)
-    return ZeroShotClassifier(model, processor, config.prompts, calibration=Calibration.load(folder))
+    prompts = config.prompts or "chexpert14"
+    return ZeroShotClassifier(model, processor, prompts, calibration=Calibration.load(folder, prompts=prompts))
 
 
-def _read(paths: list[str], classifier: PromptScores) -> tuple[list[np.ndarray], dict[str, str]]:
-    """Returns the images that can be read, and the reason for each path that cannot."""
+def _answer(
+    config: ClassifyConfig, classifier: PromptScores, paths: list[str], columns: list[str]
+) -> tuple[list[str], np.ndarray, dict[str, str]]:
+    """Returns the paths that can be read, their answers (I, O), and the reason for each path that cannot.
+
+    A batch of images is held at a time, and its heatmaps are drawn at once.
+    """
+    good: list[str] = []
+    problems: dict[str, str] = {}
+    rows = [np.empty((0, len(columns)))]
+    with progress_bar() as progress:
+        for start in range(0, len(paths), config.batch_size):
+            images = _read(paths[start : start + config.batch_size], classifier.dicom, problems)
+            if images:
+                embeds = classifier.embed(list(images.values()))
+                found = classifier.distribution(embeds, columns) if config.classes else classifier.probabilities(embeds)
+                rows.append(found)
+                good += images
+                if config.heatmap:
+                    _draw(config, classifier, images, columns, found)
+            progress("classifying", min(start + config.batch_size, len(paths)), len(paths))
+    return good, np.concatenate(rows), problems
+
+
+def _read(paths: list[str], dicom: str, problems: dict[str, str]) -> dict[str, np.ndarray]:
+    """Returns the images that can be read, by path; adds to `problems` why the others cannot."""
     from medclip.images import ImageError, read_image
 
-    images, problems = [], {}
-    with progress_bar() as progress:
-        for i, path in enumerate(paths, start=1):
-            try:
-                images.append(read_image(path))
-            except (ImageError, OSError) as error:
-                problems[path] = getattr(error, "strerror", None) or str(error)
-            progress("reading images", i, len(paths))
-    return images, problems
+    images = {}
+    for path in paths:
+        try:
+            images[path] = read_image(path, dicom=dicom)
+        except (ImageError, OSError) as error:
+            problems[path] = getattr(error, "strerror", None) or str(error)
+    return images
 
 
 def _thresholds(classifier: PromptScores, config: ClassifyConfig) -> dict[str, float]:
@@ -148,8 +163,7 @@ def _cell(value: float, threshold: float | None) -> str:
 def _draw(
     config: ClassifyConfig,
     classifier: Any,
-    paths: list[str],
-    images: list[np.ndarray],
+    images: dict[str, np.ndarray],
     columns: list[str],
     answers: np.ndarray,
 ) -> None:
@@ -162,7 +176,7 @@ def _draw(
 
     folder = Path(config.heatmap)
     folder.mkdir(parents=True, exist_ok=True)
-    for path, image, row in zip(paths, images, answers, strict=True):
+    for (path, image), row in zip(images.items(), answers, strict=True):
         shown = config.show or [columns[int(np.nanargmax(row))]]
         directions = classifier.positive[[classifier.observations.index(name) for name in shown]]
         with torch.inference_mode():

@@ -159,7 +159,7 @@ def _calibrate(
     rows = data.rows("valid")
     classifier = ZeroShotClassifier(model, processor, config.prompts)
     embeds = encode_images(model, rows["_key"].tolist(), data.cache, processor)
-    made = classifier.calibrate(embeds, label_matrix(rows, classifier.observations))
+    made = classifier.calibrate(embeds, label_matrix(rows, classifier.observations), prompts=config.prompts)
     made.save(folder)
     logger.info("Calibrated %d observations on %d validation images", len(made.slope), made.rows)
 

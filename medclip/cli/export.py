@@ -31,7 +31,7 @@ def run(argv: list[str]) -> int:
     quieten()
     output = Path(config.output)
     export(model, processor, output, prompts=config.prompts, int8=config.int8)
-    if (calibration := Calibration.load(folder)) is not None:
+    if (calibration := Calibration.load(folder, prompts=config.prompts)) is not None:
         calibration.save(output)
     sizes = {path.name: path.stat().st_size / 1e6 for path in sorted(output.glob("*.onnx"))}
     print(f"{output}: {', '.join(f'{name} {size:.1f} MB' for name, size in sizes.items())}. "

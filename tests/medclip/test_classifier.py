@@ -95,13 +95,14 @@ def test_calibration_gives_chances_and_the_best_threshold(classifier, tmp_path) 
     states = np.full((4000, 3), np.nan)
     states[:, 0] = rng.random(4000) < chances
     states[:3, 1] = 1
-    made = classifier.calibrate(embeds, states)
+    made = classifier.calibrate(embeds, states, prompts="mine")
     assert list(made.slope) == ["Edema"]
     assert np.abs(classifier.probabilities(embeds)[:, 0] - chances).max() < 0.06
     assert np.isnan(classifier.probabilities(embeds)[:, 1]).all()
     made.save(tmp_path)
-    assert Calibration.load(tmp_path) == made
-    assert Calibration.load(tmp_path / "elsewhere") is None
+    assert Calibration.load(tmp_path, prompts="mine") == made
+    assert Calibration.load(tmp_path, prompts="others") is None
+    assert Calibration.load(tmp_path / "elsewhere", prompts="mine") is None
 
 
 def test_the_best_threshold_is_that_of_a_full_search() -> None:
@@ -211,3 +212,23 @@ def test_wrong_questions_are_explained(saved, tmp_path, extra: list[str], messag
     files = [str(tmp_path / "a.png")] if extra else []
     with pytest.raises(ValueError, match=message):
         classify.run([str(saved), *files, *extra, "--device", "cpu"])
+
+
+def test_an_export_answers_with_its_own_prompts(model, tmp_path, capsys) -> None:
+    (tmp_path / "mine.yaml").write_text("Sarcoid: [sarcoid nodes]\nEdema: {positive: [edema], negative: [no edema]}\n")
+    export(*model, tmp_path / "e", prompts=str(tmp_path / "mine.yaml"))
+    picture(tmp_path / "a.png", seed=0)
+    assert classify.run([str(tmp_path / "e"), str(tmp_path / "a.png"), "--format", "json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)[0]) == {"path", "Sarcoid", "Edema"}
+
+
+def test_files_are_read_as_the_model_was_trained(model, tmp_path, monkeypatch) -> None:
+    built, processor = model
+    monkeypatch.setattr(processor, "dicom", "mimic-cxr-jpg")
+    built.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    dicom(tmp_path / "b.dcm", np.arange(1280).reshape(40, 32) ** 2 // 400)
+    arguments = [str(tmp_path / "model"), str(tmp_path / "b.dcm"), "--device", "cpu", "--format", "csv"]
+    classify.run([*arguments, "--output", str(tmp_path / "a.csv"), "--batch-size", "1"])
+    expected = ZeroShotClassifier(built, processor)([str(tmp_path / "b.dcm")])["Edema"][0]
+    assert pd.read_csv(tmp_path / "a.csv")["Edema"][0] == pytest.approx(expected, abs=1e-5)
