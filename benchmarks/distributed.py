@@ -5,11 +5,7 @@ python benchmarks/distributed.py
 
 from __future__ import annotations
 
-import socket
-
-from torch import multiprocessing
-
-from tests.medclip.test_distributed import CASES, process, step
+from tests.medclip.test_distributed import CASES, in_processes, step
 
 
 def main() -> None:
@@ -17,13 +13,7 @@ def main() -> None:
         f"{'objective':20} {'rows':10} {'processes':>9} {'loss':>10} {'gradient':>10}   (largest difference, float64)"
     )
     for size in (2, 4):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        with multiprocessing.Manager() as manager:
-            results = manager.dict()
-            multiprocessing.spawn(process, (size, port, results), nprocs=size)
-            found = dict(results)
+        found = in_processes(size)
         for name, own in CASES:
             loss, gradient = step(name, own, 0, 1)
             off = [float((a - b).abs().max()) for a, b in zip(found[name, own], (loss, gradient), strict=True)]

@@ -24,6 +24,11 @@ def check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) 
     """
     from medclip.plugins import load_plugin, plugin_names
 
+    if config.objective_options.get("pair_weight") and not config.pairs:
+        raise ValueError(
+            "pair_weight has no effect without pairs in the batches. Say what share of the texts are to be partners of "
+            "images, such as --pairs 0.5."
+        )
     if not load_plugin("objectives", config.objective).needs_pairs and not config.pairs:
         return
     if any(image.shares_studies(text) for image in images for text in texts):

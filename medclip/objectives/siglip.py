@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.targets import check_pairs, cosines, own_positions
+from medclip.targets import check_pairs, own_positions
 
 
 class Siglip(Objective):
@@ -34,7 +34,7 @@ class Siglip(Objective):
             ValueError: the batch is not paired.
         """
         check_pairs("siglip", images, texts)
-        to_texts = images.embeds[images.rows] @ texts.embeds.T if images.own else cosines(images, texts)[0]
+        to_texts = images.embeds[images.rows] @ texts.embeds.T
         partner = own_positions(images)[:, None] == torch.arange(len(texts), device=to_texts.device)
         signs = partner.to(to_texts.dtype) * 2 - 1
         loss = -functional.logsigmoid(signs * (scale * to_texts + self.bias)).sum(dim=1).mean()

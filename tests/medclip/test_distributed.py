@@ -65,15 +65,20 @@ def test_alone_nothing_is_gathered() -> None:
     assert world() == (0, 1)
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_several_processes_equal_one(size: int) -> None:
+def in_processes(size: int) -> dict[tuple[str, bool], tuple[torch.Tensor, torch.Tensor]]:
+    """Returns loss and gradient of every case, as `size` processes find them together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with multiprocessing.Manager() as manager:
         results = manager.dict()
         multiprocessing.spawn(process, (size, port, results), nprocs=size)
-        found = dict(results)
+        return dict(results)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_several_processes_equal_one(size: int) -> None:
+    found = in_processes(size)
     for case in CASES:
         loss, gradient = step(*case, 0, 1)
         torch.testing.assert_close(found[case][0], loss)

@@ -243,3 +243,8 @@ def test_low_rank_additions_end_up_in_the_weights(command) -> None:
     change = (a[name] - b[name]).double()
     assert 0 < torch.linalg.matrix_rank(change, tol=1e-6) <= 4
     MedCLIPModel.from_pretrained(long / "model")
+
+
+def test_a_weight_of_pairs_needs_pairs(command) -> None:
+    with pytest.raises(ValueError, match="pair_weight has no effect without pairs"):
+        command("none", "--objective-options", "{pair_weight: 0.5}")
