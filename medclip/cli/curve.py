@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, find_sources, print_table, progress_bar
+from medclip.cli.training_data import check_pairs
 from medclip.config import read_config
 from medclip.curve import Point, draw, points_of, statement, summary, tidy
 from medclip.plugins import load_plugin, suggest
@@ -23,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 _EXAMPLES = """\
 examples:
-  medclip-curve --recipe configs/phantom.yaml --sizes 500,1000,2000 --seeds 3 --output runs/curve
+  medclip-curve --recipe benchmarks/phantom-64.yaml --sizes 500,1000,2000 --objectives semantic-matching,clip
   medclip-curve --recipe configs/medclip-swin.yaml --images mimic-cxr --texts mimic-reports --workers 4
-  medclip-curve --config configs/curve.yaml --list
-  medclip-curve --config configs/curve.yaml --point $SLURM_ARRAY_TASK_ID
+  medclip-curve --config benchmarks/curve.yaml --list
+  medclip-curve --config benchmarks/curve.yaml --point $SLURM_ARRAY_TASK_ID
 
 Every smaller size is a part of the larger ones, by patient. A point that is done is not done again; a killed one
 goes on where it was. What is there is summed up each time: curve.csv, curve.png and, on screen, who needs how many
@@ -48,6 +50,7 @@ def run(argv: list[str]) -> int:
         return 0
     if not -1 <= config.point < len(points):
         raise ValueError(f"--point {config.point}: there are points 0 to {len(points) - 1}; see --list.")
+    _check_sources(config, arms)
     todo = points if config.point < 0 else [points[config.point]]
     tasks = [(config, arms[point.arm], point, max(sizes)) for point in todo if not _is_done(config, point)]
     with progress_bar() as progress:
@@ -71,6 +74,14 @@ def _arms(config: CurveConfig) -> dict[str, dict[str, Any]]:
             if key not in known:
                 raise ValueError(f"Arm {name!r}: medclip-train has no setting {key!r}.{suggest(key, known)}")
     return {name: settings or {} for name, settings in config.arms.items()}
+
+
+def _check_sources(config: CurveConfig, arms: Mapping[str, dict[str, Any]]) -> None:
+    """Stops before the first point where an arm's data is not there, or cannot serve its objective."""
+    for arm in arms.values():
+        settings = TrainConfig(**(_recipe(config) | arm))
+        find = partial(find_sources, data_root=settings.data_root, options=settings.source_options)
+        check_pairs(settings, find(settings.images), find(settings.texts))
 
 
 def _number(text: str) -> int:
