@@ -33,6 +33,23 @@ def encode_images(
     return np.concatenate(parts) if parts else np.empty((0, model.config.projection_dim), dtype=np.float32)
 
 
+def encode_features(
+    model: MedCLIPModel,
+    keys: Sequence[str],
+    cache: PixelCache,
+    processor: MedCLIPProcessor,
+    *,
+    batch_size: int = 128,
+) -> np.ndarray:
+    """Returns what the image tower's backbone says of cached images, before the projection: (N, C), float32."""
+    parts = []
+    for start in range(0, len(keys), batch_size):
+        pixels = processor.squares(cache.get(keys[start : start + batch_size])).to(model.device)
+        with torch.inference_mode():
+            parts.append(model.vision.pool(pixels)[0].float().cpu().numpy())
+    return np.concatenate(parts)
+
+
 def encode_texts(
     model: MedCLIPModel, texts: Sequence[str], processor: MedCLIPProcessor, *, batch_size: int = 256
 ) -> np.ndarray:

@@ -30,11 +30,40 @@ def to_original(heatmap: np.ndarray, geometry: Geometry, *, size: int) -> np.nda
         geometry: how the original became the square.
         size: side of the square.
     """
-    square = np.asarray(Image.fromarray(heatmap.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR))
+    square = to_square(heatmap, size)
     left, top = geometry.left, geometry.top
     part = square[top : top + max(1, round(geometry.height * geometry.scale)),
                   left : left + max(1, round(geometry.width * geometry.scale))]  # fmt: skip
     return np.asarray(Image.fromarray(part).resize((geometry.width, geometry.height), Image.Resampling.BILINEAR))
+
+
+def to_square(heatmap: np.ndarray, size: int) -> np.ndarray:
+    """Returns a heatmap (rows, columns) as (size, size), float32, interpolated between the centres of patches."""
+    return np.asarray(Image.fromarray(heatmap.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def box_scores(heatmap: np.ndarray, inside: np.ndarray, seen: np.ndarray) -> dict[str, float]:
+    """Returns how well a heatmap agrees with boxes; see `medclip.evaluation.grounding` for what the names mean.
+
+    Args:
+        heatmap: (S, S) cosines.
+        inside: (S, S) booleans, true within a box.
+        seen: (S, S) booleans, true within the image; the rest is padding.
+    """
+    values, boxed = heatmap[seen].astype(np.float64), inside[seen]
+    within, without = values[boxed], values[~boxed]
+    highest = np.zeros(len(values), dtype=bool)
+    highest[np.argsort(-values, kind="stable")[: int(boxed.sum())]] = True
+    return {
+        "pointing": float(boxed[np.argmax(values)]),
+        "cnr": float((within.mean() - without.mean()) / np.sqrt(max(within.var() + without.var(), 1e-12))),
+        "iou": _overlap(highest, boxed),
+        "miou": float(np.mean([_overlap(values >= threshold, boxed) for threshold in (0.1, 0.2, 0.3, 0.4, 0.5)])),
+    }
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first & second).sum() / max((first | second).sum(), 1))
 
 
 def overlay(image: np.ndarray, heatmap: np.ndarray, *, strength: float = 0.45) -> np.ndarray:

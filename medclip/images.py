@@ -84,13 +84,39 @@ def _check_size(width: int, height: int) -> None:
         raise ImageError(f"{width}x{height} pixels are too small or too narrow for a radiograph")
 
 
+def square_geometry(width: int, height: int, size: int) -> Geometry:
+    """Returns where `fit_square` puts an image of `width` x `height` pixels."""
+    scale = size / max(height, width)
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    return Geometry(width, height, scale, (size - new_width) // 2, (size - new_height) // 2)
+
+
+def image_shape(path: str | Path) -> tuple[int, int]:
+    """Returns width and height of the image at `path`, from its header alone.
+
+    Raises:
+        ImageError: it has none that can be read.
+    """
+    with Path(path).open("rb") as file:
+        is_dicom = file.read(132)[128:132] == _DICOM_MAGIC
+    if is_dicom:
+        import pydicom
+
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        return int(header.Columns), int(header.Rows)
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"its size cannot be read ({error})") from error
+
+
 def fit_square(image: np.ndarray, size: int) -> tuple[np.ndarray, Geometry]:
     """Returns `image` with its longer side resized to `size` and padded with black to a square, and its geometry."""
     height, width = image.shape
-    scale = size / max(height, width)
+    geometry = square_geometry(width, height, size)
+    scale, left, top = geometry.scale, geometry.left, geometry.top
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = (size - new_width) // 2, (size - new_height) // 2
-    geometry = Geometry(width, height, scale, left, top)
     if (new_width, new_height) == (width, height) == (size, size):
         return image, geometry
     resized = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR, reducing_gap=3.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,6 +45,46 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
     wins = (positive * (below + negative / 2)).sum(axis=1)
     pairs = positive.sum(axis=1) * negative.sum(axis=1)
     return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Array:
+    """Returns the area under the precision-recall curve, in steps, for each row of `weights` (B, N).
+
+    Equal scores are called together. Without any skill it is the share of positives. NaN without positives.
+    """
+    truth, scores = np.asarray(truth, dtype=bool), np.asarray(scores, dtype=np.float64)
+    weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=np.float64)
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    hits = np.cumsum(weights[:, order] * truth[order], axis=1)[:, ends]
+    called = np.cumsum(weights[:, order], axis=1)[:, ends]
+    precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+    area = (np.diff(hits, axis=1, prepend=0) * precision).sum(axis=1)
+    return np.divide(area, hits[:, -1], out=np.full(len(hits), np.nan), where=hits[:, -1] > 0)
+
+
+def f1_score(truth: np.ndarray, called: np.ndarray, weights: np.ndarray | None = None) -> Array:
+    """Returns F1 of the rows `called` positive, for each row of `weights` (B, N); NaN without positives."""
+    truth, called = np.asarray(truth, dtype=bool), np.asarray(called, dtype=bool)
+    weights = np.ones((1, len(truth))) if weights is None else weights
+    positives = weights @ truth.astype(np.float64)
+    total = positives + weights @ called.astype(np.float64)
+    hits = 2 * (weights @ (truth & called).astype(np.float64))
+    return np.divide(hits, total, out=np.full(len(total), np.nan), where=positives > 0)
+
+
+def calibration_error(truth: np.ndarray, probabilities: np.ndarray, *, bins: int = 15) -> tuple[float, pd.DataFrame]:
+    """Returns the expected calibration error over bins of equal counts, and the bins: predicted, observed, rows.
+
+    Each bin's distance between mean probability and share of positives, weighted by its rows (Naeini et al. 2015,
+    with bins of equal counts, which a few extreme probabilities do not empty).
+    """
+    order = np.argsort(probabilities, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    rows = [(float(probabilities[p].mean()), float(np.asarray(truth)[p].mean()), len(p)) for p in parts]
+    table = pd.DataFrame(rows, columns=["predicted", "observed", "rows"])
+    gaps = (table["predicted"] - table["observed"]).abs()
+    return float((gaps * table["rows"]).sum() / max(table["rows"].sum(), 1)), table
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> Array:
@@ -95,32 +135,50 @@ def mean_of(statistics: Sequence[Statistic]) -> Statistic:
 
 
 def multilabel(
-    states: np.ndarray, scores: np.ndarray, names: Sequence[str], *, weights: np.ndarray | None, min_count: int
+    states: np.ndarray,
+    scores: np.ndarray,
+    names: Sequence[str],
+    *,
+    weights: np.ndarray | None,
+    min_count: int,
+    thresholds: Mapping[str, float] = {},
 ) -> tuple[dict[str, float], pd.DataFrame]:
-    """Returns AUROC of each observation and their mean, as flat metrics and as a table.
+    """Returns AUROC, average precision and F1 of each observation and their means, as flat metrics and as a table.
 
     Args:
         states: (N, O); rows whose state is neither 1 nor 0 do not count for that observation.
         scores: (N, O), higher for positive.
         names: of the O observations.
         weights: (B, N) bootstrap weights, or None for no intervals.
-        min_count: positives and negatives an observation needs to count in the mean.
+        min_count: positives and negatives an observation needs to count in the means.
+        thresholds: score from which on an observation is called present; there is no F1 of those without.
     """
-    rows, counted = [], []
+    rows: list[dict[str, object]] = []
+    counted: dict[str, list[Statistic]] = {"auroc": [], "ap": [], "f1": []}
     metrics: dict[str, float] = {}
     for j, name in enumerate(names):
         known = np.isin(states[:, j], (0.0, 1.0))
-        truth = states[known, j] == 1
-        statistic = partial(_auroc_among, truth, scores[known, j], known)
-        found = interval(statistic, weights)
+        truth, given = states[known, j] == 1, scores[known, j]
+        statistics = {"auroc": partial(auroc, truth, given), "ap": partial(average_precision, truth, given)}
+        if name in thresholds:
+            statistics["f1"] = partial(f1_score, truth, given >= thresholds[name])
         positives, negatives = int(truth.sum()), int((~truth).sum())
-        if min(positives, negatives) >= min_count:
-            counted.append(statistic)
-        metrics |= with_bounds(f"auroc/{name}", found)
-        rows.append((name, found.value, found.low, found.high, positives, negatives))
-    mean = interval(mean_of(counted), weights) if counted else Interval(float("nan"), float("nan"), float("nan"))
-    table = pd.DataFrame(rows, columns=["observation", "auroc", "low", "high", "positive", "negative"])
-    return with_bounds("auroc/mean", mean) | metrics, table
+        row: dict[str, object] = {"observation": name, "positive": positives, "negative": negatives}
+        for metric, statistic in statistics.items():
+            among = partial(_among, statistic, known)
+            found = interval(among, weights)
+            if min(positives, negatives) >= min_count:
+                counted[metric].append(among)
+            metrics |= with_bounds(f"{metric}/{name}", found)
+            row |= {metric: found.value, f"{metric}_low": found.low, f"{metric}_high": found.high}
+        rows.append(row)
+    undefined = Interval(float("nan"), float("nan"), float("nan"))
+    means: dict[str, float] = {}
+    for metric, among_counted in counted.items():
+        if among_counted or metric == "auroc":
+            mean = interval(mean_of(among_counted), weights) if among_counted else undefined
+            means |= with_bounds(f"{metric}/mean", mean)
+    return means | metrics, pd.DataFrame(rows)
 
 
 def multiclass(
@@ -157,10 +215,11 @@ def with_bounds(name: str, found: Interval) -> dict[str, float]:
     return {name: found.value} | (bounds if np.isfinite(found.low) else {})
 
 
-def _auroc_among(truth: np.ndarray, scores: np.ndarray, known: np.ndarray, weights: np.ndarray | None) -> Array:
-    if not len(truth):
+def _among(statistic: Statistic, known: np.ndarray, weights: np.ndarray | None) -> Array:
+    """Returns a statistic of the rows that are known, from the weights of all rows."""
+    if not known.any():
         return np.full(1 if weights is None else len(weights), np.nan)
-    return auroc(truth, scores, None if weights is None else weights[:, known])
+    return statistic(None if weights is None else weights[:, known])
 
 
 def _share_right(
@@ -169,39 +228,6 @@ def _share_right(
     wanted = np.ones(len(truth), dtype=bool) if label is None else truth == label
     drawn = None if weights is None else weights[:, single][:, wanted]
     return accuracy(truth[wanted], predicted[wanted], drawn)
-
-
-def precision_recall(
-    truth: np.ndarray, predicted: np.ndarray, names: Sequence[str], *, weights: np.ndarray | None
-) -> pd.DataFrame:
-    """Returns precision, recall and F1 of each column, micro (of all decisions) and macro (mean over columns).
-
-    Args:
-        truth: (N, O) booleans.
-        predicted: (N, O) booleans.
-        names: of the O columns; those without any true row do not count in the macro mean.
-        weights: (B, N) bootstrap weights, or None for no intervals.
-    """
-    resamples = np.ones((1, len(truth))) if weights is None else np.vstack([np.ones((1, len(truth))), weights])
-    counts = [
-        resamples @ cell.astype(np.float64) for cell in (truth & predicted, ~truth & predicted, truth & ~predicted)
-    ]
-    scored = {name: _rates(*(cell[:, j] for cell in counts)) for j, name in enumerate(names)}
-    scored["micro"] = _rates(*(cell.sum(axis=1) for cell in counts))
-    counted = [scored[name] for j, name in enumerate(names) if truth[:, j].any()]
-    if counted:
-        scored["macro"] = np.nanmean(np.stack(counted), axis=0)
-    rows = []
-    for name, rates in scored.items():
-        row: dict[str, object] = {"observation": name}
-        for rate, values in zip(("precision", "recall", "f1"), rates, strict=True):
-            row[rate] = values[0]
-            if weights is not None:
-                row[f"{rate}_low"], row[f"{rate}_high"] = np.nanquantile(values[1:], (0.025, 0.975))
-        rows.append(
-            row | {"count": int(truth[:, list(names).index(name)].sum()) if name in names else int(truth.sum())}
-        )
-    return pd.DataFrame(rows)
 
 
 def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
@@ -222,19 +248,11 @@ def best_threshold(truth: np.ndarray, probabilities: np.ndarray) -> float:
     return float(ranked[np.flatnonzero(last)[np.argmax(f1[last])]])
 
 
-def kappa(first: np.ndarray, second: np.ndarray) -> float:
-    """Returns Cohen's kappa of two columns of states, unmentioned being a state like the others; NaN if undefined."""
-    first, second = (np.where(np.isnan(column), 2.0, column) for column in (first, second))
-    states = np.union1d(first, second)
-    agreed = float((first == second).mean())
-    expected = float(sum((first == state).mean() * (second == state).mean() for state in states))
-    return (agreed - expected) / (1 - expected) if expected < 1 else float("nan")
-
-
-def _rates(hits: Array, false: Array, missed: Array) -> Array:
-    """Returns precision, recall and F1, each (B,)."""
-
-    def share(part: Array, whole: Array) -> Array:
-        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
-
-    return np.stack([share(hits, hits + false), share(hits, hits + missed), share(2 * hits, 2 * hits + false + missed)])
+def over_draws(table: pd.DataFrame, name: str) -> dict[str, float]:
+    """Returns mean AUROC of each share of labels, with its deviation over draws: `name/auroc/10%`, `.../sd`."""
+    metrics = {}
+    for share, part in table.groupby("share")["auroc_mean"]:
+        metrics[f"{name}/auroc/{share:.0%}"] = float(part.mean())
+        if len(part) > 1:
+            metrics[f"{name}/auroc/{share:.0%}/sd"] = float(part.std(ddof=1))
+    return metrics

@@ -80,7 +80,7 @@ def prepare_images(
     table = source.images()
     if table is None or table.empty:
         raise ValueError(f"Source {source.name!r} has no images here. It can serve as --texts only.")
-    table = assign_splits(_qualified(table, source), seed=split_seed)
+    table = assign_splits(qualified(table, source), seed=split_seed)
     if not observations_of(table):
         table = _labelled_by_report(table, source)
     keys, rejected = _keys(table, source)
@@ -133,7 +133,7 @@ def prepare_sentences(
     texts = source.texts()
     if texts is None or texts.empty:
         raise ValueError(f"Source {source.name!r} has no texts here. It can serve as --images only.")
-    texts = assign_splits(_qualified(texts, source), seed=split_seed)
+    texts = assign_splits(qualified(texts, source), seed=split_seed)
     content = _digest(pd.util.hash_pandas_object(texts, index=False).to_numpy(), vocabulary, lexicon_digest())
     target = folder / f"{source.name}-sentences-{content[:12]}"
     if (target / "manifest.json").is_file():
@@ -170,7 +170,7 @@ def prepare_sentences(
 def patients_of(source: Source) -> set[str]:
     """Returns the ids of the patients whose images `source` has, as prepared tables spell them."""
     table = source.images()
-    return set() if table is None else set(_qualified(table, source)["patient_id"])
+    return set() if table is None else set(qualified(table, source)["patient_id"])
 
 
 def together(sides: Sequence[Prepared]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -191,7 +191,7 @@ def lexicon_digest() -> str:
     return _digest(*(path.read_bytes() for path in files))
 
 
-def _qualified(table: pd.DataFrame, source: Source) -> pd.DataFrame:
+def qualified(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     """Returns `table` with ids that are unlike those of any other population."""
     population = source.population or source.name
     ids = [name for name in ("image_id", "study_id", "patient_id") if name in table.columns]
@@ -219,7 +219,7 @@ def _labelled_by_report(table: pd.DataFrame, source: Source) -> pd.DataFrame:
             "--source-options, or give a source that has them."
         )
     labeler = RuleLabeler()
-    reports = _qualified(texts, source).drop_duplicates("study_id").set_index("study_id")["text"]
+    reports = qualified(texts, source).drop_duplicates("study_id").set_index("study_id")["text"]
     states = pd.DataFrame(labeler(reports.tolist()), index=reports.index, columns=list(labeler.observations))
     return table.join(states, on="study_id")
 

@@ -1,7 +1,9 @@
-"""Prompt sets: texts that ask about observations, read from YAML."""
+"""Prompt sets: texts that ask about observations, read from files."""
 
 from __future__ import annotations
 
+import ast
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ import yaml
 
 from medclip.plugins import suggest
 
+_RENAMED = {"COVID": "COVID-19"}
 PROMPT_SETS = Path(__file__).parent / "prompt_sets"
 
 
@@ -31,25 +34,56 @@ def prompt_set_names() -> list[str]:
 
 
 def load_prompts(name: str | Path) -> dict[str, Prompts]:
-    """Returns prompts by observation, of the set called `name` or of the YAML file at that path.
+    """Returns prompts by observation, of the set called `name` or of the file at that path.
 
-    The file maps each observation to `positive: [...]` and, if wanted, `negative: [...]`; a plain list means positive.
+    Several, joined by commas, add up; of an observation that is in several, the last one's count.
+
+    A YAML file maps each observation to `positive: [...]` and, if wanted, `negative: [...]`; a plain list means
+    positive. A `constants.py` of GLoRIA or MedCLIP is read, not run, see `read_grids`.
 
     Raises:
         FileNotFoundError: there is no such set or file.
         ValueError: the file is laid out otherwise.
     """
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else PROMPT_SETS / f"{name}.yaml"
+    if "," in str(name):
+        parts = [load_prompts(part.strip()) for part in str(name).split(",")]
+        return {observation: prompts for part in parts for observation, prompts in part.items()}
+    is_file = str(name).endswith((".yaml", ".yml", ".py"))
+    path = Path(name) if is_file else PROMPT_SETS / f"{name}.yaml"
     if not path.is_file():
         known = prompt_set_names()
         raise FileNotFoundError(
             f"There is no prompt set {str(name)!r}.{suggest(str(name), known)} "
             f"Name one of {', '.join(known)}, or the path of a YAML file."
         )
+    if path.suffix == ".py":
+        return read_grids(path)
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path}: expected a mapping from observations to prompts, found {type(content).__name__}.")
     return {str(name): _read(path, str(name), entry) for name, entry in content.items()}
+
+
+def read_grids(path: Path) -> dict[str, Prompts]:
+    """Returns the prompts that the authors of GLoRIA and MedCLIP publish in `constants.py`, without running it.
+
+    Dictionaries whose names end in CLASS_PROMPTS hold, for each observation, lists of words by component (severity,
+    subtype, location, ...). A prompt is one word of each, in the order of the file, joined by spaces; empty words
+    leave their spaces, and what is listed twice counts twice, as in the published code. There are no negatives.
+
+    Raises:
+        ValueError: the file holds no such dictionary.
+    """
+    prompts = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        names = [target.id for target in getattr(node, "targets", ()) if isinstance(target, ast.Name)]
+        if isinstance(node, ast.Assign) and any(name.endswith("CLASS_PROMPTS") for name in names):
+            for name, components in ast.literal_eval(node.value).items():
+                words = itertools.product(*components.values())
+                prompts[_RENAMED.get(name, name)] = Prompts(tuple(" ".join(chosen) for chosen in words))
+    if not prompts:
+        raise ValueError(f"{path} holds no dictionary whose name ends in CLASS_PROMPTS.")
+    return prompts
 
 
 def _read(path: Path, name: str, entry: object) -> Prompts:

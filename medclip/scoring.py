@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,38 @@ class PromptScores:
         return self.calibration
 
 
-def mean_directions(prompts: Sequence[tuple[str, ...]], embeds: dict[str, np.ndarray], *, dim: int) -> np.ndarray:
+#: What several prompts come to: the mean direction of their embeddings, the mean of their cosines, or the largest.
+ENSEMBLES = ("embeddings", "logits", "max")
+
+
+def prompt_similarity(
+    images: np.ndarray, prompts: Sequence[tuple[str, ...]], embeds: Mapping[str, np.ndarray], *, ensemble: str
+) -> np.ndarray:
+    """Returns the similarity (I, O) of images (I, D) to each tuple of prompts, 0 for an empty one.
+
+    An image's similarity to a tuple depends on both alone, not on order, batch or other prompts.
+
+    Args:
+        images: unit length.
+        prompts: O tuples.
+        embeds: unit vectors by prompt.
+        ensemble: see `ENSEMBLES`.
+
+    Raises:
+        ValueError: `ensemble` is unknown.
+    """
+    if ensemble not in ENSEMBLES:
+        raise ValueError(f"--ensemble {ensemble}: choose from {', '.join(ENSEMBLES)}.")
+    if ensemble == "embeddings":
+        return images @ mean_directions(prompts, embeds, dim=images.shape[1]).T
+    columns = []
+    for entry in prompts:
+        cosines = images @ np.stack([embeds[text] for text in entry]).T if entry else np.zeros((len(images), 1))
+        columns.append(cosines.mean(axis=1) if ensemble == "logits" else cosines.max(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def mean_directions(prompts: Sequence[tuple[str, ...]], embeds: Mapping[str, np.ndarray], *, dim: int) -> np.ndarray:
     """Returns the mean direction (O, D) of each tuple of prompts, for the embedding of each prompt."""
     rows = []
     for entry in prompts:

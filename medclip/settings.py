@@ -132,7 +132,11 @@ class EvaluateConfig:
     split_seed: int | None = setting(None, "as in medclip-train; by default that of the run", group="data")
     prepared: str = setting("prepared", "folder for cached pixels", group="data")
     workers: int = setting(1, "processes that prepare data", group="data")
-    evaluators: str = setting("zero-shot", "what to evaluate, joined by commas", group="evaluation")
+    protocol: str = setting("", "medclip-2022, gloria or chexzero: evaluate as was published", group="evaluation")
+    evaluators: str = setting(
+        "zero-shot", "joined by commas: zero-shot, retrieval, linear-probe, fine-tune, grounding, calibration",
+        group="evaluation",
+    )  # fmt: skip
     baselines: str = setting(
         "", "beside the model: untrained, supervised, or both joined by a comma", group="evaluation"
     )
@@ -140,15 +144,30 @@ class EvaluateConfig:
         [], "observations to ask about; by default those of the source", group="evaluation"
     )
     classes: list[str] = setting([], "classes of the multiclass score; by default CheXpert's five", group="evaluation")
-    prompts: str = setting("chexpert14", "prompt set, a name or a YAML file", group="evaluation")
+    prompts: str = setting(
+        "chexpert14",
+        "prompt sets, by name or file (.yaml, or GLoRIA's constants.py), joined by commas",
+        group="prompts",
+    )
+    ensemble: str = setting("embeddings", "of a side's prompts: embeddings, logits or max", group="prompts")
+    standardise: bool = setting(
+        False, "compare classes after standardising over the images, as GLoRIA", group="prompts"
+    )
+    prompt_draws: int = setting(5, "how often prompts are drawn anew, for the deviation over wordings", group="prompts")
+    prompts_per_draw: int = setting(0, "prompts of a side in a draw; 0: half of them", group="prompts")
+    shares: list[float] = setting([0.01, 0.1, 1.0], "of the labels, for linear-probe and fine-tune", group="evaluation")
+    label_draws: int = setting(3, "how often each share of the labels is drawn", group="evaluation")
     resamples: int = setting(1000, "bootstrap resamples of patients, for intervals", group="evaluation")
     calibrate: bool = setting(
         False, "fit probabilities and thresholds on the valid split, and save them with the model", group="evaluation"
     )
     supervised_epochs: float = setting(
-        10.0, "passes over the train split for the supervised baseline", group="evaluation"
+        10.0, "passes over the labels, for the supervised baseline and fine-tune", group="evaluation"
     )
-    seed: int = setting(0, "of resampling and baselines", group="evaluation")
+    seed: int = setting(0, "of resampling, draws and baselines", group="evaluation")
+    examples: int = setting(
+        0, "images and texts to show in the report: patients' data, so none unless asked", group="output"
+    )
     output: str = setting("", "folder of the results; by default evaluation/ in the run folder", group="output")
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", group="output")
 

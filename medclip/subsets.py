@@ -22,6 +22,14 @@ def first_patients(tables: Sequence[pd.DataFrame], *, limit: int, seed: int) -> 
     return {patient for patient, rows in zip(order, before, strict=True) if rows < limit}
 
 
+def label_share(table: pd.DataFrame, *, share: float, seed: int) -> pd.DataFrame:
+    """Returns about a `share` of the rows of a table, by patient; smaller shares are parts of larger ones."""
+    if share >= 1:
+        return table
+    kept = first_patients([table.assign(split="train")], limit=max(1, round(share * len(table))), seed=seed)
+    return table[table["patient_id"].isin(kept)].reset_index(drop=True)
+
+
 def limit_images(tables: Sequence[pd.DataFrame], *, limit: int, seed: int) -> list[pd.DataFrame]:
     """Returns image tables with about `limit` training images; other splits stay whole."""
     kept = first_patients(tables, limit=limit, seed=seed)

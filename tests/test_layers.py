@@ -28,6 +28,10 @@ LAYERS = {
             "gradient_cache",
             "subsets",
             "curve",
+            "agreement",
+            "page",
+            "figures",
+            "protocol",
         ],
         1,
     ),
@@ -42,6 +46,8 @@ LAYERS = {
             "encode",
             "index",
             "heatmap",
+            "boxes",
+            "supervision",
             "classifier",
             "onnx_classifier",
             "export",
@@ -66,6 +72,9 @@ NEIGHBOURS = {
     ("onnx_classifier", "encode"),
     ("scoring", "cache"),
     ("models", "config"),
+    ("boxes", "prepare"),
+    ("supervision", "models"),
+    ("protocol", "settings"),
 }
 #: The one door of each heavy dependency.
 DOORS = {
@@ -74,7 +83,7 @@ DOORS = {
     "lightning": {"medclip/training.py", "medclip/cli/train.py"},
     "transformers": {"medclip/models", "medclip/cli", "labelers/chexbert.py"},
     "jsonargparse": {"medclip/config.py"},
-    "sklearn": {"medclip/metrics.py", "medclip/evaluation"},
+    "sklearn": {"medclip/metrics.py", "medclip/figures.py", "medclip/evaluation", "medclip/cli/results.py"},
 }
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import platform
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from medclip.cli.console import command, find_sources, print_table, progress_bar, quieten
+from medclip.cli.console import command, find_sources, progress_bar, quieten
+from medclip.cli.results import Results
 from medclip.config import read_config
+from medclip.protocol import load_protocol, sources_of
 from medclip.settings import EvaluateConfig
 
 if TYPE_CHECKING:
-    from medclip.evaluation import EvaluationData, Evaluator, Result
+    from medclip.evaluation import EvaluationData, Evaluator
     from medclip.models import MedCLIPModel, MedCLIPProcessor
     from medclip.prepare import Prepared, Progress
+    from medclip.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,13 @@ examples:
   medclip-evaluate runs/phantom --on phantom --baselines untrained,supervised
   medclip-evaluate runs/mine --on nih=/data/CXR8 --observations '[Pneumothorax, Edema]'
   medclip-evaluate runs/mine/model --on csv=my/images.csv --prompts my-prompts.yaml --output results
+  medclip-evaluate runs/mine --on mimic-cxr --texts mimic-reports --evaluators zero-shot,retrieval,calibration
+  medclip-evaluate runs/mine --on rsna --evaluators linear-probe,fine-tune,grounding --shares '[0.01, 0.1, 1.0]'
+  medclip-evaluate runs/mine --on chexpert-5x200 --protocol medclip-2022 --prompts chexpert14,medclip/constants.py
 
-Results: metrics.json (with everything needed to repeat the evaluation), tables as CSV, plots as PNG.
-Intervals are 95 % bootstrap intervals over patients."""
+Results: report.html to read; metrics.json (with everything needed to repeat the evaluation), tables as CSV and plots
+as PNG to work with. Intervals are 95 % bootstrap intervals over patients. Whatever is fitted or chosen is fitted and
+chosen on other splits and other patients than those reported on."""
 
 BASELINES = ("untrained", "supervised")
 
@@ -42,11 +47,15 @@ def run(argv: list[str]) -> int:
         examples=_EXAMPLES,
     )  # fmt: skip
     folder, trained = find_model(config.model)
+    if not config.source_options:
+        config = dataclasses.replace(config, source_options=trained.get("source_options", {}))
+    protocol = load_protocol(config.protocol) if config.protocol else None
+    config, departures = protocol.apply(config) if protocol else (config, [])
     baselines = _names(config.baselines)
     if unknown := set(baselines) - set(BASELINES):
         raise ValueError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
-    options = config.source_options or trained.get("source_options", {})
-    find = partial(find_sources, data_root=config.data_root or trained.get("data_root"), options=options)
+    root = config.data_root or trained.get("data_root")
+    find = partial(find_sources, data_root=root, options=config.source_options)
     sources, text_sources = find(config.on), find(config.texts) if config.texts else []
 
     from medclip.plugins import load_plugin
@@ -74,21 +83,24 @@ def run(argv: list[str]) -> int:
             )
             for source in text_sources
         ]
-        data = _data(prepared, texts, config, processor)
+        data = _data(sources, prepared, texts, config, processor)
         if config.calibrate:
             _calibrate(data, config, model, processor, folder)
-        built = {name: _build(kind, data, config) for name, kind in kinds.items()}
+        built = {name: _build(kind, data, config, trained, progress) for name, kind in kinds.items()}
         results = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
         if "untrained" in baselines:
             fresh = _untrained(model, config.seed)
             results |= {("untrained", name): evaluator(fresh, processor) for name, evaluator in built.items()}
         if "supervised" in baselines:
-            supervised = _supervised(data, config, trained, progress)
-            results["supervised", "zero-shot"] = supervised(model, processor)
+            ceiling = _build(load_plugin("evaluation", "supervised"), data, config, trained, progress)
+            results["supervised", "zero-shot"] = ceiling(model, processor)
     output = Path(config.output) if config.output else _default_output(config.model)
-    known = _trained_on(folder, data)
-    _write(output, results, config, known, [side.manifest for side in (*prepared, *texts)], data)
-    _print(results, output, config.split)
+    made = Results(
+        results, _about(data, folder), dataclasses.asdict(config), [side.manifest for side in (*prepared, *texts)],
+        protocol, departures, sources_of(config.on),
+    )  # fmt: skip
+    made.write(output)
+    made.show(output)
     return 0
 
 
@@ -126,20 +138,29 @@ def load_model(folder: Path, device: str) -> tuple[MedCLIPModel, MedCLIPProcesso
 
 
 def _data(
-    prepared: list[Prepared], texts: list[Prepared], config: EvaluateConfig, processor: MedCLIPProcessor
+    sources: list[Source],
+    prepared: list[Prepared],
+    texts: list[Prepared],
+    config: EvaluateConfig,
+    processor: MedCLIPProcessor,
 ) -> EvaluationData:
     import pandas as pd
 
+    from medclip.boxes import prepare_boxes
     from medclip.cache import PixelCache
     from medclip.evaluation import EvaluationData
     from medclip.prepare import together
 
     images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
     cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)
-    if not texts:
-        return EvaluationData(images, cache, split=config.split)
-    sentences, occurrences = together(texts)
-    return EvaluationData(images, cache, split=config.split, sentences=sentences, occurrences=occurrences)
+    sentences, occurrences = together(texts) if texts else (None, None)
+    boxes = None
+    if "grounding" in _names(config.evaluators):
+        reported = images[images["split"] == config.split]
+        found = [prepare_boxes(source, reported) for source in sources]
+        kept = [table for table in found if table is not None]
+        boxes = pd.concat(kept, ignore_index=True) if kept else None
+    return EvaluationData(images, cache, split=config.split, sentences=sentences, occurrences=occurrences, boxes=boxes)
 
 
 def _calibrate(
@@ -148,20 +169,33 @@ def _calibrate(
     """Fits probabilities and thresholds on the valid split and saves them beside the weights.
 
     Raises:
-        ValueError: the valid split is what is to be reported on.
+        ValueError: the valid split is what is to be reported on, or there is none.
     """
     from medclip.classifier import ZeroShotClassifier
     from medclip.encode import encode_images
     from medclip.tables import label_matrix
 
-    if config.split == "valid":
-        raise ValueError("--calibrate fits on the valid split, so report on another one: --split test.")
-    rows = data.rows("valid")
+    rows = data.other("valid")
+    if rows.empty:
+        raise ValueError("--calibrate fits on the valid split, and these images have none.")
     classifier = ZeroShotClassifier(model, processor, config.prompts)
     embeds = encode_images(model, rows["_key"].tolist(), data.cache, processor)
     made = classifier.calibrate(embeds, label_matrix(rows, classifier.observations), prompts=config.prompts)
     made.save(folder)
     logger.info("Calibrated %d observations on %d validation images", len(made.slope), made.rows)
+
+
+def _about(data: EvaluationData, folder: Path) -> dict[str, Any]:
+    from medclip.selection import checksum
+
+    rows = data.rows()
+    return {
+        "split": data.split,
+        "images": len(rows),
+        "patients": rows["patient_id"].nunique(),
+        "patients_trained_on": _trained_on(folder, data),
+        "checksum": checksum(rows["image_id"]),
+    }
 
 
 def _trained_on(folder: Path, data: EvaluationData) -> int | None:
@@ -181,12 +215,21 @@ def _trained_on(folder: Path, data: EvaluationData) -> int | None:
     return known
 
 
-def _build(kind: type[Evaluator], data: EvaluationData, config: EvaluateConfig) -> Evaluator:
+def _build(
+    kind: type[Evaluator], data: EvaluationData, config: EvaluateConfig, trained: dict[str, Any], progress: Progress
+) -> Evaluator:
     """Returns an evaluator, built from those settings that its constructor has."""
     import inspect
 
-    settings = {"prompts": config.prompts, "resamples": config.resamples, "seed": config.seed}
-    settings |= {"observations": config.observations, "classes": config.classes, "epochs": config.supervised_epochs}
+    from medclip.transforms import augmentation_from
+
+    settings = dataclasses.asdict(config) | {
+        "draws": config.prompt_draws,
+        "per_draw": config.prompts_per_draw,
+        "epochs": config.supervised_epochs,
+        "augmentation": augmentation_from(trained.get("augmentation", {})),
+        "progress": partial(progress, f"training: {kind.__name__}"),
+    }
     taken = inspect.signature(kind).parameters
     return kind(data, **{name: value for name, value in settings.items() if name in taken})  # type: ignore[call-arg]
 
@@ -200,87 +243,9 @@ def _untrained(model: MedCLIPModel, seed: int) -> MedCLIPModel:
     return MedCLIPModel(model.config).to(model.device).eval()
 
 
-def _supervised(data: EvaluationData, config: EvaluateConfig, trained: dict[str, Any], progress: Progress) -> Evaluator:
-    from medclip.evaluation.supervised import Supervised
-    from medclip.transforms import augmentation_from
-
-    return Supervised(
-        data, seed=config.seed, observations=config.observations, classes=config.classes,
-        epochs=config.supervised_epochs, augmentation=augmentation_from(trained.get("augmentation", {})),
-        resamples=config.resamples,
-        progress=lambda done, total: progress("training the supervised baseline", done, total),
-    )  # fmt: skip
-
-
 def _default_output(model: str) -> Path:
     root = Path(model)
     return (root if (root / "model").is_dir() else root.parent) / "evaluation"
-
-
-def _write(
-    output: Path,
-    results: dict[tuple[str, str], Result],
-    config: EvaluateConfig,
-    known: int | None,
-    manifests: list[Any],
-    data: EvaluationData,
-) -> None:
-    import numpy
-    import pandas
-    import torch
-    import transformers
-
-    import medclip
-    from medclip.cache import write_atomically
-    from medclip.selection import checksum
-
-    output.mkdir(parents=True, exist_ok=True)
-    metrics: dict[str, Any] = {
-        "split": config.split,
-        "images": len(data.rows()),
-        "patients": data.rows()["patient_id"].nunique(),
-        "patients_trained_on": known,
-        "checksum": checksum(data.rows()["image_id"]),
-    }
-    for (who, name), result in results.items():
-        metrics.setdefault(who, {})[name] = {
-            key: None if value != value else round(value, 6) for key, value in result.metrics.items()
-        }
-        for table_name, table in result.tables.items():
-            path = output / f"{who}-{table_name}.csv"
-            write_atomically(path, lambda part, table=table: table.round(6).to_csv(part, index=False))  # type: ignore[misc]
-        for figure_name, figure in result.figures.items():
-            figure.savefig(output / f"{who}-{figure_name}.png", dpi=120)
-    modules = {"medclip": medclip, "torch": torch, "transformers": transformers, "numpy": numpy, "pandas": pandas}
-    metrics["how"] = {
-        "settings": dataclasses.asdict(config),
-        "sources": manifests,
-        "versions": {"python": platform.python_version(), **{name: m.__version__ for name, m in modules.items()}},
-    }
-    text = json.dumps(metrics, indent=2)
-    write_atomically(output / "metrics.json", lambda path: path.write_text(text))
-
-
-def _print(results: dict[tuple[str, str], Result], output: Path, split: str) -> None:
-    columns = list(dict.fromkeys(who for who, name in results))
-    metrics: dict[str, dict[str, float]] = {who: {} for who in columns}
-    for (who, _), result in results.items():
-        metrics[who] |= result.metrics
-    names = [n for n in metrics["model"] if not n.endswith(("/low", "/high", "/rows"))]
-    order = [n for n in ("accuracy", "balanced_accuracy") if n in names] + [
-        n for n in names if n.startswith(("auroc/", "precision@", "recall@"))
-    ]
-    rows = [[name, *(_cell(metrics[who], name) for who in columns)] for name in order]
-    print_table(f"Zero-shot on the {split} split (95 % intervals)", ["metric", *columns], rows)
-    print(f"Tables, plots and metrics.json: {output}")
-
-
-def _cell(metrics: dict[str, float], name: str) -> str:
-    value = metrics.get(name, float("nan"))
-    if value != value:
-        return "-"
-    low, high = metrics.get(f"{name}/low", float("nan")), metrics.get(f"{name}/high", float("nan"))
-    return f"{value:.3f} ({low:.3f}-{high:.3f})" if low == low else f"{value:.3f}"
 
 
 main = command(run)

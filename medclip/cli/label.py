@@ -187,7 +187,8 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     import numpy as np
     import pandas as pd
 
-    from medclip.metrics import bootstrap_weights, kappa, precision_recall
+    from medclip.agreement import kappa, precision_recall
+    from medclip.metrics import bootstrap_weights
     from medclip.tables import label_matrix
 
     path = config.score or config.compare

@@ -25,9 +25,10 @@ class EvaluationData:
     Attributes:
         images: prepared image table.
         cache: its pixels.
-        split: the split to report on. Others serve for fitting and choosing only.
+        split: the split to report on. Others serve for fitting and choosing only, see `other`.
         sentences: prepared sentence table, for evaluators that need texts.
         occurrences: which study says which row of it.
+        boxes: where observations are, see `medclip.boxes.prepare_boxes`.
     """
 
     images: pd.DataFrame
@@ -35,18 +36,35 @@ class EvaluationData:
     split: str = "test"
     sentences: pd.DataFrame | None = None
     occurrences: pd.DataFrame | None = None
+    boxes: pd.DataFrame | None = None
 
-    def rows(self, split: str | None = None) -> pd.DataFrame:
-        """Returns the rows of a split, by default the one to report on.
+    def rows(self) -> pd.DataFrame:
+        """Returns the rows of the split to report on.
 
         Raises:
             ValueError: it is empty.
         """
-        split = split or self.split
-        table = self.images[self.images["split"] == split]
+        table = self.images[self.images["split"] == self.split]
         if table.empty:
             counts = self.images["split"].value_counts().to_dict()
-            raise ValueError(f"The {split} split holds no images; rows by split: {counts}.")
+            raise ValueError(f"The {self.split} split holds no images; rows by split: {counts}.")
+        return table.reset_index(drop=True)
+
+    def other(self, split: str) -> pd.DataFrame:
+        """Returns the rows of another split, the only ones to fit, train or choose on; it may be empty.
+
+        A patient who is in the split to report on as well is left out, whatever the source says.
+
+        Raises:
+            ValueError: `split` is what is reported on.
+        """
+        if split == self.split:
+            raise ValueError(
+                f"The {split} split is what is reported on, so nothing is fitted, trained or chosen on it. Report on "
+                "another one, such as --split test."
+            )
+        reported = set(self.images.loc[self.images["split"] == self.split, "patient_id"])
+        table = self.images[(self.images["split"] == split) & ~self.images["patient_id"].isin(reported)]
         return table.reset_index(drop=True)
 
     def observations(self, wanted: Sequence[str] = ()) -> list[str]:
@@ -63,11 +81,13 @@ class Result:
 
     Attributes:
         metrics: flat, such as `auroc/Edema`; intervals as `auroc/Edema/low` and `/high`.
+        headline: the metrics that a summary shows, in its order; all where it is empty.
         tables: by name, for people.
         figures: by name.
     """
 
     metrics: dict[str, float]
+    headline: tuple[str, ...] = ()
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from labelers.observations import CHEXPERT5
+from medclip import figures
 from medclip.encode import encode_images, encode_texts
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.index import Index
@@ -17,6 +19,8 @@ from medclip.metrics import bootstrap_weights, interval, weighted_mean, with_bou
 from medclip.tables import label_matrix
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from medclip.models import MedCLIPModel, MedCLIPProcessor
 
 
@@ -38,6 +42,7 @@ class Retrieval(Evaluator):
         per_class: sentences of each class, at most.
         ks: the Ks of precision and recall.
         resamples: of the bootstrap over patients; 0 for none.
+        examples: images to show with their nearest sentences. They are patients' data.
     """
 
     primary = "precision@5/image_to_text"
@@ -51,10 +56,11 @@ class Retrieval(Evaluator):
         per_class: int = 200,
         ks: Sequence[int] = (1, 2, 5, 10),
         resamples: int = 1000,
+        examples: int = 0,
     ) -> None:
         if data.sentences is None or data.occurrences is None:
             raise ValueError("retrieval needs texts. Name a text source, such as --texts phantom.")
-        self._data, self._ks, self._table = data, tuple(ks), data.rows()
+        self._data, self._ks, self._table, self._examples = data, tuple(ks), data.rows(), examples
         self._classes = [name for name in (classes or CHEXPERT5) if name in self._table.columns]
         self._class_of_image = _single_class(label_matrix(self._table, self._classes))
         self._texts = self._choose(data.sentences, per_class, seed)
@@ -79,16 +85,31 @@ class Retrieval(Evaluator):
         embeds = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
         metrics: dict[str, float] = {}
         rows: list[tuple[str, int, int]] = []
+        drawn = {}
         single = self._class_of_image >= 0
         if single.any() and len(self._texts):
             texts = encode_texts(model, self._texts["text"].tolist(), processor)
             found, counts = self._by_class(embeds[single], texts, single)
             metrics |= found
             rows += counts
+            if self._examples:
+                drawn["retrieval"] = self._nearest(embeds, texts, np.flatnonzero(single))
         if len(self._reports):
             metrics |= self._by_instance(model, processor, embeds)
         table = pd.DataFrame(rows, columns=["class", "images", "texts"])
-        return Result(metrics, {"retrieval": table})
+        headline = tuple(name for name in metrics if not name.endswith(("/low", "/high", "/pairs")))
+        return Result(metrics, headline, {"retrieval": table}, drawn)
+
+    def _nearest(self, embeds: np.ndarray, texts: np.ndarray, single: np.ndarray) -> Figure:
+        """Returns images spread over the table, each over its class and the three nearest sentences."""
+        chosen = single[np.linspace(0, len(single) - 1, min(self._examples, len(single))).round().astype(int)]
+        _, nearest = Index(texts, [""] * len(texts)).search(embeds[chosen], k=min(3, len(texts)))
+        said = self._texts["text"].to_numpy()
+        titles = [
+            "\n".join([self._classes[self._class_of_image[i]].upper(), *(shorten(said[j], 44) for j in found)])
+            for i, found in zip(chosen, nearest, strict=True)
+        ]
+        return figures.pictures(list(self._data.cache.get(self._table["_key"].iloc[chosen].tolist())), titles)
 
     def _by_class(
         self, images: np.ndarray, texts: np.ndarray, single: np.ndarray

@@ -84,5 +84,6 @@ class Rsna(Source):
             return table.assign(split="test")
         if self.test == "medclip":
             chosen = balanced(table, "Pneumonia", share=0.3, seed=42)
+            table = table.assign(**{NO_FINDING: 1 - table["Pneumonia"]})  # its class Normal is whatever is no target
             return table[table["image_id"].isin(chosen)].assign(split="test").reset_index(drop=True)
         return table

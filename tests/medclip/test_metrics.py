@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import f1_score as sklearn_f1
 
 from medclip.metrics import (
     accuracy,
     auroc,
+    average_precision,
     bootstrap_weights,
+    calibration_error,
+    f1_score,
     interval,
-    kappa,
     mean_of,
     multiclass,
     multilabel,
-    precision_recall,
 )
 
 
@@ -86,20 +88,51 @@ def test_multiclass_by_hand() -> None:
     assert confusion[["A", "B"]].to_numpy().tolist() == [[1, 0], [1, 1]]
 
 
-def test_precision_recall_agree_with_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    truth, predicted = rng.random((300, 3)) < 0.3, rng.random((300, 3)) < 0.4
-    table = precision_recall(truth, predicted, ["A", "B", "C"], weights=None).set_index("observation")
-    for average, rows in ((None, ["A", "B", "C"]), ("micro", "micro"), ("macro", "macro")):
-        expected = precision_recall_fscore_support(truth, predicted, average=average)[:3]
-        for name, values in zip(("precision", "recall", "f1"), expected, strict=True):
-            np.testing.assert_allclose(table.loc[rows, name], values)
+@pytest.mark.parametrize("seed", range(5))
+def test_average_precision_and_f1_agree_with_scikit_learn_with_ties_and_weights(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, scores = rng.random(200) < 0.3, rng.integers(0, 12, 200)
+    weights = rng.integers(0, 4, (6, 200)).astype(float)
+    expected = [average_precision_score(truth, scores, sample_weight=row) for row in weights]
+    np.testing.assert_allclose(average_precision(truth, scores, weights), expected)
+    assert average_precision(truth, scores)[0] == pytest.approx(average_precision_score(truth, scores))
+    expected = [sklearn_f1(truth, scores >= 6, sample_weight=row) for row in weights]
+    np.testing.assert_allclose(f1_score(truth, scores >= 6, weights), expected)
+    assert f1_score(truth, scores >= 6)[0] == pytest.approx(sklearn_f1(truth, scores >= 6))
 
 
-def test_kappa_agrees_with_scikit_learn_and_counts_unmentioned_as_a_state() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.choice([1, 0, -1, np.nan], 200), rng.choice([1, 0, -1, np.nan], 200)
-    first[:80] = second[:80]
-    expected = cohen_kappa_score(np.nan_to_num(first, nan=2), np.nan_to_num(second, nan=2))
-    assert kappa(first, second) == pytest.approx(expected)
-    assert np.isnan(kappa(np.ones(3), np.ones(3)))
+def test_average_precision_by_hand() -> None:
+    assert average_precision([True, False, True], [3, 2, 1])[0] == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision([True, False], [1, 1])[0] == 0.5
+    assert np.isnan(average_precision([False, False], [1, 2])[0])
+
+
+def test_calibration_error_by_hand() -> None:
+    truth = np.array([False, True, True, True])
+    error, bins = calibration_error(truth, np.array([0.1, 0.3, 0.8, 1.0]), bins=2)
+    assert bins["predicted"].tolist() == pytest.approx([0.2, 0.9])
+    assert bins["observed"].tolist() == [0.5, 1.0]
+    assert error == pytest.approx((0.3 + 0.1) / 2)
+
+
+def test_f1_takes_the_thresholds_it_is_given() -> None:
+    states = np.array([[1.0], [0.0], [1.0], [0.0]])
+    scores = np.array([[0.9], [0.4], [0.3], [0.1]])
+    metrics, table = multilabel(states, scores, ["A"], weights=None, min_count=1, thresholds={"A": 0.35})
+    assert metrics["f1/A"] == metrics["f1/mean"] == pytest.approx(0.5)
+    assert table.loc[0, "f1"] == pytest.approx(0.5)
+    assert "f1/A" not in multilabel(states, scores, ["A"], weights=None, min_count=1)[0]
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    """Patients with several images and noise of their own; benchmarks/intervals.py does it at length."""
+    covered, runs = 0, 120
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        patients = np.repeat(np.arange(150), 3)
+        right = rng.random(450) < (0.7 + 0.2 * rng.choice([-1, 1], 150))[patients]
+        found = interval(
+            lambda w, r=right: accuracy(r, np.ones(450, bool), w), bootstrap_weights(patients, resamples=400, seed=seed)
+        )
+        covered += found.low <= 0.7 <= found.high
+    assert 0.88 <= covered / runs <= 0.99

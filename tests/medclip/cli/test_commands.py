@@ -16,7 +16,6 @@ from medclip.cli import curve, evaluate, label, prepare, train
 from medclip.cli.console import command
 from medclip.config import read_config
 from medclip.plugins import check_options, load_plugin
-from medclip.scoring import Calibration
 from medclip.settings import TrainConfig
 from medclip.transforms import augmentation_from
 from tests.fixtures import layouts
@@ -161,9 +160,7 @@ def test_from_official_layouts_to_a_result(tmp_path, images: str, texts: str) ->
     result = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
     assert set(result) >= {"split", "images", "patients", "model", "untrained", "how"}
     assert "auroc/mean" in result["model"]["zero-shot"]
-    assert {"model-zero_shot.csv", "model-roc.png"} <= {
-        path.name for path in (tmp_path / "run" / "evaluation").iterdir()
-    }
+    assert {"model-zero_shot.csv", "report.html"} <= {path.name for path in (tmp_path / "run" / "evaluation").iterdir()}
 
 
 def test_evaluating_nothing_says_what_is_expected(tmp_path) -> None:
@@ -446,19 +443,3 @@ def test_every_comparison_is_valid(name: str, monkeypatch, capsys) -> None:
     monkeypatch.chdir(ROOT)
     assert curve.run(["--config", f"benchmarks/{name}.yaml", "--list"]) == 0
     assert "4,000" in capsys.readouterr().out
-
-
-def test_calibration_is_fitted_on_validation_images_and_kept(tmp_path) -> None:
-    small = ["--image-size", "32", "--cache-size", "32", "--projection-dim", "8", "--batch-images", "8", "--steps", "2",
-             "--evaluate-every", "2", "--workers", "0", "--accelerator", "cpu", "--prepared", str(tmp_path / "p"),
-             "--source-options", "{phantom: {studies: 300, size: 32}}"]  # fmt: skip
-    assert train.run([*small, "--output", str(tmp_path / "run")]) == 0
-    arguments = [str(tmp_path / "run"), "--prepared", str(tmp_path / "p"), "--resamples", "0", "--device", "cpu"]
-    with pytest.raises(ValueError, match="report on another one"):
-        evaluate.run([*arguments, "--calibrate", "--split", "valid"])
-    assert evaluate.run([*arguments, "--calibrate"]) == 0
-    made = Calibration.load(tmp_path / "run" / "model", prompts="chexpert14")
-    images = pd.read_parquet(next((tmp_path / "p").glob("phantom-images-*/images.parquet")))
-    assert made is not None
-    assert made.rows == (images["split"] == "valid").sum()
-    assert "Lung Opacity" in made.threshold

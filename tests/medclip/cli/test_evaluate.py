@@ -1,0 +1,100 @@
+"""medclip-evaluate with all it can do, on one small run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from medclip.cli import evaluate, train
+from medclip.scoring import Calibration
+
+EVALUATORS = "zero-shot,retrieval,linear-probe,fine-tune,grounding,calibration"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    small = ["--image-size", "32", "--cache-size", "32", "--projection-dim", "8", "--batch-images", "8", "--steps", "2",
+             "--evaluate-every", "2", "--workers", "0", "--accelerator", "cpu", "--prepared", str(folder / "p"),
+             "--source-options", "{phantom: {studies: 300, size: 32, paired: true}}"]  # fmt: skip
+    assert train.run([*small, "--output", str(folder / "run")]) == 0
+    return folder
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    return [str(folder / "run"), "--prepared", str(folder / "p"), "--resamples", "0", "--device", "cpu", *more]
+
+
+def test_every_evaluator_at_once(folder, capsys) -> None:
+    more = ["--texts", "phantom", "--evaluators", EVALUATORS, "--baselines", "supervised", "--examples", "2",
+            "--resamples", "20", "--shares", "[0.2, 1.0]", "--label-draws", "2", "--supervised-epochs", "0.2",
+            "--output", str(folder / "all")]  # fmt: skip
+    assert evaluate.run([*arguments(folder), *more]) == 0
+    saved = json.loads((folder / "all" / "metrics.json").read_text())
+    assert set(saved["model"]) == set(EVALUATORS.split(","))
+    assert set(saved["supervised"]) == {"zero-shot"}
+    assert saved["how"]["versions"]["torch"]
+    assert saved["how"]["git"] is None or len(saved["how"]["git"]["commit"]) == 40
+    found = {name: value for part in saved["model"].values() for name, value in part.items()}
+    for name in ("ap/mean", "f1/mean", "draws/accuracy/sd", "auroc/mean/sex=F", "precision@1/image_to_text",
+                 "recall@10/text_to_image", "linear-probe/auroc/20%/sd", "fine-tune/auroc/100%", "grounding/pointing",
+                 "calibration/skill"):  # fmt: skip
+        assert found[name] is not None, name
+    page = (folder / "all" / "report.html").read_text()
+    for title in (
+        "Summary",
+        "Retrieval",
+        "Linear probe",
+        "Fine-tuning",
+        "Grounding",
+        "Calibration",
+        "How to repeat it",
+    ):
+        assert f">{title}</h2>" in page
+    assert page.count("data:image/png") >= 8
+    assert "supervised" in capsys.readouterr().out
+
+
+def test_what_comes_out_holds_no_report_and_no_patient_unless_asked(folder) -> None:
+    output = folder / "plain"
+    assert evaluate.run([*arguments(folder), "--texts", "phantom", "--evaluators", EVALUATORS.replace("fine-tune,", ""),
+                         "--shares", "[1.0]", "--output", str(output)]) == 0  # fmt: skip
+    sentences = pd.read_parquet(next((folder / "p").glob("phantom-sentences-*/sentences.parquet")))["text"]
+    written = "".join(path.read_text() for path in output.iterdir() if path.suffix in (".csv", ".json", ".html"))
+    assert not [text for text in sentences if len(text) > 25 and text in written]
+    assert "phantom/0-" not in written
+    assert not list(output.glob("*retrieval.png")) and not list(output.glob("*grounding.png"))
+
+
+def test_a_protocol_shows_published_numbers_and_departures(folder, capsys) -> None:
+    assert evaluate.run([*arguments(folder), "--protocol", "medclip-2022", "--output", str(folder / "protocol")]) == 0
+    said = capsys.readouterr().out
+    assert "no published numbers on phantom" in said
+    assert "Not as in medclip-2022: prompts are those of chexpert14" in said
+    saved = json.loads((folder / "protocol" / "metrics.json").read_text())
+    assert saved["protocol"]["name"] == "medclip-2022"
+    assert saved["how"]["settings"]["ensemble"] == "logits"
+    assert "draws/accuracy" in saved["model"]["zero-shot"]
+    with pytest.raises(ValueError, match="Choose from chexzero, gloria, medclip-2022"):
+        evaluate.run([*arguments(folder), "--protocol", "own"])
+
+
+def test_the_same_evaluation_twice_gives_the_same_numbers(folder) -> None:
+    for name in ("first", "second"):
+        evaluate.run([*arguments(folder), "--resamples", "20", "--output", str(folder / name)])
+    first, second = (json.loads((folder / name / "metrics.json").read_text()) for name in ("first", "second"))
+    assert first["model"] == second["model"]
+
+
+def test_calibration_is_fitted_on_validation_images_and_kept(folder) -> None:
+    with pytest.raises(ValueError, match="Report on another one"):
+        evaluate.run([*arguments(folder), "--calibrate", "--split", "valid"])
+    assert evaluate.run([*arguments(folder), "--calibrate"]) == 0
+    made = Calibration.load(folder / "run" / "model", prompts="chexpert14")
+    images = pd.read_parquet(next((folder / "p").glob("phantom-images-*/images.parquet")))
+    assert made is not None
+    assert made.rows == (images["split"] == "valid").sum()
+    assert "Lung Opacity" in made.threshold
