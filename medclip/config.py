@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,8 +57,25 @@ def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, 
             flag = "--" + field.name.replace("_", "-")
             groups[group].add_argument(flag, type=hints[field.name], default=default, help=field.metadata["help"])
     _check_keys(parser, argv, [field.name for field in fields])
+    switches = {"--" + field.name.replace("_", "-") for field in fields if hints[field.name] is bool} | {"--help", "-h"}
+    argv = _positionals_first(argv, switches)
     values = parser.parse_args(argv)
     return kind(**{field.name: _plain(getattr(values, field.name)) for field in fields})
+
+
+def _positionals_first(argv: list[str], switches: Collection[str]) -> list[str]:
+    """Returns `argv` with what belongs to no option in front; the parser takes such words in one place only."""
+    words: list[str] = []
+    options: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if not word.startswith("-") or word == "-":
+            words.append(word)
+            continue
+        options.append(word)
+        if word not in switches and "=" not in word:
+            options += [value for value in [next(rest, None)] if value is not None]
+    return words + options
 
 
 def write_config(config: Any, path: Path) -> None:

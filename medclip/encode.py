@@ -51,7 +51,12 @@ def encode_features(
 
 
 def encode_texts(
-    model: MedCLIPModel, texts: Sequence[str], processor: MedCLIPProcessor, *, batch_size: int = 256
+    model: MedCLIPModel,
+    texts: Sequence[str],
+    processor: MedCLIPProcessor,
+    *,
+    batch_size: int = 256,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Returns embeddings (N, D), float32, of texts."""
     parts = []
@@ -60,4 +65,6 @@ def encode_texts(
         with torch.inference_mode():
             features = model.get_text_features(**{name: value.to(model.device) for name, value in tokens.items()})
         parts.append(features.float().cpu().numpy())
+        if progress is not None:
+            progress(min(start + batch_size, len(texts)), len(texts))
     return np.concatenate(parts) if parts else np.empty((0, model.config.projection_dim), dtype=np.float32)

@@ -21,6 +21,7 @@ class Index:
     Args:
         embeds: (N, D), unit length.
         names: N of them: image ids, sentences, anything that says what an embedding is of.
+        made_with: what says which model made the embeddings; those of different models do not compare.
 
     Raises:
         ValueError: there are not as many names as embeddings.
@@ -31,10 +32,11 @@ class Index:
         >>> scores, rows = Index.load("sentences.safetensors").search(image_embeds, k=5)
     """
 
-    def __init__(self, embeds: np.ndarray, names: Sequence[str]) -> None:
+    def __init__(self, embeds: np.ndarray, names: Sequence[str], *, made_with: str = "") -> None:
         if len(embeds) != len(names):
             raise ValueError(f"Found {len(embeds)} embeddings and {len(names)} names; each needs one.")
         self.embeds, self.names = np.ascontiguousarray(embeds, dtype=np.float32), list(names)
+        self.made_with = made_with
 
     def search(
         self,
@@ -69,7 +71,7 @@ class Index:
 
     def save(self, path: str | Path) -> None:
         """Writes the index as one safetensors file, whole or not at all."""
-        metadata = {"names": json.dumps(self.names)}
+        metadata = {"names": json.dumps(self.names), "made_with": self.made_with}
         write_atomically(Path(path), lambda part: save_file({"embeds": self.embeds}, part, metadata=metadata))
 
     @classmethod
@@ -82,7 +84,10 @@ class Index:
         if not Path(path).is_file():
             raise FileNotFoundError(f"There is no index {path}.")
         with safe_open(path, framework="numpy") as opened:
-            return cls(opened.get_tensor("embeds"), json.loads(opened.metadata()["names"]))
+            metadata = opened.metadata()
+            return cls(
+                opened.get_tensor("embeds"), json.loads(metadata["names"]), made_with=metadata.get("made_with", "")
+            )
 
 
 def _best(queries: Tensor, index: Tensor, *, k: int, width: int) -> tuple[Tensor, Tensor]:

@@ -173,6 +173,27 @@ class EvaluateConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """Settings of `medclip-search`."""
+
+    model: str = setting("", "a run folder of medclip-train, or a model folder", positional=True)
+    queries: list[str] = setting([], "texts, or files of images", positional=True)
+    index: str = setting("", "file of the index; built if it is not there", group="index")
+    images: str = setting("", "image sources to build it of, joined by commas", group="index")
+    texts: str = setting("", "or text sources, whose sentences it is to hold", group="index")
+    data_root: str | None = setting(None, "folder in which sources without a path are looked for", group="index")
+    source_options: dict[str, Any] = setting({}, "options by source; by default those of the run", group="index")
+    prepared: str = setting("prepared", "folder for cached pixels and sentences", group="index")
+    workers: int = setting(1, "processes that prepare data", group="index")
+    k: int = setting(5, "how many to find", group="output")
+    format: str = setting("table", "table or json", group="output")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", group="output")
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "k", "workers")
+
+
+@dataclasses.dataclass(frozen=True)
 class CurveConfig:
     """Settings of `medclip-curve`."""
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from medclip.cache import PixelCache
-from medclip.cli import curve, evaluate, label, prepare, train
+from medclip.cli import curve, evaluate, label, prepare, search, train
 from medclip.cli.console import command
 from medclip.config import read_config
 from medclip.plugins import check_options, load_plugin
@@ -22,7 +22,7 @@ from tests.fixtures import layouts
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = {"medclip-train": train, "medclip-evaluate": evaluate, "medclip-prepare": prepare, "medclip-label": label,
-            "medclip-curve": curve}  # fmt: skip
+            "medclip-curve": curve, "medclip-search": search}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medclip.cli import search, train
+from medclip.config import read_config
+from medclip.index import Index
+from medclip.phantom.radiograph import draw_radiograph
+from medclip.settings import SearchConfig
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    small = ["--image-size", "32", "--cache-size", "32", "--projection-dim", "8", "--batch-images", "8", "--steps", "2",
+             "--evaluate-every", "2", "--workers", "0", "--accelerator", "cpu", "--prepared", str(folder / "p"),
+             "--source-options", "{phantom: {studies: 120, size: 32}}"]  # fmt: skip
+    assert train.run([*small, "--output", str(folder / "run")]) == 0
+    return folder
+
+
+def ask(folder: Path, *more: str) -> int:
+    return search.run([str(folder / "run"), "--prepared", str(folder / "p"), "--device", "cpu", *more])
+
+
+def test_an_index_of_images_is_built_once_and_finds_an_image_itself(folder, capsys, monkeypatch) -> None:
+    index = str(folder / "films.safetensors")
+    assert ask(folder, "--index", index, "--images", "phantom") == 0
+    assert "120 embeddings" in capsys.readouterr().out
+    monkeypatch.setattr(search, "_build", None)
+    film = folder / "film.png"
+    Image.fromarray(draw_radiograph(0, 17, size=32)).save(film)
+    assert ask(folder, str(film), "The heart is enlarged.", "--index", index, "--k", "3", "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found[str(film)][0] == {"cosine": pytest.approx(1.0, abs=1e-3), "found": "phantom-0-32-17"}
+    assert len(found["The heart is enlarged."]) == 3
+    cosines = [answer["cosine"] for answer in found["The heart is enlarged."]]
+    assert cosines == sorted(cosines, reverse=True)
+
+
+def test_an_index_of_sentences_finds_a_sentence_itself(folder, capsys) -> None:
+    index = folder / "sentences.safetensors"
+    assert ask(folder, "--index", str(index), "--texts", "phantom") == 0
+    capsys.readouterr()
+    sentence = Index.load(index).names[3]
+    assert ask(folder, sentence, "--index", str(index)) == 0
+    assert sentence.split()[0] in capsys.readouterr().out
+
+
+def test_an_index_of_another_model_is_refused(folder, tmp_path) -> None:
+    index = Index(np.eye(8, dtype=np.float32), list("abcdefgh"), made_with="another")
+    index.save(tmp_path / "index.safetensors")
+    with pytest.raises(ValueError, match="made with another model"):
+        ask(folder, "Edema.", "--index", str(tmp_path / "index.safetensors"))
+
+
+def test_what_is_missing_is_said(folder, tmp_path) -> None:
+    with pytest.raises(ValueError, match="Which index"):
+        ask(folder, "Edema.")
+    with pytest.raises(FileNotFoundError, match="Say what it is to hold"):
+        ask(folder, "Edema.", "--index", str(tmp_path / "none.safetensors"))
+    with pytest.raises(ValueError, match="holds images or sentences"):
+        ask(folder, "--index", str(tmp_path / "i"), "--images", "phantom", "--texts", "phantom")
+    shutil.copytree(folder / "run" / "model", tmp_path / "model")
+    assert search.fingerprint(tmp_path / "model") == search.fingerprint(folder / "run" / "model")
+
+
+def test_words_may_stand_before_and_after_options() -> None:
+    before, after = (
+        read_config(SearchConfig, words, prog="medclip-search", description="")
+        for words in (["run", "a b", "--k", "3", "--index", "i"], ["--k", "3", "run", "--index=i", "a b"])
+    )
+    assert before == after
+    assert (before.model, before.queries, before.k, before.index) == ("run", ["a b"], 3, "i")
