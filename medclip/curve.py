@@ -92,6 +92,29 @@ def statement(table: pd.DataFrame, metric: str) -> list[str]:
     return lines
 
 
+def verdict(table: pd.DataFrame, metric: str) -> list[str]:
+    """Returns sentences: at which sizes the first arm is ahead of each other, level with it, or behind it.
+
+    Level means that the means differ by less than twice the standard error of their difference over seeds; with one
+    seed that is not known, and only the signs are told.
+    """
+    rows = table[table["metric"] == metric]
+    grouped = rows.groupby(["arm", "size"])["value"].agg(["mean", "var", "size"])
+    arms = list(dict.fromkeys(rows["arm"]))
+    lines = []
+    for other in arms[1:]:
+        sides: dict[str, list[str]] = {"ahead": [], "level": [], "behind": []}
+        for size in sorted(set(grouped.loc[arms[0]].index) & set(grouped.loc[other].index)):
+            mine, theirs = grouped.loc[(arms[0], size)], grouped.loc[(other, size)]
+            difference = mine["mean"] - theirs["mean"]
+            error = np.nan_to_num(np.sqrt(mine["var"] / mine["size"] + theirs["var"] / theirs["size"]))
+            side = "level" if abs(difference) < 2 * error else "ahead" if difference > 0 else "behind"
+            sides[side].append(f"{size:,} ({difference:+.3f})")
+        told = "; ".join(f"{side} at {', '.join(sizes)}" for side, sizes in sides.items() if sizes)
+        lines.append(f"{arms[0]} against {other}, {metric}: {told}.")
+    return lines
+
+
 def draw(
     table: pd.DataFrame, metrics: Sequence[str], *, published: Mapping[str, Sequence[tuple[str, float, float]]] = {}
 ) -> Figure:

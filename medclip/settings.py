@@ -212,6 +212,7 @@ class CurveConfig:
     on: str = setting("", "image sources to evaluate on; by default those of the training", group="training")
     evaluators: str = setting("zero-shot", "what to evaluate, joined by commas", group="training")
     resamples: int = setting(200, "bootstrap resamples of each evaluation", group="training")
+    published: str = setting("", "protocol whose published numbers are drawn too, such as medclip-2022", group="curve")
     output: str = setting("runs/curve", "folder of the points, the table and the figure", group="run")
     workers: int = setting(1, "points trained at the same time, one a GPU where there are GPUs", group="run")
     point: int = setting(-1, "train this point only, for array jobs; --list numbers them", group="run")

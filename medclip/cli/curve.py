@@ -17,8 +17,9 @@ import yaml
 from medclip.cli.console import command, find_sources, print_table, progress_bar
 from medclip.cli.training_data import check_pairs
 from medclip.config import read_config
-from medclip.curve import Point, draw, points_of, statement, summary, tidy
+from medclip.curve import Point, draw, points_of, statement, summary, tidy, verdict
 from medclip.plugins import load_plugin, suggest
+from medclip.protocol import load_protocol, sources_of
 from medclip.settings import CurveConfig, TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ examples:
   medclip-curve --recipe configs/medclip-swin.yaml --images mimic-cxr --texts mimic-reports --workers 4
   medclip-curve --config benchmarks/curve.yaml --list
   medclip-curve --config benchmarks/curve.yaml --point $SLURM_ARRAY_TASK_ID
+
+  medclip-curve --recipe configs/medclip-swin.yaml --on chexpert-5x200 --metrics draws/accuracy --published medclip-2022
 
 Every smaller size is a part of the larger ones, by patient. A point that is done is not done again; a killed one
 goes on where it was. What is there is summed up each time: curve.csv, curve.png and, on screen, who needs how many
@@ -155,6 +158,19 @@ def _recipe(config: CurveConfig) -> dict[str, Any]:
     return settings | {name: value for name, value in given.items() if value}
 
 
+def _published(config: CurveConfig) -> dict[str, list[tuple[str, float, float]]]:
+    """Returns, by metric, the published numbers on these test sets that say how many samples they took."""
+    found: dict[str, list[tuple[str, float, float]]] = {}
+    if config.published:
+        on = sources_of(config.on or str(_recipe(config).get("images", "phantom")))
+        for entry in load_protocol(config.published).published:
+            if entry.samples is not None and entry.test_set in on:
+                found.setdefault(entry.metric, []).append((entry.model, entry.samples, entry.value))
+        if not found:
+            logger.warning("%s has no numbers with sample sizes on %s", config.published, ", ".join(on))
+    return found
+
+
 def _found(config: CurveConfig, points: list[Point]) -> dict[Point, Mapping[str, Any]]:
     found: dict[Point, Mapping[str, Any]] = {}
     for point in points:
@@ -184,14 +200,15 @@ def _sum_up(config: CurveConfig, points: list[Point]) -> None:
         )
     output = Path(config.output)
     write_atomically(output / "curve.csv", lambda part: table.round(6).to_csv(part, index=False))
-    draw(table, metrics).savefig(output / "curve.png", dpi=120)
+    draw(table, metrics, published=_published(config)).savefig(output / "curve.png", dpi=120)
     rows = [
         [metric, arm, f"{size:,}", f"{mean:.3f}", "-" if seeds < 2 else f"{sd:.3f}", str(seeds)]
         for metric, arm, size, mean, sd, seeds in summary(table).to_numpy().tolist()
     ]
     print_table(f"{len(found)} of {len(points)} points", ["metric", "arm", "size", "mean", "sd", "seeds"], rows)
-    for line in statement(table, metrics[0]):
-        print(line)
+    lines = [line for metric in metrics for line in (*verdict(table, metric), *statement(table, metric))]
+    write_atomically(output / "statement.txt", lambda part: part.write_text("\n".join(lines) + "\n"))
+    print(*lines, sep="\n")
     print(f"Table and figure: {output / 'curve.csv'}, {output / 'curve.png'}")
 
 

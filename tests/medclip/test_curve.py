@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medclip.curve import Point, draw, needed, points_of, statement, summary, tidy
+from medclip.curve import Point, draw, needed, points_of, statement, summary, tidy, verdict
 
 
 def table() -> pd.DataFrame:
@@ -50,3 +50,16 @@ def test_the_figure_has_every_arm_and_the_published_numbers() -> None:
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
     assert [text.get_text() for text in axes.texts] == ["GLoRIA, 191K"]
+
+
+def test_the_verdict_says_where_an_arm_is_ahead_level_or_behind() -> None:
+    rows = [("a", 10, seed, "auroc", value) for seed, value in enumerate((0.80, 0.82, 0.81))] + [
+        ("a", 20, s, "auroc", v) for s, v in enumerate((0.80, 0.84, 0.82))
+    ]
+    rows += [("b", 10, s, "auroc", v) for s, v in enumerate((0.70, 0.71, 0.72))]
+    rows += [("b", 20, s, "auroc", v) for s, v in enumerate((0.83, 0.80, 0.81))]
+    rows += [("c", 20, s, "auroc", v) for s, v in enumerate((0.90, 0.91, 0.90))]
+    table = pd.DataFrame(rows, columns=["arm", "size", "seed", "metric", "value"])
+    first, second = verdict(table, "auroc")
+    assert first == "a against b, auroc: ahead at 10 (+0.100); level at 20 (+0.007)."
+    assert second == "a against c, auroc: behind at 20 (-0.083)."

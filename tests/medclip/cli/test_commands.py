@@ -16,7 +16,7 @@ from medclip.cli import curve, evaluate, label, prepare, search, train
 from medclip.cli.console import command
 from medclip.config import read_config
 from medclip.plugins import check_options, load_plugin
-from medclip.settings import TrainConfig
+from medclip.settings import CurveConfig, TrainConfig
 from medclip.transforms import augmentation_from
 from tests.fixtures import layouts
 
@@ -365,6 +365,13 @@ def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch
 def test_curve_settings_are_checked(flags: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         curve.run(flags)
+
+
+def test_published_numbers_are_drawn_on_their_own_test_set_only() -> None:
+    config = CurveConfig(published="medclip-2022", on="chexpert-5x200=/data/chexpert")
+    markers = curve._published(config)["draws/accuracy"]
+    assert ("MedCLIP-ViT, ensemble", 570000, 0.5942) in markers
+    assert not curve._published(CurveConfig(published="medclip-2022", on="phantom"))
 
 
 def test_trained_on_one_source_and_asked_about_another(tmp_path) -> None:

@@ -1,0 +1,178 @@
+"""Writes the notebooks from the cells below and runs them: python notebooks/make.py
+
+A test checks that the notebooks hold these cells, and that they run. Write here, not in the notebooks.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+
+#: By notebook, cells in order; those that begin with "#" and a blank are text.
+CELLS = {
+    "zero_shot": [
+        """# Zero-shot classification
+
+Train a small model on synthetic X-rays and on sentences about *other* patients, then ask it about new X-rays in
+words. With your own data only the first cell changes: `--images chexpert --texts mimic-reports`.""",
+        """from medclip.cli import train
+
+train.run([
+    "--images", "phantom", "--texts", "phantom", "--source-options", "{phantom: {studies: 1500, size: 64}}",
+    "--image-size", "64", "--cache-size", "64", "--projection-dim", "128", "--steps", "120", "--learning-rate", "1e-3",
+    "--evaluate-every", "60", "--augmentation", "{crop: 1.0, rotate: 0.0, shift: 0.0, scale: [1.0, 1.0]}",
+    "--output", "runs/notebook", "--overwrite",
+])""",
+        """# The model and its processor load as any Hugging Face model does. The classifier encodes its prompts once.""",
+        """from medclip.classifier import ZeroShotClassifier
+from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+model = MedCLIPModel.from_pretrained("runs/notebook/model").eval()
+processor = MedCLIPProcessor.from_pretrained("runs/notebook/model")
+classifier = ZeroShotClassifier(model, processor, "chexpert14")""",
+        """# Six synthetic films of another population, which the model has not seen. With your own, give paths of JPEG,
+# PNG or DICOM files.""",
+        """from medclip.phantom.population import draw_study, states_of
+from medclip.phantom.radiograph import draw_radiograph
+
+films = [draw_radiograph(7, number, size=64) for number in range(6)]
+answers = classifier(films)
+answers[["No Finding", "Cardiomegaly", "Edema", "Pleural Effusion", "Support Devices"]].round(2)""",
+        """# Not calibrated, so a ranking within a column and no chance: `medclip-evaluate --calibrate` fits probabilities on
+# validation images. What is really there:""",
+        """import pandas as pd
+
+pd.DataFrame([states_of(draw_study(7, number)) for number in range(6)])[answers.columns].iloc[:, :12]""",
+        """# Ask about anything you can word, and see where in the film the words are.""",
+        """from medclip.prompts import Prompts
+
+mine = {"Fluid on the left": Prompts(("There is a left pleural effusion.",), ("No left pleural effusion.",)),
+        "Pacemaker": Prompts(("A pacemaker is seen.",), ("No pacemaker.",))}
+own = ZeroShotClassifier(model, processor, mine)
+own(films).round(2)""",
+        """import torch
+
+from medclip.figures import pictures
+from medclip.heatmap import heatmaps, overlay, to_square
+
+with torch.inference_mode():
+    maps = heatmaps(model.encode_images(processor.images(films), local=True), own.positive)
+pictures([overlay(film, to_square(found[0], 64)) for film, found in zip(films, maps)], ["Fluid on the left"] * 6, columns=6)""",
+    ],
+    "labels": [
+        """# Labelling reports
+
+The labeler reads sentences and says of 14 observations which are there (1), not there (0), uncertain (-1) or not
+mentioned. No Java, no download; about 11,000 reports a second on one core.""",
+        """from labelers import CHEXPERT14, load_labeler
+
+labeler = load_labeler("rules")
+report = "The heart is enlarged. No pleural effusion. Possible consolidation in the right base."
+dict(zip(CHEXPERT14, labeler([report])[0]))""",
+        """# Why? Every state has its evidence.""",
+        """import pandas as pd
+
+from labelers.explain import explain_rows
+
+pd.DataFrame(explain_rows(report, labeler.explain(report)))""",
+        """# A table of reports, here synthetic ones. On the command line:
+# `medclip-label reports.csv --text-column findings,impression --output labels.csv`.""",
+        """from medclip.plugins import load_plugin
+
+reports = load_plugin("sources", "phantom")(studies=2000).texts()
+states = pd.DataFrame(labeler(reports["text"].tolist()), columns=CHEXPERT14)
+states.fillna("unmentioned").apply(pd.Series.value_counts).fillna(0).astype(int).T""",
+        """# Training never sees states but label vectors: what uncertain and negative mean is a choice, and is saved with
+# the run.""",
+        """from labelers import LabelPolicy
+
+for policy in (LabelPolicy(uncertain="soft", negative="opposite"), LabelPolicy(uncertain="zero", negative="absent")):
+    print(policy, policy(labeler([report]))[0])""",
+    ],
+    "curve": [
+        """# The data-efficiency curve
+
+The same training at several sizes, by several objectives, several times. Small here, so that it takes a minute;
+`benchmarks/curve.yaml` is the real one, on 500 to 20,000 images and reports.""",
+        """from medclip.cli import curve
+
+curve.run([
+    "--sizes", "100,400", "--seeds", "2", "--resamples", "0", "--output", "runs/notebook-curve",
+    "--arms", '''{
+        "semantic-matching, no pairs": {source_options: {phantom: {studies: 600, size: 32}}},
+        "clip, pairs": {objective: clip, source_options: {phantom: {studies: 600, size: 32, paired: true}}},
+    }''',
+    "--recipe", "recipe.yaml",
+])""",
+        """# Every point is a row; a point that is done is not done again, so more seeds or sizes cost only what is new.""",
+        """import pandas as pd
+
+from medclip.curve import draw, statement, summary
+
+table = pd.read_csv("runs/notebook-curve/curve.csv")
+summary(table)""",
+        """draw(table, ["auroc/mean", "accuracy"])""",
+        """print(*statement(table, "auroc/mean"), sep="\\n")""",
+    ],
+}
+_RECIPE = '''from pathlib import Path
+
+Path("recipe.yaml").write_text("""
+images: phantom
+texts: phantom
+image_size: 32
+cache_size: 32
+projection_dim: 64
+batch_images: 32
+batch_texts: 32
+steps: 40
+learning_rate: 1.0e-3
+evaluate_every: 20
+augmentation: {crop: 1.0, rotate: 0.0, shift: 0.0, scale: [1.0, 1.0]}
+""")'''
+CELLS["curve"].insert(1, _RECIPE)
+
+
+def is_text(cell: str) -> bool:
+    return cell.startswith("# ")
+
+
+def notebook(name: str) -> nbformat.NotebookNode:
+    """Returns a notebook without outputs."""
+    made = nbformat.v4.new_notebook()
+    for i, cell in enumerate(CELLS[name]):
+        text = cell if i == 0 else cell.replace("# ", "").replace("\n", " ")
+        made.cells.append(nbformat.v4.new_markdown_cell(text) if is_text(cell) else nbformat.v4.new_code_cell(cell))
+        made.cells[-1]["id"] = f"{name}-{i}"
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return made
+
+
+def execute(made: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    """Runs a notebook in `folder`; raises where a cell does."""
+    resources: dict[str, Any] = {"metadata": {"path": str(folder)}}
+    return NotebookClient(made, timeout=600, kernel_name="python3", resources=resources).execute()
+
+
+def main() -> None:
+    import tempfile
+
+    for name in sys.argv[1:] or CELLS:
+        with tempfile.TemporaryDirectory() as folder:
+            made = execute(notebook(name), Path(folder))
+        for cell in made.cells:
+            cell.metadata = {}
+            outputs = cell.get("outputs", [])
+            cell["outputs"] = [out for out in outputs if out.get("name") != "stderr"]  # logs, and bars of progress
+        made.metadata["language_info"] = {"name": "python"}
+        nbformat.write(made, HERE / f"{name}.ipynb")
+
+
+if __name__ == "__main__":
+    main()
