@@ -87,18 +87,25 @@ class TrainConfig:
     clip_norm: float = setting(1.0, "bound of the gradient norm, 0 for none", group="optimisation")
     prompts: str = setting("chexpert14", "prompt set of the validation, a name or a YAML file", group="validation")
     evaluate_every: int = setting(200, "steps between validations and checkpoints", group="validation")
+    save_every: int = setting(0, "steps between checkpoints; 0: with each validation", group="run")
+    keep: int = setting(2, "how many of the newest checkpoints are kept, beside the best", group="run")
     output: str = setting("runs/medclip", "folder of the run", group="run")
     seed: int = setting(0, "of weights, streams and augmentation", group="run")
     resume: str = setting("auto", "auto: go on where a killed run stopped; never; or a checkpoint", group="run")
     overwrite: bool = setting(False, "start again although --output holds a run", group="run")
     accelerator: str = setting("auto", "auto, cpu, gpu", group="run")
-    devices: str = setting("auto", "auto, or how many", group="run")
+    devices: str = setting("auto", "auto, or how many on each node", group="run")
+    nodes: int = setting(1, "machines; torchrun and SLURM start one process for each device", group="run")
+    strategy: str = setting("auto", "how they share the work: auto, ddp, fsdp", group="run")
+    compile: bool = setting(False, "compile the towers (minutes at first, then faster on a GPU)", group="run")
+    profile: bool = setting(False, "measure the parts of a step, and show them in the end", group="run")
+    loggers: str = setting("tensorboard", "tensorboard, wandb, mlflow, joined by commas; CSV always", group="run")
     precision: str | None = setting(None, "Lightning's; by default bf16-mixed on a GPU, 32-true elsewhere", group="run")
     threads: int = setting(0, "CPU threads of the arithmetic, 0: as many as there are cores", group="run")
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "batch_images", "batch_texts", "image_size", "cache_size", "max_length", "projection_dim")
-        _at_least(self, 1, "evaluate_every")
+        _at_least(self, 1, "evaluate_every", "keep", "nodes")
         _at_least(
             self,
             0,
@@ -107,6 +114,7 @@ class TrainConfig:
             "threads",
             "limit",
             "encode_batch",
+            "save_every",
             "weight_decay",
             "clip_norm",
             "balance_images",

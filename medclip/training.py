@@ -1,19 +1,15 @@
-"""Training with Lightning: the module, the data module, optimiser groups, and the evaluation that picks checkpoints."""
+"""One step of training: encode, gather, the objective, and how weights are updated."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -24,12 +20,13 @@ from medclip.gradient_cache import encode_in_parts
 from medclip.models import MedCLIPModel
 from medclip.models.locking import unlock
 from medclip.objectives import Objective
-from medclip.sampling import Batch, Steps, step_loader
+from medclip.sampling import Batch
+from medclip.watch import Diverged, LossWatch, alignment, uniformity
 
 logger = logging.getLogger(__name__)
 
-#: Called with the model; returns named numbers.
-Evaluate = Callable[[MedCLIPModel], dict[str, float]]
+#: Steps between logged values.
+LOG_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,8 @@ class TrainingModule(lightning.LightningModule):
         self.momentum = copy.deepcopy(model).requires_grad_(False) if objective.needs_keys else None
         self._optimisation, self._seed, self._unlocked = optimisation, seed, False
         self._encode_batch, self._own_rows, self._unlock_at = encode_batch, own_rows, unlock_at
+        self._unchecked: list[tuple[int, dict[str, Tensor]]] = []
+        self._watch = LossWatch()
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch; from page-locked memory it does not wait."""
@@ -118,12 +117,16 @@ class TrainingModule(lightning.LightningModule):
         )
         texts = gather(replace(texts, labels=batch.text_labels, study_ids=batch.text_studies), own_rows=self._own_rows)
         terms = self.objective(images, texts, self.model.scale())
-        if not torch.isfinite(terms["loss"]):
-            raise NotFinite(self._not_finite(terms))
-        scale = self.model.logit_scale.detach().exp()
-        self.log_dict(
-            {f"train/{name}": value for name, value in terms.items()} | {"train/scale": scale}, prog_bar=False
-        )
+        self._unchecked.append((self.global_step, {name: value.detach() for name, value in terms.items()}))
+        if self.device.type == "cpu" or self.global_step % LOG_EVERY == 0:
+            self.check_finite()
+        logged = {f"train/{name}": value for name, value in terms.items()}
+        logged["train/scale"] = self.model.logit_scale.detach().exp()
+        if self.global_step % LOG_EVERY == LOG_EVERY - 1:
+            logged["train/alignment"] = alignment(images, texts)
+            logged["train/uniformity_images"] = uniformity(images.embeds)
+            logged["train/uniformity_texts"] = uniformity(texts.embeds)
+        self.log_dict(logged, prog_bar=False)
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
         return terms["loss"]
 
@@ -144,13 +147,34 @@ class TrainingModule(lightning.LightningModule):
             encode_in_parts(texts_of, *tokens, size=self._encode_batch, model=model),
         )
 
-    def _not_finite(self, terms: dict[str, Tensor]) -> str:
-        values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
-        checkpoint = getattr(self.trainer.checkpoint_callback, "last_model_path", "") or "none yet"
-        return (
-            f"The loss is not finite at step {self.global_step} ({values}). The last good checkpoint: {checkpoint}. "
-            "Lower --learning-rate, or look for images without pixels or labels that are not states."
-        )
+    def check_finite(self) -> None:
+        """Looks at the losses since the last look. On a GPU each look waits for it, so there is not one every step.
+
+        Raises:
+            NotFinite: one of them was no number.
+            Diverged: they are far above where they began.
+        """
+        unchecked, self._unchecked = self._unchecked, []
+        last = self.trainer.checkpoint_callback.last
+        good = f"The last good checkpoint: {last if last.is_file() else 'none yet'}."
+        for step, terms in unchecked:
+            if self._watch.has_diverged(float(terms["loss"])):
+                raise Diverged(
+                    f"The loss is far above where it began, {float(terms['loss']):.3g} at step {step}. {good} Lower "
+                    "--learning-rate, or raise --warmup."
+                )
+            if not torch.isfinite(terms["loss"]):
+                values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+                raise NotFinite(
+                    f"The loss is not finite at step {step} ({values}). {good} Lower --learning-rate, or look for "
+                    "images without pixels or labels that are not states."
+                )
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Logs the norm of the gradients before they are clipped."""
+        if self.global_step % LOG_EVERY == LOG_EVERY - 1:
+            norms = [p.grad.detach().norm() for p in self.parameters() if p.grad is not None]
+            self.log("train/gradient_norm", torch.stack(norms).norm(), prog_bar=False)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Returns AdamW with decayed and undecayed groups, and the schedule."""
@@ -186,133 +210,3 @@ def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
 
 def _channels_last(pixel_values: Tensor) -> Tensor:
     return pixel_values.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-
-
-class StepData(lightning.LightningDataModule):
-    """Loads the batches from the step at which training stands to its last."""
-
-    def __init__(self, build: Callable[[int, int], Steps], *, steps: int, workers: int) -> None:
-        super().__init__()
-        self._build, self._steps, self._workers = build, steps, workers
-
-    def train_dataloader(self) -> Any:
-        """Returns the loader; called after a checkpoint was restored, so `global_step` is where to go on."""
-        assert self.trainer is not None
-        pinned = self.trainer.strategy.root_device.type == "cuda"
-        start = self.trainer.global_step
-        return step_loader(
-            self._build(*world()), start=start, stop=self._steps, workers=self._workers, pin_memory=pinned
-        )
-
-
-def _is_due(trainer: Any, every: int) -> bool:
-    """Tells whether this step ends with an evaluation and a checkpoint: every so many, and the last."""
-    return bool(trainer.global_step % every == 0 or trainer.global_step >= trainer.max_steps)
-
-
-class EvaluateEvery(Callback):
-    """Runs an evaluation every so many steps and at the end; checkpoints are chosen by what it logs."""
-
-    def __init__(self, evaluate: Evaluate, *, every: int) -> None:
-        self._evaluate, self._every = evaluate, every
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Evaluates where it is due."""
-        if _is_due(trainer, self._every):
-            pl_module.log_dict({f"valid/{k}": v for k, v in evaluate_now(pl_module.model, self._evaluate).items()})
-
-
-class Checkpoints(ModelCheckpoint):
-    """The best and the last checkpoint, written where an evaluation has just been."""
-
-    def __init__(self, folder: Path, *, monitor: str, every: int) -> None:
-        super().__init__(
-            dirpath=folder, filename="best", monitor=f"valid/{monitor}", mode="max", save_last=True, save_top_k=1,
-            every_n_train_steps=1, enable_version_counter=False, save_on_train_epoch_end=False,
-        )  # fmt: skip
-        self._every = every
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Saves where it is due."""
-        if _is_due(trainer, self._every):
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-
-
-def evaluate_now(model: MedCLIPModel, evaluate: Evaluate) -> dict[str, float]:
-    """Returns what `evaluate` says of the model in evaluation mode, leaving mode and random state as they were."""
-    training, state = model.training, torch.get_rng_state()
-    model.eval()
-    try:
-        with torch.inference_mode():
-            return evaluate(model)
-    finally:
-        model.train(training)
-        torch.set_rng_state(state)
-
-
-class _Progress(RichProgressBar):
-    """The bar with the loss, and without the logger's version number."""
-
-    def get_metrics(self, *args: Any) -> dict[str, Any]:
-        """Returns what stands behind the bar."""
-        return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
-
-
-def fit(
-    module: TrainingModule,
-    data: StepData,
-    *,
-    optimisation: Optimisation,
-    output: Path,
-    evaluate: Evaluate,
-    monitor: str,
-    every: int,
-    resume: Path | None = None,
-    accelerator: str = "auto",
-    devices: int | str = "auto",
-    precision: str | None = None,
-    progress: bool = True,
-) -> ModelCheckpoint:
-    """Trains to the last step; returns the checkpoint callback, which knows the best and the last checkpoint.
-
-    Args:
-        monitor: the key of `evaluate` that picks the best checkpoint; higher is better.
-        every: steps between evaluations.
-        resume: the checkpoint to go on from.
-        precision: of Lightning; by default bf16-mixed on a GPU that has it and 32-true elsewhere.
-
-    Raises:
-        NotFinite: the loss is no number any more.
-    """
-    checkpoints = Checkpoints(output / "checkpoints", monitor=monitor, every=every)
-    callbacks: list[Callback] = [EvaluateEvery(evaluate, every=every), checkpoints, LearningRateMonitor("step")]
-    if progress:
-        callbacks.append(_Progress())
-    loggers: list[Logger] = [
-        TensorBoardLogger(output, name="logs", version="tensorboard"),
-        CSVLogger(output, name="logs"),
-    ]
-    trainer = lightning.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        precision=precision or _precision(accelerator),  # type: ignore[arg-type]
-        max_steps=optimisation.steps,
-        max_epochs=1,  # one pass over the steps
-        gradient_clip_val=optimisation.clip_norm or None,
-        callbacks=callbacks,
-        logger=loggers,
-        log_every_n_steps=10,
-        enable_progress_bar=progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
-    module.train()
-    module.model.vision.to(memory_format=torch.channels_last)
-    trainer.fit(module, datamodule=data, ckpt_path=resume)
-    return checkpoints
-
-
-def _precision(accelerator: str) -> str:
-    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"

@@ -32,6 +32,7 @@ LAYERS = {
             "page",
             "figures",
             "protocol",
+            "watch",
         ],
         1,
     ),
@@ -54,7 +55,7 @@ LAYERS = {
         ],
         3,
     ),
-    **dict.fromkeys(["training", "evaluation"], 4),
+    **dict.fromkeys(["training", "trainer", "callbacks", "checkpoints", "evaluation"], 4),
     **dict.fromkeys(["cli"], 5),
 }
 #: Same layer, and still in order: a cache holds what an image reader gives, an encoder needs a model.
@@ -75,12 +76,16 @@ NEIGHBOURS = {
     ("boxes", "prepare"),
     ("supervision", "models"),
     ("protocol", "settings"),
+    ("trainer", "callbacks"),
+    ("trainer", "checkpoints"),
+    ("trainer", "training"),
+    ("callbacks", "checkpoints"),
 }
 #: The one door of each heavy dependency.
 DOORS = {
     "pydicom": {"medclip/images.py"},
     "albumentations": {"medclip/transforms.py"},
-    "lightning": {"medclip/training.py", "medclip/cli/train.py"},
+    "lightning": {f"medclip/{name}.py" for name in ("training", "trainer", "callbacks", "checkpoints", "cli/train")},
     "transformers": {"medclip/models", "medclip/cli", "labelers/chexbert.py"},
     "jsonargparse": {"medclip/config.py"},
     "sklearn": {"medclip/metrics.py", "medclip/figures.py", "medclip/evaluation", "medclip/cli/results.py"},

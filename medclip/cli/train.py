@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
@@ -12,16 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medclip.cli.console import command, find_sources, quieten
+from medclip.cli.trained import finish, means, show_profile
 from medclip.cli.training_data import check_pairs, patients, prepare, tables, warn_of_flips
 from medclip.config import read_config, write_config
 from medclip.settings import TrainConfig
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from labelers.observations import LabelPolicy
+    from medclip.cache import PixelCache
     from medclip.models import MedCLIPModel, MedCLIPProcessor
     from medclip.objectives import Objective
     from medclip.prepare import Prepared
     from medclip.prompts import Prompts
+    from medclip.sides import ImageSide, TextSide
     from medclip.sources import Source
     from medclip.transforms import Augmentation
 
@@ -35,10 +39,14 @@ examples:
 
 Images and texts need not belong together: labels say what fits. Whatever is not yet prepared is prepared first.
 The run folder holds model/ (for from_pretrained), checkpoints/, logs/, config.yaml and metrics.json.
-A killed run goes on where it was when the same command is given again."""
+A killed run goes on where it was when the same command is given again, and ends as if it had not been killed; one
+that gets SIGTERM saves, and ends with code 75. Several GPUs and machines: docs/cluster.md."""
 
+#: Exit code of a run that was told to stop (SIGTERM) and saved: not done, no error, to be given again.
+STOPPED = 75
 #: Settings that may differ when a run is resumed: they change where it runs, not what comes out.
-_FREE = {"resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root"}
+_FREE = {"resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root",
+         "nodes", "strategy", "compile", "profile", "loggers", "save_every", "keep"}  # fmt: skip
 
 
 def run(argv: list[str]) -> int:
@@ -57,8 +65,7 @@ def run(argv: list[str]) -> int:
         return 0
     parts = _parts(config)
     prepared = prepare(config, images, texts)
-    _train(config, output, parts, *prepared, excluded)
-    return 0
+    return _train(config, output, parts, *prepared, excluded)
 
 
 @dataclass(frozen=True)
@@ -99,9 +106,7 @@ def _is_complete(output: Path, config: TrainConfig) -> bool:
         ValueError: it holds another run.
     """
     saved = output / "config.yaml"
-    begun = saved.is_file() and (
-        (output / "checkpoints" / "last.ckpt").is_file() or (output / "metrics.json").is_file()
-    )
+    begun = saved.is_file() and (any((output / "checkpoints").glob("*.ckpt")) or (output / "metrics.json").is_file())
     if config.overwrite or not begun:
         for name in (
             ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", "evaluation")
@@ -128,44 +133,34 @@ def _train(
     images: list[Prepared],
     texts: list[Prepared],
     excluded: list[Source],
-) -> None:
+) -> int:
     import lightning
     import pandas as pd
     import torch
 
     from labelers.observations import CHEXPERT14
     from medclip.cache import PixelCache
+    from medclip.callbacks import Profile
+    from medclip.checkpoints import Checkpoints
     from medclip.evaluation import EvaluationData
     from medclip.evaluation.zero_shot import ZeroShot
     from medclip.sampling import Steps
-    from medclip.sides import image_side, text_side, with_partners
     from medclip.subsets import fingerprints
-    from medclip.training import Optimisation, StepData, TrainingModule, fit
+    from medclip.trainer import Machine, StepData, Stopped, fit
+    from medclip.training import Optimisation, TrainingModule
 
     quieten()
     if config.threads:
         torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, verbose=False)
-    observations = config.observations or list(CHEXPERT14)
     warn_of_flips(parts.augmentation.flip, texts)
 
     image_tables, text_tables, occurrences = tables(config, images, texts, excluded)
     model, processor = _model(config, text_tables, parts.objective)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
-    numbers: dict[str, int] = {}
-    image_rows = image_side(
-        image_tables, observations=observations, policy=parts.policy, cache=cache, study_numbers=numbers,
-        wanted=config.image_weights or None, balance=config.balance_images,
-    )  # fmt: skip
-    text_rows = text_side(
-        text_tables, occurrences, tokenizer=processor.tokenizer, max_length=config.max_length,
-        observations=observations, policy=parts.policy, study_numbers=numbers, wanted=config.text_weights or None,
-        balance=config.balance_texts, repeats=config.repeats, words=parts.objective.needs_words,
-        pair_text=config.pair_text,
-    )  # fmt: skip
-    batch_texts, pairs = config.batch_texts, config.pairs
-    if parts.objective.needs_pairs:
-        image_rows, batch_texts, pairs = with_partners(image_rows, text_rows), config.batch_images, 1.0
+    image_rows, text_rows, batch_texts, pairs = _sides(
+        config, parts, image_tables, (text_tables, occurrences), cache, processor
+    )
     prevalence = torch.from_numpy((image_rows.labels > 0).mean(axis=0)).float()
     parts.objective.begin(dim=config.projection_dim, prevalence=prevalence)
     steps = config.steps or max(1, round(config.epochs * len(image_rows.keys) / config.batch_images))
@@ -180,22 +175,68 @@ def _train(
         )  # fmt: skip
 
     valid = EvaluationData(pd.concat(image_tables, ignore_index=True), cache, split="valid")
-    evaluator = ZeroShot(valid, observations=observations, prompts=parts.prompts, resamples=0)
+    evaluator = ZeroShot(valid, observations=config.observations or CHEXPERT14, prompts=parts.prompts, resamples=0)
     output.mkdir(parents=True, exist_ok=True)
     write_config(config, output / "config.yaml")
     module = TrainingModule(
         model, parts.objective, optimisation=optimisation, seed=config.seed, encode_batch=config.encode_batch,
         own_rows=config.own_rows, unlock_at=round(config.unlock_after * steps),
     )  # fmt: skip
-    checkpoints = fit(
-        module, StepData(build, steps=steps, workers=config.workers), optimisation=optimisation, output=output,
-        evaluate=lambda m: _means(evaluator(m, processor).metrics), monitor=evaluator.primary,
-        every=min(config.evaluate_every, steps), resume=parts.checkpoint, accelerator=config.accelerator,
-        devices=config.devices if config.devices == "auto" else int(config.devices), precision=config.precision,
+    checkpoints = Checkpoints(
+        output / "checkpoints", monitor=evaluator.primary, every=min(config.evaluate_every, steps),
+        save_every=config.save_every, keep=config.keep,
     )  # fmt: skip
+    machine = Machine(
+        accelerator=config.accelerator, devices=config.devices if config.devices == "auto" else int(config.devices),
+        nodes=config.nodes, strategy=config.strategy, precision=config.precision, compile=config.compile,
+    )  # fmt: skip
+    profile = Profile() if config.profile else None
+    try:
+        fit(
+            module, StepData(build, steps=steps, workers=config.workers), optimisation=optimisation, output=output,
+            evaluate=lambda m: means(evaluator(m, processor).metrics), checkpoints=checkpoints,
+            every=min(config.evaluate_every, steps), resume=parts.checkpoint, machine=machine,
+            loggers=[name.strip() for name in config.loggers.split(",") if name.strip()],
+            callbacks=[profile] if profile else [],
+        )  # fmt: skip
+    except Stopped as stopped:
+        print(f"{stopped}. Give the same command again to go on.")
+        return STOPPED
+    finally:
+        if profile is not None and module.global_rank == 0:
+            show_profile(profile, config)
     if module.global_rank == 0:
         trained = fingerprints(patients([*image_tables, *occurrences]))
-        _finish(output, module, checkpoints, processor, steps, [*images, *texts], trained)
+        finish(output, module, checkpoints, processor, steps, [*images, *texts], trained)
+    return 0
+
+
+def _sides(
+    config: TrainConfig,
+    parts: _Parts,
+    images: list[pd.DataFrame],
+    texts: tuple[list[pd.DataFrame], list[pd.DataFrame]],
+    cache: PixelCache,
+    processor: MedCLIPProcessor,
+) -> tuple[ImageSide, TextSide, int, float]:
+    """Returns what batches are drawn from, how many texts are in one, and which share of them are partners."""
+    from labelers.observations import CHEXPERT14
+    from medclip.sides import image_side, text_side, with_partners
+
+    numbers: dict[str, int] = {}
+    shared: dict[str, Any] = {"observations": config.observations or list(CHEXPERT14), "policy": parts.policy}
+    shared["study_numbers"] = numbers
+    image_rows = image_side(
+        images, cache=cache, wanted=config.image_weights or None, balance=config.balance_images, **shared
+    )
+    text_rows = text_side(
+        *texts, tokenizer=processor.tokenizer, max_length=config.max_length, wanted=config.text_weights or None,
+        balance=config.balance_texts, repeats=config.repeats, words=parts.objective.needs_words,
+        pair_text=config.pair_text, **shared,
+    )  # fmt: skip
+    if parts.objective.needs_pairs:
+        return with_partners(image_rows, text_rows), text_rows, config.batch_images, 1.0
+    return image_rows, text_rows, config.batch_texts, config.pairs
 
 
 def _model(config: TrainConfig, tables: list[Any], objective: Objective) -> tuple[MedCLIPModel, MedCLIPProcessor]:
@@ -229,74 +270,20 @@ def _model(config: TrainConfig, tables: list[Any], objective: Objective) -> tupl
 
 
 def _checkpoint(config: TrainConfig, output: Path) -> Path | None:
-    last = output / "checkpoints" / "last.ckpt"
     if config.resume == "never":
         return None
     if config.resume == "auto":
-        if last.is_file():
-            logger.info("Going on from %s", last)
-        return last if last.is_file() else None
+        from medclip.checkpoints import newest
+
+        found = newest(output / "checkpoints")
+        if found is not None:
+            logger.info("Going on from %s", found)
+        return found
     if not Path(config.resume).is_file():
         raise FileNotFoundError(
             f"--resume {config.resume}: there is no such checkpoint. Write auto, never, or its path."
         )
     return Path(config.resume)
-
-
-def _means(metrics: dict[str, float]) -> dict[str, float]:
-    """Returns the metrics worth a curve: those that are defined, without intervals."""
-    return {
-        name: value
-        for name, value in metrics.items()
-        if value == value and not name.endswith(("/low", "/high", "/rows"))
-    }
-
-
-def _finish(
-    output: Path,
-    module: Any,
-    checkpoints: Any,
-    processor: MedCLIPProcessor,
-    steps: int,
-    sides: list[Prepared],
-    trained: set[str],
-) -> None:
-    """Saves the best model by validation, and what is known of the run."""
-    import torch
-
-    from medclip.cache import write_atomically
-    from medclip.models.locking import merge_lora
-
-    chosen, score = checkpoints.best_model_path, float(checkpoints.best_model_score or float("nan"))
-    if not chosen:
-        logger.warning("%s is not defined on so few images; the model of the last step is kept", checkpoints.monitor)
-        chosen = checkpoints.last_model_path
-    saved = torch.load(chosen, map_location="cpu", weights_only=True)
-    weights = {
-        name.removeprefix("model."): value for name, value in saved["state_dict"].items() if name.startswith("model.")
-    }
-    module.model.load_state_dict(weights)
-    merge_lora(module.model)
-    module.model.eval().float().save_pretrained(output / "model")
-    processor.save_pretrained(output / "model")
-    logged = {
-        name: round(float(value), 6)
-        for name, value in module.trainer.callback_metrics.items()
-        if name.startswith(("train/", "valid/"))
-    }
-    metrics = {
-        "steps": steps,
-        "best": {"step": saved["global_step"], checkpoints.monitor: None if math.isnan(score) else round(score, 6)},
-        "last": logged,
-        "sources": [side.manifest for side in sides],
-    }
-    write_atomically(output / "patients.txt", lambda path: path.write_text("\n".join(sorted(trained))))
-    text = json.dumps(metrics, indent=2)
-    write_atomically(output / "metrics.json", lambda path: path.write_text(text))
-    print(
-        f"Best {checkpoints.monitor} {score:.4f} at step {saved['global_step']}. Model: {output / 'model'}. "
-        f"Next: medclip-evaluate {output} --on NAME=PATH"
-    )
 
 
 main = command(run)

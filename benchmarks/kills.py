@@ -1,0 +1,98 @@
+"""Kills a training run at random moments until it is done, and compares it with one that was left alone.
+
+    python benchmarks/kills.py                20 kills, SIGKILL and SIGTERM in turn: about 6 minutes on 2 CPU cores
+    python benchmarks/kills.py 50 --seed 3
+
+Every other kill waits until a checkpoint is being written. All processes of the run are killed, its loaders too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+SETTINGS = {
+    "--source-options": "{phantom: {studies: 400, size: 32}}", "--image-size": "32", "--cache-size": "32",
+    "--projection-dim": "64", "--batch-images": "32", "--batch-texts": "32", "--evaluate-every": "10",
+    "--save-every": "3", "--learning-rate": "1e-3", "--workers": "1", "--threads": "1", "--accelerator": "cpu",
+}  # fmt: skip
+
+
+def command(output: Path, prepared: Path, steps: int) -> list[str]:
+    settings = SETTINGS | {"--steps": str(steps), "--output": str(output), "--prepared": str(prepared)}
+    words = [word for pair in settings.items() for word in pair]
+    return [sys.executable, "-c", "from medclip.cli.train import main; main()", *words]
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as file:
+        return subprocess.Popen(arguments, stdout=file, stderr=file, start_new_session=True)
+
+
+def is_writing(folder: Path) -> bool:
+    return any(folder.glob(".*.part"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kills", type=int, nargs="?", default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=300)
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        whole, cut, log = root / "whole", root / "cut", root / "log.txt"
+        begun = time.perf_counter()
+        assert start(command(whole, root / "p", options.steps), log).wait() == 0, log.read_text()
+        print(f"left alone: {time.perf_counter() - begun:.0f} s, {options.steps} steps", flush=True)
+        done = 0
+        while not (cut / "metrics.json").exists():
+            process = start(command(cut, root / "p", options.steps), log)
+            kind = signal.SIGKILL if done % 2 == 0 else signal.SIGTERM
+            while_writing = done % 4 >= 2
+            if done < options.kills:
+                # Starting takes seconds; kill at a random moment from before the first step on.
+                until = time.perf_counter() + rng.uniform(1.5, 11)
+                while time.perf_counter() < until and process.poll() is None:
+                    time.sleep(0.01)
+                waited = time.perf_counter() + 20
+                while while_writing and not is_writing(cut / "checkpoints") and time.perf_counter() < waited:
+                    if process.poll() is not None:
+                        break
+                if process.poll() is None:
+                    writing = is_writing(cut / "checkpoints")
+                    os.killpg(process.pid, kind) if kind == signal.SIGKILL else process.send_signal(kind)
+                    code = process.wait()
+                    done += 1
+                    moment = "while writing" if writing else ""
+                    print(
+                        f"{done:>3} {kind.name} code {code:>3}  after {last_step(cut):>3} steps saved {moment}",
+                        flush=True,
+                    )
+            process.wait()
+        first, second = (load_file(run / "model" / "model.safetensors") for run in (whole, cut))
+        weights = all(torch.equal(first[key], second[key]) for key in first)
+        numbers = [json.loads((run / "metrics.json").read_text()) for run in (whole, cut)]
+        print(f"{done} kills. Weights bitwise equal: {weights}; metrics equal: {numbers[0] == numbers[1]}")
+        sys.exit(0 if weights and numbers[0] == numbers[1] and done >= options.kills else 1)
+
+
+def last_step(run: Path) -> int:
+    path = run / "checkpoints" / "last.ckpt"
+    return torch.load(path, weights_only=True, map_location="cpu")["global_step"] if path.exists() else 0
+
+
+if __name__ == "__main__":
+    main()

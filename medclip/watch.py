@@ -1,0 +1,61 @@
+"""What tells a healthy run from a sick one: how near partners are, how evenly embeddings spread, where losses go."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from medclip.encoded import Encoded
+
+
+def alignment(images: Encoded, texts: Encoded) -> Tensor:
+    """Returns the mean squared distance of images to texts that say the same; NaN where the batch has no such pair.
+
+    0 is perfect, 2 is chance (Wang and Isola 2020, equation 2, with exponent 2). Texts that say the same are those
+    of the same study, and those whose label vector is the same and not empty.
+    """
+    assert images.labels is not None and texts.labels is not None
+    same = (images.labels[:, None] == texts.labels[None]).all(dim=2) & (images.labels != 0).any(dim=1)[:, None]
+    if images.study_ids is not None and texts.study_ids is not None:
+        same |= (images.study_ids[:, None] == texts.study_ids[None]) & (images.study_ids >= 0)[:, None]
+    distances = 2 - 2 * images.embeds.detach().float() @ texts.embeds.detach().float().T
+    return (distances * same).sum() / same.sum()
+
+
+def uniformity(embeds: Tensor) -> Tensor:
+    """Returns log of the mean of exp(-2 d^2) over pairs of unit vectors (N, D): 0 if all are one, lower if they spread.
+
+    Wang and Isola 2020, equation 3, with t = 2. On a sphere of many dimensions evenly spread vectors come to -4.
+    """
+    embeds = embeds.detach().float()
+    distances = (2 - 2 * embeds @ embeds.T).clamp(min=0)
+    others = ~torch.eye(len(embeds), dtype=torch.bool, device=embeds.device)
+    return (-2 * distances[others]).exp().mean().log()
+
+
+class Diverged(ArithmeticError):
+    """The loss is far above where it began; the message names the last good checkpoint."""
+
+
+class LossWatch:
+    """Remembers where losses began, and says when they are far above it for long.
+
+    A contrastive loss begins near the logarithm of the batch size, which is what no knowledge costs; three times that
+    is certain ignorance. Single peaks are smoothed away.
+    """
+
+    def __init__(self, *, first: int = 20, factor: float = 3.0) -> None:
+        self._first, self._factor = first, factor
+        self._seen, self._began, self._smooth = 0, 0.0, math.nan
+
+    def has_diverged(self, loss: float) -> bool:
+        """Takes one more loss."""
+        self._seen += 1
+        if self._seen <= self._first:
+            self._began += loss / self._first
+            self._smooth = self._began
+            return False
+        self._smooth += 0.05 * (loss - self._smooth)
+        return self._began > 0 and self._smooth > self._factor * self._began
