@@ -1,6 +1,6 @@
 """Kills a training run at random moments until it is done, and compares it with one that was left alone.
 
-    python benchmarks/kills.py                20 kills, SIGKILL and SIGTERM in turn: about 6 minutes on 2 CPU cores
+    python benchmarks/kills.py                20 kills, SIGKILL and SIGTERM in turn: about 8 minutes on 2 CPU cores
     python benchmarks/kills.py 50 --seed 3
 
 Every other kill waits until a checkpoint is being written. All processes of the run are killed, its loaders too.
@@ -40,39 +40,49 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(arguments, stdout=file, stderr=file, start_new_session=True)
 
 
-def is_writing(folder: Path) -> bool:
-    return any(folder.glob(".*.part"))
+def is_writing(folder: Path, since: float) -> bool:
+    """Tells whether a checkpoint is being written, by a process that began at `since`."""
+    try:
+        return any(path.stat().st_mtime > since for path in folder.glob(".*.part"))
+    except FileNotFoundError:  # it was renamed in between
+        return False
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kills", type=int, nargs="?", default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=1500)
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         whole, cut, log = root / "whole", root / "cut", root / "log.txt"
         begun = time.perf_counter()
-        assert start(command(whole, root / "p", options.steps), log).wait() == 0, log.read_text()
-        print(f"left alone: {time.perf_counter() - begun:.0f} s, {options.steps} steps", flush=True)
+        process = start(command(whole, root / "p", options.steps), log)
+        while not last_step(whole) and process.poll() is None:
+            time.sleep(0.05)
+        startup = time.perf_counter() - begun
+        assert process.wait() == 0, log.read_text()
+        took = time.perf_counter() - begun
+        print(f"left alone: {took:.0f} s, {options.steps} steps, the first saved after {startup:.0f} s", flush=True)
         done = 0
         while not (cut / "metrics.json").exists():
+            since = time.time()
             process = start(command(cut, root / "p", options.steps), log)
             kind = signal.SIGKILL if done % 2 == 0 else signal.SIGTERM
             while_writing = done % 4 >= 2
             if done < options.kills:
-                # Starting takes seconds; kill at a random moment from before the first step on.
-                until = time.perf_counter() + rng.uniform(1.5, 11)
+                # From half-way through starting up until somewhat later.
+                until = time.perf_counter() + rng.uniform(0.5, 1.5) * startup
                 while time.perf_counter() < until and process.poll() is None:
                     time.sleep(0.01)
-                waited = time.perf_counter() + 20
-                while while_writing and not is_writing(cut / "checkpoints") and time.perf_counter() < waited:
+                waited = time.perf_counter() + 3 * startup
+                while while_writing and not is_writing(cut / "checkpoints", since) and time.perf_counter() < waited:
                     if process.poll() is not None:
                         break
                 if process.poll() is None:
-                    writing = is_writing(cut / "checkpoints")
+                    writing = is_writing(cut / "checkpoints", since)
                     os.killpg(process.pid, kind) if kind == signal.SIGKILL else process.send_signal(kind)
                     code = process.wait()
                     done += 1

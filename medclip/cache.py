@@ -11,13 +11,13 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from medclip.engines import run_jobs
 from medclip.images import DICOM_RECIPES, ImageError, fit_square, read_image
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,7 @@ class PixelCache:
         *,
         draw: Draw | None = None,
         workers: int = 1,
+        engine: str = "local",
         progress: Progress | None = None,
     ) -> dict[str, str]:
         """Reads the images that are not yet cached; returns the reason for each key that could not be.
@@ -88,6 +89,7 @@ class PixelCache:
             paths: path by key.
             draw: makes pixels from a path, where there are no files.
             workers: processes.
+            engine: see `medclip.engines.run_jobs`.
             progress: called with (done, total) after each shard.
         """
         todo = [(key, path) for key, path in paths.items() if key not in self._places]
@@ -97,28 +99,31 @@ class PixelCache:
             return rejected
         self.folder.mkdir(parents=True, exist_ok=True)
         done = 0
-        for chunk, reasons in zip(chunks, self._run(chunks, draw, workers), strict=True):
+        jobs = [(chunk, self.folder, self.size, self.dicom, draw) for chunk in chunks]
+        made = run_jobs(_write_shard, jobs, workers=min(workers, len(jobs)), engine=engine)
+        for chunk, reasons in zip(chunks, made, strict=True):
             rejected.update(reasons)
             done += len(chunk)
             if progress is not None:
                 progress(done, len(todo))
         self._places = self._read_index()
+        _open_shard.cache_clear()  # a shard that was cut off has been written anew
         return rejected
-
-    def _run(self, chunks: list[list[tuple[str, str]]], draw: Draw | None, workers: int) -> Iterator[dict[str, str]]:
-        jobs = ((chunk, self.folder, self.size, self.dicom, draw) for chunk in chunks)
-        if workers <= 1 or len(chunks) == 1:
-            yield from (_write_shard(*job) for job in jobs)
-            return
-        with ProcessPoolExecutor(workers) as pool:
-            yield from pool.map(_write_shard, *zip(*jobs, strict=True))
 
     def _read_index(self) -> dict[str, tuple[str, int]]:
         places: dict[str, tuple[str, int]] = {}
         for path in sorted(self.folder.glob("*.json")):
-            for row, key in enumerate(json.loads(path.read_text())):
-                places[key] = (path.stem, row)
+            keys = json.loads(path.read_text())
+            if _is_whole(path.with_suffix(".npy"), len(keys) * self.size**2):
+                places |= {key: (path.stem, row) for row, key in enumerate(keys)}
+            else:
+                logger.warning("%s is missing or cut off; its images are cached again", path.with_suffix(".npy"))
         return places
+
+
+def _is_whole(path: Path, pixels: int) -> bool:
+    """Tells whether a shard is there and as long as its pixels and a heading."""
+    return path.is_file() and pixels < path.stat().st_size <= pixels + 1024
 
 
 @lru_cache(maxsize=4096)

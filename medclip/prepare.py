@@ -10,8 +10,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ import pandas as pd
 import labelers
 from labelers.rules import RuleLabeler
 from medclip.cache import PixelCache, file_key, write_atomically
+from medclip.engines import run_jobs
 from medclip.sources import Source
 from medclip.tables import assign_splits, observations_of
 
@@ -60,6 +59,7 @@ def prepare_images(
     size: int,
     split_seed: int,
     workers: int = 1,
+    engine: str = "local",
     dicom: str = "voi",
     strict: bool = False,
     progress: Progress | None = None,
@@ -72,6 +72,8 @@ def prepare_images(
         folder: the prepared folder; the cache is below it.
         size: side of the cached squares.
         dicom: how DICOM values become grey, see `medclip.images.read_image`.
+        workers: processes.
+        engine: what does the work, see `medclip.engines.run_jobs`.
         strict: whether an unreadable image is an error rather than a row of rejected.csv.
 
     Raises:
@@ -90,7 +92,7 @@ def prepare_images(
     missing = sum(key not in cache for key in paths)
     if missing:
         logger.info("%s: caching %d of %d images, %.1f GB", source.name, missing, len(table), missing * size**2 / 1e9)
-    rejected |= cache.fill(paths, draw=source.draw, workers=workers, progress=report)
+    rejected |= cache.fill(paths, draw=source.draw, workers=workers, engine=engine, progress=report)
     table["_key"] = keys
     bad = [key is None or key in rejected for key in keys]
     reasons = [
@@ -123,6 +125,7 @@ def prepare_sentences(
     split_seed: int,
     vocabulary: str = "chexpert14",
     workers: int = 1,
+    engine: str = "local",
     progress: Progress | None = None,
 ) -> Prepared:
     """Cuts the texts of `source` into sentences, labels each on its own, and returns them without repetitions.
@@ -141,7 +144,7 @@ def prepare_sentences(
         saved = {name: pd.read_parquet(target / f"{name}.parquet") for name in ("sentences", "occurrences")}
         return Prepared(source.name, manifest=manifest, **saved)
     labeler = RuleLabeler(vocabulary)
-    occurrences = _occurrences(texts, vocabulary, workers, source.name, progress)
+    occurrences = _occurrences(texts, vocabulary, workers, engine, source.name, progress)
     if occurrences.empty:
         raise ValueError(f"{source.name}: none of its {len(texts)} texts holds a sentence that can be labelled.")
     grouped = occurrences.groupby(["split", "text"], sort=True)
@@ -225,18 +228,17 @@ def _labelled_by_report(table: pd.DataFrame, source: Source) -> pd.DataFrame:
 
 
 def _occurrences(
-    texts: pd.DataFrame, vocabulary: str, workers: int, name: str, progress: Progress | None
+    texts: pd.DataFrame, vocabulary: str, workers: int, engine: str, name: str, progress: Progress | None
 ) -> pd.DataFrame:
     """Returns a row for each sentence of each text."""
     everything = texts["text"].tolist()
     chunks = [everything[i : i + _TEXT_CHUNK] for i in range(0, len(everything), _TEXT_CHUNK)]
     rows: list[tuple[int, str, int, str]] = []
     cut = partial(_cut, vocabulary=vocabulary)
-    with ProcessPoolExecutor(workers) if workers > 1 and len(chunks) > 1 else nullcontext() as pool:
-        for i, found in enumerate(pool.map(cut, chunks) if pool is not None else map(cut, chunks)):
-            rows += [(i * _TEXT_CHUNK + row, section, position, text) for row, section, position, text in found]
-            if progress is not None:
-                progress(f"{name}: reading sentences", min((i + 1) * _TEXT_CHUNK, len(everything)), len(everything))
+    for i, found in enumerate(run_jobs(cut, [(chunk,) for chunk in chunks], workers=workers, engine=engine)):
+        rows += [(i * _TEXT_CHUNK + row, section, position, text) for row, section, position, text in found]
+        if progress is not None:
+            progress(f"{name}: reading sentences", min((i + 1) * _TEXT_CHUNK, len(everything)), len(everything))
     table = pd.DataFrame(rows, columns=["row", "section", "position", "text"])
     ids = texts[["study_id", "patient_id", "split"]].iloc[table["row"]].reset_index(drop=True)
     return pd.concat([ids, table.drop(columns="row")], axis=1)

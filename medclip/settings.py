@@ -276,6 +276,7 @@ class PrepareConfig:
     prepared: str = setting("prepared", "folder for cached pixels and labelled sentences", group="data")
     cache_size: int = setting(256, "side of the cached images, in pixels", group="data")
     split_seed: int = setting(0, "decides which patients are in which split", group="data")
+    engine: str = setting("local", "what does the work: local, or ray, on all machines of a cluster", group="run")
     workers: int = setting(1, "processes", group="data")
     dicom: str = setting("voi", "DICOM to grey: voi, or mimic-cxr-jpg as that was made", group="data")
     strict: bool = setting(False, "an unreadable image is an error", group="data")
@@ -301,6 +302,7 @@ class LabelConfig:
     explain: bool = setting(False, "show why: a table, or a page or JSON if --output ends so", group="output")
     score: str = setting("", "compare with these labels (a .csv with the same ids) and print P, R, F1", group="output")
     compare: str = setting("", "agreement (kappa) with the labels in this .csv", group="output")
+    engine: str = setting("local", "what does the work: local, or ray, on all machines of a cluster", group="run")
     workers: int = setting(1, "processes; 0 for one a core", group="output")
 
 

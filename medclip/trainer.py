@@ -11,7 +11,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from medclip.callbacks import Evaluate, EvaluateEvery, Progress
@@ -99,10 +100,10 @@ def fit(
         accelerator=machine.accelerator,
         devices=machine.devices,
         num_nodes=machine.nodes,
-        strategy=machine.strategy,
+        strategy=_strategy(machine),
         precision=machine.precision or _precision(machine.accelerator),  # type: ignore[arg-type]
         plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
-        sync_batchnorm=True,  # of several GPUs; elsewhere it changes nothing
+        sync_batchnorm=machine.accelerator != "cpu" and torch.cuda.is_available(),  # over all GPUs
         max_steps=optimisation.steps,
         max_epochs=1,  # one pass over the steps
         gradient_clip_val=optimisation.clip_norm or None,
@@ -121,10 +122,32 @@ def fit(
         module.model.text.compile(dynamic=True)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume)
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(
+            f"The GPU's memory is not enough ({str(error).splitlines()[0]}). Encode batches in parts, which changes no "
+            "number: --encode-batch 32; or lower --batch-images and --batch-texts."
+        ) from error
     except SIGTERMException as error:
         raise Stopped(f"Told to stop after step {trainer.global_step}; saved as {checkpoints.last}") from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ChildProcessError(
+            f"A process that loads data died ({str(error).splitlines()[0]}), perhaps for want of memory. Give the same "
+            "command again, with fewer --workers: it goes on from the last checkpoint."
+        ) from error
     if trainer.global_step < optimisation.steps:
         raise Stopped(f"Stopped after step {trainer.global_step} of {optimisation.steps}")
+
+
+def _strategy(machine: Machine) -> str | Strategy:
+    """Returns how processes share the work. Backbones hold parts that are never used, such as poolers."""
+    visible = torch.cuda.device_count() if machine.accelerator != "cpu" else 1
+    devices = machine.devices if isinstance(machine.devices, int) else visible
+    launched = TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+    if machine.strategy in ("auto", "ddp") and (launched or devices > 1 or machine.nodes > 1):
+        return DDPStrategy(static_graph=True)
+    return machine.strategy
 
 
 def _loggers(names: Sequence[str], output: Path) -> list[Logger]:

@@ -126,7 +126,9 @@ class TrainingModule(lightning.LightningModule):
             logged["train/alignment"] = alignment(images, texts)
             logged["train/uniformity_images"] = uniformity(images.embeds)
             logged["train/uniformity_texts"] = uniformity(texts.embeds)
-        self.log_dict(logged, prog_bar=False)
+        # With rows of its own a process knows its share of the loss only.
+        together = self._own_rows and self.global_step % LOG_EVERY == LOG_EVERY - 1
+        self.log_dict(logged, prog_bar=False, sync_dist=together)
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
         return terms["loss"]
 

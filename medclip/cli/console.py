@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medclip.sources import Source
 
 #: Errors of users and of their files: shown as a message, not as a traceback.
-_EXPECTED = (ValueError, OSError, KeyError, ArithmeticError)
+_EXPECTED = (ValueError, OSError, KeyError, ArithmeticError, MemoryError)
 
 
 def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
@@ -80,6 +80,34 @@ def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) 
         check_options("source", name, kind, chosen)
         sources.append(kind(kind.locate(path or None, Path(root) if root else None), **chosen))
     return sources
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Holds `folder` for this command and the processes it starts; the lock ends with them, however they end.
+
+    Raises:
+        ValueError: another command holds it.
+        OSError: the folder cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("MEDCLIP_HOLDS") == str(folder.absolute()) or int(os.environ.get("RANK", "0")) > 0:
+        yield  # a process of a run that holds it already
+        return
+    with (folder / ".lock").open("a") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # not on Windows
+            pass
+        except BlockingIOError:
+            raise ValueError(f"Another run is writing to {folder}. Wait for it, or choose another --output.") from None
+        os.environ["MEDCLIP_HOLDS"] = str(folder.absolute())
+        try:
+            yield
+        finally:
+            del os.environ["MEDCLIP_HOLDS"]
 
 
 @contextmanager

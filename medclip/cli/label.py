@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from itertools import islice
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from medclip.cli.console import command, find_sources, print_table, progress_bar
 from medclip.config import read_config
+from medclip.engines import run_jobs
 from medclip.settings import LabelConfig
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def run(argv: list[str]) -> int:
     chunks = iter(lambda: list(islice(reports.stream, _CHUNK)), [])
     jobs = ((chunk, config.labeler, options, bool(config.sentences)) for chunk in writer.remaining(chunks))
     with progress_bar() as progress:
-        for states, labels, sentences in _map(jobs, config.workers):
+        for states, labels, sentences in run_jobs(_label, jobs, workers=config.workers, engine=config.engine):
             if config.output == "-":
                 print(labels, end="")
             writer.append(len(states), labels, sentences)
@@ -87,7 +86,9 @@ def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
     heads = {config.output: head}
     if config.sentences:
         heads[config.sentences] = ["id", "section", "position", "text", *observations]
-    return LabelWriter(heads, settings={key: value for key, value in asdict(config).items() if key != "workers"})
+    return LabelWriter(
+        heads, settings={key: value for key, value in asdict(config).items() if key not in ("workers", "engine")}
+    )
 
 
 def _options(config: LabelConfig) -> dict[str, Any]:
@@ -118,19 +119,6 @@ def _read(config: LabelConfig) -> Reports:
 
 
 _Job = tuple[list["Report"], str, tuple[tuple[str, Any], ...], bool]
-
-
-def _map(jobs: Iterator[_Job], workers: int) -> Iterator[tuple[np.ndarray, str, str]]:
-    workers = workers or os.cpu_count() or 1
-    if workers == 1:
-        yield from (_label(*job) for job in jobs)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        # A few jobs a worker wait their turn, so that no worker ever does, and no more are held in memory.
-        running = deque(pool.submit(_label, *job) for job in islice(jobs, 4 * workers))
-        while running:
-            yield running.popleft().result()
-            running.extend(pool.submit(_label, *job) for job in islice(jobs, 1))
 
 
 def _label(

@@ -11,6 +11,7 @@ from medclip.settings import PrepareConfig
 _EXAMPLES = """\
 examples:
   medclip-prepare --images nih=/data/CXR8 --texts openi=/data/openi --workers 8
+  medclip-prepare --images mimic-cxr --data-root /shared/data --prepared /shared/prepared --engine ray
   medclip-prepare --images phantom --source-options '{phantom: {studies: 20000}}'
 
 Training prepares what is missing by itself; run this to do it beforehand, or on another machine. A run that was
@@ -36,13 +37,14 @@ def run(argv: list[str]) -> int:
         for source in found.get("images", []):
             made = prepare_images(
                 source, folder=folder, size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
-                strict=config.strict, dicom=config.dicom, progress=progress,
+                engine=config.engine, strict=config.strict, dicom=config.dicom, progress=progress,
             )  # fmt: skip
             rows.append(made.manifest or {})
         for source in found.get("texts", []):
             made = prepare_sentences(
-                source, folder=folder, split_seed=config.split_seed, workers=config.workers, progress=progress
-            )
+                source, folder=folder, split_seed=config.split_seed, workers=config.workers, engine=config.engine,
+                progress=progress,
+            )  # fmt: skip
             rows.append(made.manifest or {})
     print_table(
         f"Prepared in {folder}",

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medclip.cli.console import command, find_sources, quieten
+from medclip.cli.console import alone_in, command, find_sources, quieten
 from medclip.cli.trained import finish, means, show_profile
 from medclip.cli.training_data import check_pairs, patients, prepare, tables, warn_of_flips
 from medclip.config import read_config, write_config
@@ -63,9 +63,10 @@ def run(argv: list[str]) -> int:
     if _is_complete(output, config):
         print(f"{output} holds this run, complete. Metrics: {output / 'metrics.json'}. To repeat it, add --overwrite.")
         return 0
-    parts = _parts(config)
-    prepared = prepare(config, images, texts)
-    return _train(config, output, parts, *prepared, excluded)
+    with alone_in(output):
+        parts = _parts(config)
+        prepared = prepare(config, images, texts)
+        return _train(config, output, parts, *prepared, excluded)
 
 
 @dataclass(frozen=True)
