@@ -25,10 +25,11 @@ words. With your own data only the first cell changes: `--images chexpert --text
 
 train.run([
     "--images", "phantom", "--texts", "phantom", "--source-options", "{phantom: {studies: 1500, size: 64}}",
-    "--image-size", "64", "--cache-size", "64", "--projection-dim", "128", "--steps", "120", "--learning-rate", "1e-3",
-    "--evaluate-every", "60", "--augmentation", "{crop: 1.0, rotate: 0.0, shift: 0.0, scale: [1.0, 1.0]}",
+    "--image-size", "64", "--cache-size", "64", "--projection-dim", "128", "--steps", "240", "--learning-rate", "1e-3",
+    "--evaluate-every", "120", "--augmentation", "{crop: 1.0, rotate: 0.0, shift: 0.0, scale: [1.0, 1.0]}",
+    "--objective-options", "{similarity: claims, target_temperature: 0.1}",
     "--output", "runs/notebook", "--overwrite",
-])""",
+]);""",
         """# The model and its processor load as any Hugging Face model does. The classifier encodes its prompts once.""",
         """from medclip.classifier import ZeroShotClassifier
 from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -38,25 +39,26 @@ processor = MedCLIPProcessor.from_pretrained("runs/notebook/model")
 classifier = ZeroShotClassifier(model, processor, "chexpert14")""",
         """# Six synthetic films of another population, which the model has not seen. With your own, give paths of JPEG,
 # PNG or DICOM files.""",
-        """from medclip.phantom.population import draw_study, states_of
+        """import pandas as pd
+
+from medclip.phantom.population import draw_study, states_of
 from medclip.phantom.radiograph import draw_radiograph
 
 films = [draw_radiograph(7, number, size=64) for number in range(6)]
-answers = classifier(films)
-answers[["No Finding", "Cardiomegaly", "Edema", "Pleural Effusion", "Support Devices"]].round(2)""",
-        """# Not calibrated, so a ranking within a column and no chance: `medclip-evaluate --calibrate` fits probabilities on
-# validation images. What is really there:""",
-        """import pandas as pd
-
-pd.DataFrame([states_of(draw_study(7, number)) for number in range(6)])[answers.columns].iloc[:, :12]""",
+asked = ["No Finding", "Cardiomegaly", "Edema", "Pleural Effusion", "Support Devices"]
+pd.DataFrame(classifier.scores(classifier.embed(films)), columns=classifier.observations)[asked].round(2)""",
+        """# How much nearer each film is to "it is there" than to "it is not": a ranking within a column. For chances,
+# `medclip-evaluate --calibrate` fits them on validation images, and `classifier(films)` gives them. The truth:""",
+        """pd.DataFrame([states_of(draw_study(7, number)) for number in range(6)])[asked]""",
         """# Ask about anything you can word, and see where in the film the words are.""",
         """from medclip.prompts import Prompts
 
 mine = {"Fluid on the left": Prompts(("There is a left pleural effusion.",), ("No left pleural effusion.",)),
         "Pacemaker": Prompts(("A pacemaker is seen.",), ("No pacemaker.",))}
 own = ZeroShotClassifier(model, processor, mine)
-own(films).round(2)""",
-        """import torch
+pd.DataFrame(own.scores(own.embed(films)), columns=own.observations).round(2)""",
+        """%matplotlib inline
+import torch
 
 from medclip.figures import pictures
 from medclip.heatmap import heatmaps, overlay, to_square
@@ -87,7 +89,8 @@ pd.DataFrame(explain_rows(report, labeler.explain(report)))""",
 
 reports = load_plugin("sources", "phantom")(studies=2000).texts()
 states = pd.DataFrame(labeler(reports["text"].tolist()), columns=CHEXPERT14)
-states.fillna("unmentioned").apply(pd.Series.value_counts).fillna(0).astype(int).T""",
+pd.DataFrame({"positive": (states == 1).sum(), "negative": (states == 0).sum(), "uncertain": (states == -1).sum(),
+              "unmentioned": states.isna().sum()})""",
         """# Training never sees states but label vectors: what uncertain and negative mean is a choice, and is saved with
 # the run.""",
         """from labelers import LabelPolicy
@@ -103,13 +106,13 @@ The same training at several sizes, by several objectives, several times. Small 
         """from medclip.cli import curve
 
 curve.run([
-    "--sizes", "100,400", "--seeds", "2", "--resamples", "0", "--output", "runs/notebook-curve",
+    "--sizes", "100,800", "--seeds", "2", "--resamples", "0", "--output", "runs/notebook-curve",
     "--arms", '''{
-        "semantic-matching, no pairs": {source_options: {phantom: {studies: 600, size: 32}}},
-        "clip, pairs": {objective: clip, source_options: {phantom: {studies: 600, size: 32, paired: true}}},
+        "semantic-matching, no pairs": {source_options: {phantom: {studies: 1000, size: 48}}},
+        "clip, pairs": {objective: clip, source_options: {phantom: {studies: 1000, size: 48, paired: true}}},
     }''',
     "--recipe", "recipe.yaml",
-])""",
+]);""",
         """# Every point is a row; a point that is done is not done again, so more seeds or sizes cost only what is new.""",
         """import pandas as pd
 
@@ -117,7 +120,8 @@ from medclip.curve import draw, statement, summary
 
 table = pd.read_csv("runs/notebook-curve/curve.csv")
 summary(table)""",
-        """draw(table, ["auroc/mean", "accuracy"])""",
+        """%matplotlib inline
+draw(table, ["auroc/mean", "accuracy"])""",
         """print(*statement(table, "auroc/mean"), sep="\\n")""",
     ],
 }
@@ -126,16 +130,16 @@ _RECIPE = '''from pathlib import Path
 Path("recipe.yaml").write_text("""
 images: phantom
 texts: phantom
-image_size: 32
-cache_size: 32
+image_size: 48
+cache_size: 48
 projection_dim: 64
 batch_images: 32
 batch_texts: 32
-steps: 40
+steps: 120
 learning_rate: 1.0e-3
-evaluate_every: 20
+evaluate_every: 60
 augmentation: {crop: 1.0, rotate: 0.0, shift: 0.0, scale: [1.0, 1.0]}
-""")'''
+""");'''
 CELLS["curve"].insert(1, _RECIPE)
 
 
@@ -160,6 +164,12 @@ def execute(made: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     return NotebookClient(made, timeout=600, kernel_name="python3", resources=resources).execute()
 
 
+def _is_noise(output: dict[str, Any]) -> bool:
+    """Tells whether an output is a log or a bar of progress."""
+    is_picture = "image/png" in output.get("data", {})
+    return output.get("name") == "stderr" or (output["output_type"] == "display_data" and not is_picture)
+
+
 def main() -> None:
     import tempfile
 
@@ -169,7 +179,7 @@ def main() -> None:
         for cell in made.cells:
             cell.metadata = {}
             outputs = cell.get("outputs", [])
-            cell["outputs"] = [out for out in outputs if out.get("name") != "stderr"]  # logs, and bars of progress
+            cell["outputs"] = [out for out in outputs if not _is_noise(out)]
         made.metadata["language_info"] = {"name": "python"}
         nbformat.write(made, HERE / f"{name}.ipynb")
 
