@@ -63,6 +63,7 @@ class Steps(Dataset[Batch]):
         pairs: share of the texts that are partners: text k is then drawn from the study of image k, if it has any.
         rank: of this process.
         world: number of processes.
+        raw: whether batches hold cached squares, uint8 (I, 1, S, S), to be varied on the device of the model.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Steps(Dataset[Batch]):
         pairs: float = 0.0,
         rank: int = 0,
         world: int = 1,
+        raw: bool = False,
     ) -> None:
         for name, size in (("batch_images", batch_images), ("batch_texts", batch_texts)):
             if size % world:
@@ -92,7 +94,7 @@ class Steps(Dataset[Batch]):
         self._images, self._texts = images, texts
         self._image_stream = Stream(len(images.keys), batch_size=batch_images, seed=2 * seed, weights=images.weights)
         self._text_stream = Stream(texts.drawn, batch_size=batch_texts, seed=2 * seed + 1, weights=texts.weights)
-        self._pipeline = train_pipeline(image_size, augmentation)
+        self._pipeline = None if raw else train_pipeline(image_size, augmentation)
         self._seed, self._rank, self._world = seed, rank, world
 
     def __getitem__(self, step: int) -> Batch:
@@ -100,8 +102,10 @@ class Steps(Dataset[Batch]):
         columns = self._text_stream.rows(step, rank=self._rank, world=self._world)
         images, texts = self._images, self._texts
         columns, text_studies = self._with_partners(step, images.studies[rows], columns)
-        varied = int(np.random.default_rng([self._seed, 3, step, self._rank]).integers(2**31))
-        pixels = apply(self._pipeline, images.cache.get(images.keys[rows].tolist()), seed=varied)
+        pixels = images.cache.get(images.keys[rows].tolist())[:, None]
+        if self._pipeline is not None:
+            varied = int(np.random.default_rng([self._seed, 3, step, self._rank]).integers(2**31))
+            pixels = apply(self._pipeline, pixels[:, 0], seed=varied)
         input_ids = pad([texts.tokens[i] for i in columns], texts.pad_token_id)
         lengths = np.array([len(texts.tokens[i]) for i in columns])
         return Batch(

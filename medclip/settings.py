@@ -49,6 +49,9 @@ class TrainConfig:
     )
     pair_text: str = setting("sentence", "what is drawn for a pair: a sentence, or the whole report", group="sampling")
     augmentation: dict[str, Any] = setting({}, "see medclip.transforms.Augmentation", group="sampling")
+    augment_on: str = setting(
+        "cpu", "where: cpu, in --workers processes; or device, in batches beside the model", group="sampling"
+    )
     vision: str = setting(
         "small", "small, torchvision:ARCHITECTURE[:WEIGHTS], or a Hugging Face backbone", group="model"
     )
@@ -120,6 +123,8 @@ class TrainConfig:
             "balance_images",
             "balance_texts",
         )
+        if self.augment_on not in ("cpu", "device"):
+            raise ValueError(f"--augment-on {self.augment_on}: write cpu or device.")
         if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
             raise ValueError(
                 f"Found epochs={self.epochs}, learning_rate={self.learning_rate}, warmup={self.warmup}. Epochs and the "

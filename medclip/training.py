@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from medclip.device_transforms import DeviceAugmentation
 from medclip.distributed import gather, world
 from medclip.encoded import Encoded
 from medclip.gradient_cache import encode_in_parts
@@ -64,6 +65,7 @@ class TrainingModule(lightning.LightningModule):
             pass (gradient caching, Gao et al. 2021, arXiv 2101.06983). 0 for all at once.
         unlock_at: the step from which on locked parts of the model train too; 0 for never.
         own_rows: each process computes losses for its own rows only, against the inputs of all processes.
+        augment: makes pixel values of batches that hold cached squares.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class TrainingModule(lightning.LightningModule):
         encode_batch: int = 0,
         own_rows: bool = False,
         unlock_at: int = 0,
+        augment: DeviceAugmentation | None = None,
     ) -> None:
         super().__init__()
         self.model, self.objective = model, objective
         self.momentum = copy.deepcopy(model).requires_grad_(False) if objective.needs_keys else None
         self._optimisation, self._seed, self._unlocked = optimisation, seed, False
         self._encode_batch, self._own_rows, self._unlock_at = encode_batch, own_rows, unlock_at
+        self._augment = augment
         self._unchecked: list[tuple[int, dict[str, Tensor]]] = []
         self._watch = LossWatch()
 
@@ -105,6 +109,9 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Encodes, gathers, and returns the loss."""
+        if self._augment is not None:
+            seed = (self._seed * 1_000_003 + self.global_step) * 4099 + world()[0]
+            batch = replace(batch, pixel_values=self._augment(batch.pixel_values, seed=seed))
         images, texts = self._encode(self.model, batch, local=self.objective.needs_local)
         if self.momentum is not None:
             # Here and not after the step, since a checkpoint may be written in between.

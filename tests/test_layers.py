@@ -37,7 +37,7 @@ LAYERS = {
         ],
         1,
     ),
-    **dict.fromkeys(["sources", "images", "cache", "transforms", "reports", "scoring"], 2),
+    **dict.fromkeys(["sources", "images", "cache", "transforms", "device_transforms", "reports", "scoring"], 2),
     **dict.fromkeys(
         [
             "models",
@@ -75,6 +75,7 @@ NEIGHBOURS = {
     ("scoring", "cache"),
     ("models", "config"),
     ("boxes", "prepare"),
+    ("device_transforms", "transforms"),
     ("supervision", "models"),
     ("protocol", "settings"),
     ("trainer", "callbacks"),

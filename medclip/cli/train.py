@@ -143,6 +143,7 @@ def _train(
     from medclip.cache import PixelCache
     from medclip.callbacks import Profile
     from medclip.checkpoints import Checkpoints
+    from medclip.device_transforms import DeviceAugmentation
     from medclip.evaluation import EvaluationData
     from medclip.evaluation.zero_shot import ZeroShot
     from medclip.sampling import Steps
@@ -172,7 +173,7 @@ def _train(
         return Steps(
             image_rows, text_rows, batch_images=config.batch_images, batch_texts=batch_texts,
             image_size=config.image_size, augmentation=parts.augmentation, seed=config.seed, pairs=pairs,
-            rank=rank, world=world,
+            rank=rank, world=world, raw=config.augment_on == "device",
         )  # fmt: skip
 
     valid = EvaluationData(pd.concat(image_tables, ignore_index=True), cache, split="valid")
@@ -182,6 +183,7 @@ def _train(
     module = TrainingModule(
         model, parts.objective, optimisation=optimisation, seed=config.seed, encode_batch=config.encode_batch,
         own_rows=config.own_rows, unlock_at=round(config.unlock_after * steps),
+        augment=DeviceAugmentation(config.image_size, parts.augmentation) if config.augment_on == "device" else None,
     )  # fmt: skip
     checkpoints = Checkpoints(
         output / "checkpoints", monitor=evaluator.primary, every=min(config.evaluate_every, steps),

@@ -262,6 +262,18 @@ def test_a_profile_says_where_the_time_goes(train, capsys) -> None:
     assert "mean of 7" in said
 
 
+def test_images_varied_on_the_device_train_and_resume(home, train) -> None:
+    assert train("device", "--augment-on", "device") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, 5, kill)
+        with pytest.raises(Killed):
+            train("device-cut", "--augment-on", "device")
+    assert train("device-cut", "--augment-on", "device") == 0
+    assert same(home / "device-cut", home / "device")
+    with pytest.raises(ValueError, match="write cpu or device"):
+        train("device-odd", "--augment-on", "gpu")
+
+
 def test_loggers_that_cannot_be_had(train, monkeypatch) -> None:
     with pytest.raises(ValueError, match="choose from tensorboard, wandb and mlflow"):
         train("log", "--loggers", "paper")
