@@ -93,6 +93,8 @@ def _check_keys(parser: Any, argv: list[str], names: list[str]) -> None:
     for path in _config_files(argv):
         if path.is_file():
             for key in yaml.safe_load(path.read_text(encoding="utf-8")) or {}:
+                if key is True:
+                    parser.error(f'{path}: write "on" in quotes; YAML takes the bare word for true.')
                 if str(key) not in names:
                     parser.error(f"{path}: unknown key {key!r}.{suggest(str(key), names)} See {parser.prog} --help.")
 

@@ -98,3 +98,10 @@ def test_calibration_is_fitted_on_validation_images_and_kept(folder) -> None:
     assert made is not None
     assert made.rows == (images["split"] == "valid").sum()
     assert "Lung Opacity" in made.threshold
+
+
+def test_a_key_that_yaml_takes_for_true(tmp_path, capsys) -> None:
+    (tmp_path / "e.yaml").write_text("on: phantom\n")
+    with pytest.raises(SystemExit):
+        evaluate.run(["--config", str(tmp_path / "e.yaml")])
+    assert 'write "on" in quotes' in capsys.readouterr().err
