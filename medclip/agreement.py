@@ -57,6 +57,8 @@ def _rates(hits: Array, false: Array, missed: Array) -> Array:
     """Returns precision, recall and F1, each (B,)."""
 
     def share(part: Array, whole: Array) -> Array:
-        return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+        # Of all rows, nothing called right of nothing is 0, as scikit-learn has it; in a resample it is not defined.
+        undefined = np.where(np.arange(len(part)) == 0, 0.0, np.nan)
+        return np.divide(part, whole, out=undefined, where=whole > 0)
 
     return np.stack([share(hits, hits + false), share(hits, hits + missed), share(2 * hits, 2 * hits + false + missed)])

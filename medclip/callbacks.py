@@ -48,10 +48,17 @@ class Progress(RichProgressBar):
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=10)
+        self._loss: float | None = None
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Looks at the loss now and then; each look waits for the GPU."""
+        if self._loss is None or trainer.global_step % self.refresh_rate == 0:
+            self._loss = float(outputs["loss"])
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, *args: Any) -> dict[str, Any]:
         """Returns what stands behind the bar."""
-        return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
+        return {} if self._loss is None else {"loss": round(self._loss, 4)}
 
 
 class Profile(Callback):

@@ -6,6 +6,8 @@ import logging
 import math
 import os
 import shutil
+import signal
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ class Checkpoints(Checkpoint):
     def __init__(self, folder: Path, *, monitor: str, every: int, save_every: int = 0, keep: int = 2) -> None:
         self._folder, self.monitor, self._every, self._keep = folder, monitor, every, keep
         self._save_every = save_every or every
+        self._told = False
         self.best_score: float | None = None
         self.best_step = 0
         self.logged: dict[str, float] = {}
@@ -74,17 +77,22 @@ class Checkpoints(Checkpoint):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Saves where it is due, and where the run was told to stop."""
-        if is_due(trainer, self._every) or is_due(trainer, self._save_every):
+        told = trainer.strategy.reduce_boolean_decision(self._told, all=False) if trainer.world_size > 1 else self._told
+        if told or is_due(trainer, self._every) or is_due(trainer, self._save_every):
             self.save(trainer, evaluated=is_due(trainer, self._every))
-        elif trainer.received_sigterm and trainer.world_size == 1:
-            self.save(trainer, evaluated=False)
-        if trainer.received_sigterm and trainer.world_size == 1:
+        if told and trainer.global_step < trainer.max_steps:
             raise SIGTERMException
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Saves where several processes were told to stop; the trainer stops all of them between two steps."""
-        if isinstance(exception, SIGTERMException) and trainer.world_size > 1:
-            self.save(trainer, evaluated=False)
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Takes SIGTERM over: what it says is done between two steps, by all processes together."""
+
+        self._told = trainer.received_sigterm
+
+        def tell(number: int, frame: Any) -> None:
+            self._told = True
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, tell)
 
     def save(self, trainer: Any, *, evaluated: bool) -> None:
         """Writes the newest checkpoint, and makes it the best if it is.
@@ -101,19 +109,22 @@ class Checkpoints(Checkpoint):
         if is_best:
             self.best_score, self.best_step = score, trainer.global_step
         part = self._folder / f".{_LAST}.part"
-        try:
-            trainer.save_checkpoint(part)
-            if trainer.is_global_zero:
+        state, failed = trainer._checkpoint_connector.dump_checkpoint(), ""
+        if trainer.is_global_zero:
+            try:
+                trainer.strategy.checkpoint_io.save_checkpoint(state, part)
                 self._take_over(part, is_best=is_best)
-        except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
+            except (OSError, RuntimeError) as error:
+                failed = str(error) or type(error).__name__
+                part.unlink(missing_ok=True)
+        failed = trainer.strategy.broadcast(failed)
+        if failed:
             before = next((path for path in candidates(self._folder) if path.is_file()), None)
             raise OSError(
-                f"The checkpoint after step {trainer.global_step} could not be written to {self._folder} ({error}). "
+                f"The checkpoint after step {trainer.global_step} could not be written to {self._folder} ({failed}). "
                 f"The last good one: {before or 'none yet'}. Free some space, or make the folder writable, and give "
                 "the same command again: it goes on from there."
-            ) from error
-        trainer.strategy.barrier("checkpoint")
+            )
 
     def _take_over(self, part: Path, *, is_best: bool) -> None:
         with part.open("rb") as file:

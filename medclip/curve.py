@@ -95,20 +95,27 @@ def statement(table: pd.DataFrame, metric: str) -> list[str]:
 def verdict(table: pd.DataFrame, metric: str) -> list[str]:
     """Returns sentences: at which sizes the first arm is ahead of each other, level with it, or behind it.
 
-    Level means that the means differ by less than twice the standard error of their difference over seeds; with one
-    seed that is not known, and only the signs are told.
+    Level means that zero is within the 95 % interval of the difference of means over seeds (Welch's t); a size with
+    one seed only has no interval, and is told as unknown.
     """
+    from scipy.stats import t
+
     rows = table[table["metric"] == metric]
     grouped = rows.groupby(["arm", "size"])["value"].agg(["mean", "var", "size"])
     arms = list(dict.fromkeys(rows["arm"]))
     lines = []
     for other in arms[1:]:
-        sides: dict[str, list[str]] = {"ahead": [], "level": [], "behind": []}
+        sides: dict[str, list[str]] = {"ahead": [], "level": [], "behind": [], "unknown, with one seed,": []}
         for size in sorted(set(grouped.loc[arms[0]].index) & set(grouped.loc[other].index)):
             mine, theirs = grouped.loc[(arms[0], size)], grouped.loc[(other, size)]
             difference = mine["mean"] - theirs["mean"]
-            error = np.nan_to_num(np.sqrt(mine["var"] / mine["size"] + theirs["var"] / theirs["size"]))
-            side = "level" if abs(difference) < 2 * error else "ahead" if difference > 0 else "behind"
+            if min(mine["size"], theirs["size"]) < 2:
+                sides["unknown, with one seed,"].append(f"{size:,} ({difference:+.3f})")
+                continue
+            parts = np.array([one["var"] / one["size"] for one in (mine, theirs)])
+            freedom = parts.sum() ** 2 / max((parts**2 / [mine["size"] - 1, theirs["size"] - 1]).sum(), 1e-300)
+            error = t.ppf(0.975, max(freedom, 1)) * np.sqrt(parts.sum())
+            side = "level" if abs(difference) <= error else "ahead" if difference > 0 else "behind"
             sides[side].append(f"{size:,} ({difference:+.3f})")
         told = "; ".join(f"{side} at {', '.join(sizes)}" for side, sizes in sides.items() if sizes)
         lines.append(f"{arms[0]} against {other}, {metric}: {told}.")

@@ -22,6 +22,7 @@ class Index:
         embeds: (N, D), unit length.
         names: N of them: image ids, sentences, anything that says what an embedding is of.
         made_with: what says which model made the embeddings; those of different models do not compare.
+        holds: what says where they come from.
 
     Raises:
         ValueError: there are not as many names as embeddings.
@@ -32,11 +33,11 @@ class Index:
         >>> scores, rows = Index.load("sentences.safetensors").search(image_embeds, k=5)
     """
 
-    def __init__(self, embeds: np.ndarray, names: Sequence[str], *, made_with: str = "") -> None:
+    def __init__(self, embeds: np.ndarray, names: Sequence[str], *, made_with: str = "", holds: str = "") -> None:
         if len(embeds) != len(names):
             raise ValueError(f"Found {len(embeds)} embeddings and {len(names)} names; each needs one.")
         self.embeds, self.names = np.ascontiguousarray(embeds, dtype=np.float32), list(names)
-        self.made_with = made_with
+        self.made_with, self.holds = made_with, holds
 
     def search(
         self,
@@ -71,7 +72,7 @@ class Index:
 
     def save(self, path: str | Path) -> None:
         """Writes the index as one safetensors file, whole or not at all."""
-        metadata = {"names": json.dumps(self.names), "made_with": self.made_with}
+        metadata = {"names": json.dumps(self.names), "made_with": self.made_with, "holds": self.holds}
         write_atomically(Path(path), lambda part: save_file({"embeds": self.embeds}, part, metadata=metadata))
 
     @classmethod
@@ -85,9 +86,8 @@ class Index:
             raise FileNotFoundError(f"There is no index {path}.")
         with safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata()
-            return cls(
-                opened.get_tensor("embeds"), json.loads(metadata["names"]), made_with=metadata.get("made_with", "")
-            )
+            said = {name: metadata.get(name, "") for name in ("made_with", "holds")}
+            return cls(opened.get_tensor("embeds"), json.loads(metadata["names"]), **said)
 
 
 def _best(queries: Tensor, index: Tensor, *, k: int, width: int) -> tuple[Tensor, Tensor]:

@@ -80,7 +80,10 @@ def calibration_error(truth: np.ndarray, probabilities: np.ndarray, *, bins: int
     with bins of equal counts, which a few extreme probabilities do not empty).
     """
     order = np.argsort(probabilities, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
+    ranked = np.asarray(probabilities)[order]
+    ends = (np.arange(1, bins) * len(order)) // bins
+    ends = np.searchsorted(ranked, ranked[ends], side="left")  # equal probabilities stay together
+    parts = [part for part in np.split(order, np.unique(ends)) if len(part)]
     rows = [(float(probabilities[p].mean()), float(np.asarray(truth)[p].mean()), len(p)) for p in parts]
     table = pd.DataFrame(rows, columns=["predicted", "observed", "rows"])
     gaps = (table["predicted"] - table["observed"]).abs()
@@ -187,7 +190,7 @@ def multiclass(
     """Returns accuracy and mean recall over rows with exactly one of `classes` positive, and their confusion.
 
     Args:
-        states: (N, O); rows with an uncertain class do not count.
+        states: (N, O); rows with an uncertain class do not count, unmentioned classes are not there.
         scores: (N, O); the class with the highest wins.
         names: of the O observations.
         classes: some of `names`.
@@ -196,7 +199,7 @@ def multiclass(
     columns = [list(names).index(name) for name in classes]
     among = states[:, columns]
     single = ((among == 1).sum(axis=1) == 1) & ~(among == -1).any(axis=1)
-    truth, predicted = among[single].argmax(axis=1), scores[single][:, columns].argmax(axis=1)
+    truth, predicted = (among[single] == 1).argmax(axis=1), scores[single][:, columns].argmax(axis=1)
     metrics = {"accuracy/rows": float(single.sum())}
     if single.any():
         recalls = [partial(_share_right, truth, predicted, single, c) for c in np.unique(truth)]
@@ -248,11 +251,17 @@ def best_threshold(truth: np.ndarray, probabilities: np.ndarray) -> float:
     return float(ranked[np.flatnonzero(last)[np.argmax(f1[last])]])
 
 
+def percent(share: float) -> str:
+    """Returns 0.005 as "0.5%"."""
+    return f"{100 * share:g}%"
+
+
 def over_draws(table: pd.DataFrame, name: str) -> dict[str, float]:
     """Returns mean AUROC of each share of labels, with its deviation over draws: `name/auroc/10%`, `.../sd`."""
     metrics = {}
-    for share, part in table.groupby("share")["auroc_mean"]:
-        metrics[f"{name}/auroc/{share:.0%}"] = float(part.mean())
+    for share in sorted(table["share"].unique()):
+        part = table.loc[table["share"] == share, "auroc_mean"]
+        metrics[f"{name}/auroc/{percent(float(share))}"] = float(part.mean())
         if len(part) > 1:
-            metrics[f"{name}/auroc/{share:.0%}/sd"] = float(part.std(ddof=1))
+            metrics[f"{name}/auroc/{percent(float(share))}/sd"] = float(part.std(ddof=1))
     return metrics

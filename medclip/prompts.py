@@ -90,8 +90,9 @@ def _read(path: Path, name: str, entry: object) -> Prompts:
     sides = {"positive": entry} if isinstance(entry, list) else entry
     if not isinstance(sides, dict) or not sides.get("positive") or set(sides) - {"positive", "negative"}:
         raise ValueError(f"{path}: {name!r} needs 'positive: [texts]' and may have 'negative: [texts]'.")
+    sides = {side: texts or [] for side, texts in sides.items()}
     for texts in sides.values():
-        if not all(isinstance(text, str) and text.strip() for text in texts):
+        if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
             raise ValueError(f"{path}: every prompt of {name!r} must be a text.")
     return Prompts(tuple(sides["positive"]), tuple(sides.get("negative", ())))
 

@@ -26,6 +26,7 @@ class Published:
         metric: as ours is called.
         value: the number.
         samples: training images, where it says.
+        images: of the test set.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Published:
     metric: str
     value: float
     samples: int | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,16 @@ class Protocol:
                 departures.append(f"{name} is {given}, the protocol's is {value}")
             else:
                 taken[name] = value
+        if len(sources_of(config.on)) > 1:
+            departures.append("several test sets at once; the protocol takes one at a time")
         if self.prompts and config.prompts == plain.prompts:
             departures.append(f"prompts are those of {plain.prompts}; the published ones are in {self.prompts}")
         return dataclasses.replace(config, **taken, source_options=options), departures
 
     def beside(self, on: Sequence[str], metrics: Mapping[str, float]) -> list[tuple[Published, float]]:
-        """Returns the published numbers of the test sets `on` with ours of the same name."""
+        """Returns the published numbers of a test set with ours of the same name; of several at once there are none."""
+        if len(on) != 1:
+            return []
         return [(p, metrics[p.metric]) for p in self.published if p.test_set in on and p.metric in metrics]
 
 

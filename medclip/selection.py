@@ -59,7 +59,11 @@ def five_by_200(table: pd.DataFrame, *, definition: str = "mgca", per_class: int
             )
         parts.append(rows.sample(n=wanted, random_state=0 if definition == "mgca" else generator))
     chosen = pd.concat(parts)
-    return chosen.sample(frac=0.5, random_state=generator) if definition == "medclip" else chosen
+    if definition != "medclip":
+        return chosen
+    # Uncertain was negative when rows were chosen, and is when they are scored.
+    observed = [name for name in observed if name in chosen.columns]
+    return chosen.assign(**chosen[observed].replace(-1.0, 0.0)).sample(frac=0.5, random_state=generator)
 
 
 def balanced(

@@ -72,5 +72,8 @@ def _said_in(
 
 
 def fingerprints(patients: Iterable[str]) -> set[str]:
-    """Returns what a run keeps of its patients' ids: enough to recognise them in other data, not to read them."""
+    """Returns what a run keeps of its patients' ids, to recognise them in other data.
+
+    Whoever knows the ids that are possible can find these out: a run's patients.txt is to be kept as ids are.
+    """
     return {hashlib.blake2b(patient.encode(), digest_size=8).hexdigest() for patient in patients}

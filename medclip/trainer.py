@@ -11,6 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -102,7 +103,7 @@ def fit(
         num_nodes=machine.nodes,
         strategy=_strategy(machine),
         precision=machine.precision or _precision(machine.accelerator),  # type: ignore[arg-type]
-        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        plugins=_plugins(),
         sync_batchnorm=machine.accelerator != "cpu" and torch.cuda.is_available(),  # over all GPUs
         max_steps=optimisation.steps,
         max_epochs=1,  # one pass over the steps
@@ -129,6 +130,10 @@ def fit(
         ) from error
     except SIGTERMException as error:
         raise Stopped(f"Told to stop after step {trainer.global_step}; saved as {checkpoints.last}") from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -138,6 +143,19 @@ def fit(
         ) from error
     if trainer.global_step < optimisation.steps:
         raise Stopped(f"Stopped after step {trainer.global_step} of {optimisation.steps}")
+
+
+class _DirectIO(TorchCheckpointIO):  # type: ignore[misc]
+    """Writes where it is told; `Checkpoints` sees to it that a file is whole before it takes its name."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        torch.save(checkpoint, path)
+
+
+def _plugins() -> list[Any]:
+    """Returns our way of writing, and SLURM without requeueing, unless torchrun started the processes in its job."""
+    on_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [_DirectIO(), *([SLURMEnvironment(auto_requeue=False)] if on_slurm else [])]
 
 
 def _strategy(machine: Machine) -> str | Strategy:

@@ -95,17 +95,11 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seeds what is random inside the model by the step, so that a resumed run draws what the first would have."""
-        rank, size = world()
         if self._unlock_at and self.global_step >= self._unlock_at and not self._unlocked:
-            if size > 1:
-                raise ValueError(
-                    "--unlock-after works in one process only, since others would not hear of new gradients. With "
-                    "several, train in two runs: the second without locks, on the first's model."
-                )
             unlock(self.model)
             self.model.train()
             self._unlocked = True
-        torch.manual_seed((self._seed * 1_000_003 + self.global_step) * 4099 + rank)
+        torch.manual_seed((self._seed * 1_000_003 + self.global_step) * 4099 + world()[0])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Encodes, gathers, and returns the loss."""
@@ -133,10 +127,12 @@ class TrainingModule(lightning.LightningModule):
             logged["train/alignment"] = alignment(images, texts)
             logged["train/uniformity_images"] = uniformity(images.embeds)
             logged["train/uniformity_texts"] = uniformity(texts.embeds)
-        # With rows of its own a process knows its share of the loss only.
-        together = self._own_rows and self.global_step % LOG_EVERY == LOG_EVERY - 1
-        self.log_dict(logged, prog_bar=False, sync_dist=together)
-        self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
+        if self._own_rows and self.global_step % LOG_EVERY == LOG_EVERY - 1:
+            # With rows of its own a process knows its share of the loss only.
+            logged = {
+                name: self.trainer.strategy.reduce(value.detach(), reduce_op="mean") for name, value in logged.items()
+            }
+        self.log_dict(logged, prog_bar=False)
         return terms["loss"]
 
     def _encode(self, model: MedCLIPModel, batch: Batch, *, local: bool) -> tuple[Encoded, Encoded]:
@@ -178,6 +174,26 @@ class TrainingModule(lightning.LightningModule):
                     f"The loss is not finite at step {step} ({values}). {good} Lower --learning-rate, or look for "
                     "images without pixels or labels that are not states."
                 )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what a resumed run must know of its losses."""
+        checkpoint["watch"] = self._watch.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes it up."""
+        self._watch.load_state_dict(checkpoint.get("watch", {}))
+
+    def on_fit_start(self) -> None:
+        """Refuses what several processes cannot do, before the first step.
+
+        Raises:
+            ValueError: parts are to be unlocked later.
+        """
+        if self._unlock_at and world()[1] > 1:
+            raise ValueError(
+                "--unlock-after works in one process only, since others would not hear of new gradients. With several, "
+                "train in two runs: the second without locks, on the first's model."
+            )
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Logs the norm of the gradients before they are clipped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ def alignment(images: Encoded, texts: Encoded) -> Tensor:
     same = (images.labels[:, None] == texts.labels[None]).all(dim=2) & (images.labels != 0).any(dim=1)[:, None]
     if images.study_ids is not None and texts.study_ids is not None:
         same |= (images.study_ids[:, None] == texts.study_ids[None]) & (images.study_ids >= 0)[:, None]
-    distances = 2 - 2 * images.embeds.detach().float() @ texts.embeds.detach().float().T
+    with torch.autocast(images.embeds.device.type, enabled=False):
+        distances = 2 - 2 * images.embeds.detach().float() @ texts.embeds.detach().float().T
     return (distances * same).sum() / same.sum()
 
 
@@ -30,9 +32,10 @@ def uniformity(embeds: Tensor) -> Tensor:
     Wang and Isola 2020, equation 3, with t = 2. On a sphere of many dimensions evenly spread vectors come to -4.
     """
     embeds = embeds.detach().float()
-    distances = (2 - 2 * embeds @ embeds.T).clamp(min=0)
-    others = ~torch.eye(len(embeds), dtype=torch.bool, device=embeds.device)
-    return (-2 * distances[others]).exp().mean().log()
+    with torch.autocast(embeds.device.type, enabled=False):
+        near = (-2 * (2 - 2 * embeds @ embeds.T).clamp(min=0)).exp()
+    count = len(embeds)
+    return ((near.sum() - near.diagonal().sum()) / max(count * (count - 1), 1)).log()
 
 
 class Diverged(ArithmeticError):
@@ -49,6 +52,15 @@ class LossWatch:
     def __init__(self, *, first: int = 20, factor: float = 3.0) -> None:
         self._first, self._factor = first, factor
         self._seen, self._began, self._smooth = 0, 0.0, math.nan
+
+    def state_dict(self) -> dict[str, float]:
+        """Returns what it remembers."""
+        return {"seen": self._seen, "began": self._began, "smooth": self._smooth}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Takes up what `state_dict` gave, or nothing."""
+        self._seen = int(state.get("seen", 0))
+        self._began, self._smooth = state.get("began", 0.0), state.get("smooth", math.nan)
 
     def has_diverged(self, loss: float) -> bool:
         """Takes one more loss."""

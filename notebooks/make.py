@@ -178,8 +178,8 @@ def main() -> None:
             made = execute(notebook(name), Path(folder))
         for cell in made.cells:
             cell.metadata = {}
-            outputs = cell.get("outputs", [])
-            cell["outputs"] = [out for out in outputs if not _is_noise(out)]
+            if cell["cell_type"] == "code":
+                cell["outputs"] = [out for out in cell["outputs"] if not _is_noise(out)]
         made.metadata["language_info"] = {"name": "python"}
         nbformat.write(made, HERE / f"{name}.ipynb")
 

@@ -82,6 +82,12 @@ def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) 
     return sources
 
 
+def is_first_process() -> bool:
+    """Tells whether this is the first of the processes of a run, whoever started them: torchrun, SLURM or Lightning."""
+    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
+    return int(next((os.environ[name] for name in ranks if name in os.environ), "0")) == 0
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Holds `folder` for this command and the processes it starts; the lock ends with them, however they end.
@@ -91,8 +97,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         OSError: the folder cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if os.environ.get("MEDCLIP_HOLDS") == str(folder.absolute()) or int(os.environ.get("RANK", "0")) > 0:
-        yield  # a process of a run that holds it already
+    if not is_first_process():
+        yield  # the first process of the run holds it
         return
     with (folder / ".lock").open("a") as file:
         try:
@@ -103,11 +109,7 @@ def alone_in(folder: Path) -> Iterator[None]:
             pass
         except BlockingIOError:
             raise ValueError(f"Another run is writing to {folder}. Wait for it, or choose another --output.") from None
-        os.environ["MEDCLIP_HOLDS"] = str(folder.absolute())
-        try:
-            yield
-        finally:
-            del os.environ["MEDCLIP_HOLDS"]
+        yield
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import fields
@@ -48,19 +49,20 @@ def run(argv: list[str]) -> int:
     points = points_of(list(arms), sizes, config.seeds)
     if config.budget not in ("steps", "epochs"):
         raise ValueError(f"--budget {config.budget}: write steps or epochs.")
+    made = {point: _settings(config, arms[point.arm], point, max(sizes)) for point in points}
     if config.list:
-        _list(config, points)
+        _list(config, points, made)
         return 0
     if not -1 <= config.point < len(points):
         raise ValueError(f"--point {config.point}: there are points 0 to {len(points) - 1}; see --list.")
     _check_sources(config, arms)
     todo = points if config.point < 0 else [points[config.point]]
-    tasks = [(config, arms[point.arm], point, max(sizes)) for point in todo if not _is_done(config, point)]
+    tasks = [(config, made[point], point) for point in todo if not _is_done(config, point, made[point])]
     with progress_bar() as progress:
         for done, point in enumerate(_work(tasks, config.workers), start=1):
             logger.info("%s is done", point.name)
             progress("training points", done, len(tasks))
-    _sum_up(config, points)
+    _sum_up(config, points, made)
     return 0
 
 
@@ -93,15 +95,49 @@ def _number(text: str) -> int:
     return int(text)
 
 
+def _settings(config: CurveConfig, arm: Mapping[str, Any], point: Point, largest: int) -> dict[str, Any]:
+    """Returns the settings of medclip-train for a point.
+
+    Raises:
+        ValueError: equal steps were asked for, and there are none to be equal.
+    """
+    settings = _recipe(config) | dict(arm)
+    settings |= {"limit": point.size, "limit_seed": point.seed, "seed": point.seed}
+    settings["output"] = str(_folder(config, point))
+    if config.budget == "steps" and not settings.get("steps"):
+        raise ValueError(
+            f"--budget steps gives every size equally many steps, and {point.arm!r} has none. Write steps into the "
+            "recipe, or take --budget epochs."
+        )
+    if config.budget == "epochs" and settings.get("steps"):
+        # The recipe's steps are those of the largest size.
+        settings["steps"] = max(1, round(settings["steps"] * point.size / largest))
+    return settings
+
+
 def _folder(config: CurveConfig, point: Point) -> Path:
     return Path(config.output) / "points" / point.name
 
 
-def _is_done(config: CurveConfig, point: Point) -> bool:
-    return (_folder(config, point) / "evaluation" / "metrics.json").is_file()
+def _is_done(config: CurveConfig, point: Point, made: Mapping[str, Any]) -> bool:
+    """Tells whether a point is there, as these settings would make it.
+
+    Raises:
+        ValueError: it was made with others.
+    """
+    folder = _folder(config, point)
+    if not (folder / "evaluation" / "metrics.json").is_file():
+        return False
+    before = yaml.safe_load((folder / "point.yaml").read_text()) if (folder / "point.yaml").is_file() else {}
+    if before != made:
+        changed = sorted(name for name in {*before, *made} if before.get(name) != made.get(name))
+        raise ValueError(
+            f"{folder} was made with other settings ({', '.join(changed)}). Choose another --output, or delete it."
+        )
+    return True
 
 
-def _work(tasks: list[tuple[CurveConfig, dict[str, Any], Point, int]], workers: int) -> Iterable[Point]:
+def _work(tasks: list[tuple[CurveConfig, dict[str, Any], Point]], workers: int) -> Iterable[Point]:
     """Yields points as they are done: here one after the other, or in processes of their own, each with a GPU."""
     if workers <= 1 or len(tasks) < 2:
         yield from map(_train_point, tasks)
@@ -127,27 +163,24 @@ def _take_gpu(slots: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[slot % count] if visible else str(slot % count)
 
 
-def _train_point(task: tuple[CurveConfig, dict[str, Any], Point, int]) -> Point:
+def _train_point(task: tuple[CurveConfig, dict[str, Any], Point]) -> Point:
     """Trains and evaluates one point in its own folder."""
     from medclip.cli import evaluate, train
 
-    config, arm, point, largest = task
+    config, settings, point = task
     folder = _folder(config, point)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = _recipe(config) | arm
-    settings |= {"limit": point.size, "limit_seed": point.seed, "seed": point.seed, "output": str(folder)}
-    if config.budget == "epochs" and settings.get("steps"):
-        # The recipe's steps are those of the largest size.
-        settings["steps"] = max(1, round(settings["steps"] * point.size / largest))
     path = folder / "point.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
     on = config.on or settings.get("images", "phantom")
     needs_texts = [] if config.evaluators == "zero-shot" else ["--texts", settings.get("texts", "phantom")]
     with (folder / "log.txt").open("a") as log, redirect_stdout(log):
-        train.run(["--config", str(path)])
+        if code := train.run(["--config", str(path)]):
+            sys.exit(code)
         evaluate.run(
             [str(folder), "--on", on, *needs_texts, "--evaluators", config.evaluators,
-             "--resamples", str(config.resamples), "--prepared", settings.get("prepared", "prepared")]
+             "--resamples", str(config.resamples), "--prepared", settings.get("prepared", "prepared"),
+             *(["--protocol", config.published] if config.published else [])]
         )  # fmt: skip
     return point
 
@@ -171,27 +204,29 @@ def _published(config: CurveConfig) -> dict[str, list[tuple[str, float, float]]]
     return found
 
 
-def _found(config: CurveConfig, points: list[Point]) -> dict[Point, Mapping[str, Any]]:
+def _found(
+    config: CurveConfig, points: list[Point], made: Mapping[Point, dict[str, Any]]
+) -> dict[Point, Mapping[str, Any]]:
     found: dict[Point, Mapping[str, Any]] = {}
     for point in points:
-        if _is_done(config, point):
+        if _is_done(config, point, made[point]):
             saved = json.loads((_folder(config, point) / "evaluation" / "metrics.json").read_text())
             found[point] = {name: value for part in saved["model"].values() for name, value in part.items()}
     return found
 
 
-def _list(config: CurveConfig, points: list[Point]) -> None:
+def _list(config: CurveConfig, points: list[Point], made: Mapping[Point, dict[str, Any]]) -> None:
     rows = [
-        [str(i), point.arm, f"{point.size:,}", str(point.seed), "done" if _is_done(config, point) else ""]
+        [str(i), point.arm, f"{point.size:,}", str(point.seed), "done" if _is_done(config, point, made[point]) else ""]
         for i, point in enumerate(points)
     ]
     print_table(f"Points of {config.output}", ["point", "arm", "size", "seed", ""], rows)
 
 
-def _sum_up(config: CurveConfig, points: list[Point]) -> None:
+def _sum_up(config: CurveConfig, points: list[Point], made: Mapping[Point, dict[str, Any]]) -> None:
     from medclip.cache import write_atomically
 
-    found = _found(config, points)
+    found = _found(config, points, made)
     metrics = [name.strip() for name in config.metrics.split(",") if name.strip()]
     table = tidy(found, metrics)
     if table.empty:

@@ -86,14 +86,16 @@ def run(argv: list[str]) -> int:
         data = _data(sources, prepared, texts, config, processor)
         if config.calibrate:
             _calibrate(data, config, model, processor, folder)
+        _check_names(data, config)
         built = {name: _build(kind, data, config, trained, progress) for name, kind in kinds.items()}
+        ceiling = load_plugin("evaluation", "supervised")
+        supervised = _build(ceiling, data, config, trained, progress) if "supervised" in baselines else None
         results = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
         if "untrained" in baselines:
             fresh = _untrained(model, config.seed)
             results |= {("untrained", name): evaluator(fresh, processor) for name, evaluator in built.items()}
-        if "supervised" in baselines:
-            ceiling = _build(load_plugin("evaluation", "supervised"), data, config, trained, progress)
-            results["supervised", "zero-shot"] = ceiling(model, processor)
+        if supervised is not None:
+            results["supervised", "zero-shot"] = supervised(model, processor)
     output = Path(config.output) if config.output else _default_output(config.model)
     made = Results(
         results, _about(data, folder), dataclasses.asdict(config), [side.manifest for side in (*prepared, *texts)],
@@ -161,6 +163,21 @@ def _data(
         kept = [table for table in found if table is not None]
         boxes = pd.concat(kept, ignore_index=True) if kept else None
     return EvaluationData(images, cache, split=config.split, sentences=sentences, occurrences=occurrences, boxes=boxes)
+
+
+def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:
+    """Stops where an observation or a class was asked for that the images do not know.
+
+    Raises:
+        ValueError: with the nearest that they know.
+    """
+    from medclip.plugins import suggest
+    from medclip.tables import observations_of
+
+    known = observations_of(data.images)
+    for name in (*config.observations, *config.classes):
+        if name not in known:
+            raise ValueError(f"These images know no {name!r}.{suggest(name, known)} They know {', '.join(known)}.")
 
 
 def _calibrate(
@@ -245,7 +262,7 @@ def _untrained(model: MedCLIPModel, seed: int) -> MedCLIPModel:
 
 def _default_output(model: str) -> Path:
     root = Path(model)
-    return (root if (root / "model").is_dir() else root.parent) / "evaluation"
+    return (root.parent if root.name == "model" else root) / "evaluation"
 
 
 main = command(run)

@@ -72,9 +72,10 @@ class Results:
         if self.protocol is None:
             return pd.DataFrame()
         rows = self.protocol.beside(self.test_sets, self.metrics())
+        ours = self.about["images"]
         return pd.DataFrame(
-            [(p.test_set, p.metric, p.model, p.value, round(ours, 4)) for p, ours in rows],
-            columns=["test set", "metric", "published model", "published", "this model"],
+            [(p.test_set, p.metric, p.model, p.value, round(value, 4), p.images, ours) for p, value in rows],
+            columns=["test set", "metric", "published model", "published", "this model", "their images", "ours"],
         )
 
     def write(self, output: Path) -> None:
@@ -82,6 +83,10 @@ class Results:
         from medclip.cache import write_atomically
 
         output.mkdir(parents=True, exist_ok=True)
+        for who in ("model", "untrained", "supervised"):
+            for kind in ("csv", "png"):  # of an earlier evaluation, which may have been another
+                for path in output.glob(f"{who}-*.{kind}"):
+                    path.unlink()
         how = {"settings": self.settings, "sources": self.sources, "versions": versions(), "git": git_state()}
         metrics: dict[str, Any] = dict(self.about)
         for (who, name), result in self.found.items():

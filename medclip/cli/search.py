@@ -51,6 +51,11 @@ def run(argv: list[str]) -> int:
             f"There is no index {path}. Say what it is to hold: --images SOURCES or --texts SOURCES."
         )
     index = Index.load(path) if path.is_file() else None
+    if config.format not in ("table", "json"):
+        raise ValueError(f"--format {config.format}: write table or json.")
+    wanted = config.images or config.texts
+    if index is not None and wanted and index.holds != wanted:
+        raise ValueError(f"{path} holds {index.holds or 'something else'}, not {wanted}. Name another --index.")
     if index is not None and index.made_with != made_with:
         raise ValueError(
             f"{path} was made with another model, and its embeddings mean something else to this one. Name another "
@@ -114,7 +119,7 @@ def _build(
             keys = made.images["_key"].tolist()
             parts.append(encode_images(model, keys, cache, processor, progress=encoding))
             names += made.images["path"].tolist()
-    return Index(np.concatenate(parts), names, made_with=made_with)
+    return Index(np.concatenate(parts), names, made_with=made_with, holds=config.images or config.texts)
 
 
 def _encode(queries: list[str], model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:

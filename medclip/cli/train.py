@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medclip.cli.console import alone_in, command, find_sources, quieten
+from medclip.cli.console import alone_in, command, find_sources, is_first_process, quieten
 from medclip.cli.trained import finish, means, show_profile
 from medclip.cli.training_data import check_pairs, patients, prepare, tables, warn_of_flips
 from medclip.config import read_config, write_config
@@ -60,13 +60,14 @@ def run(argv: list[str]) -> int:
     excluded = find(config.exclude) if config.exclude else []
     check_pairs(config, images, texts)
     output = Path(config.output)
-    if _is_complete(output, config):
-        print(f"{output} holds this run, complete. Metrics: {output / 'metrics.json'}. To repeat it, add --overwrite.")
-        return 0
+    parts = _parts(config)
     with alone_in(output):
-        parts = _parts(config)
+        if _is_complete(output, config):
+            print(f"{output} holds this run, complete: {output / 'metrics.json'}. To repeat it, add --overwrite.")
+            return 0
+        checkpoint = _checkpoint(config, output)
         prepared = prepare(config, images, texts)
-        return _train(config, output, parts, *prepared, excluded)
+        return _train(config, output, parts, checkpoint, *prepared, excluded)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,6 @@ class _Parts:
     policy: LabelPolicy
     augmentation: Augmentation
     prompts: dict[str, Prompts]
-    checkpoint: Path | None
 
 
 def _parts(config: TrainConfig) -> _Parts:
@@ -88,6 +88,10 @@ def _parts(config: TrainConfig) -> _Parts:
     from medclip.prompts import load_prompts
     from medclip.transforms import augmentation_from
 
+    if config.resume not in ("auto", "never") and not Path(config.resume).is_file():
+        raise FileNotFoundError(
+            f"--resume {config.resume}: there is no such checkpoint. Write auto, never, or its path."
+        )
     torch.manual_seed(config.seed)  # objectives can have weights of their own
     kind = load_plugin("objectives", config.objective)
     check_options("objective", config.objective, kind, config.objective_options)
@@ -96,7 +100,6 @@ def _parts(config: TrainConfig) -> _Parts:
         policy=LabelPolicy(uncertain=config.uncertain, negative=config.negative),
         augmentation=augmentation_from(config.augmentation),
         prompts=load_prompts(config.prompts),
-        checkpoint=_checkpoint(config, Path(config.output)),
     )
 
 
@@ -111,7 +114,7 @@ def _is_complete(output: Path, config: TrainConfig) -> bool:
     if config.overwrite or not begun:
         for name in (
             ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", "evaluation")
-            if config.overwrite
+            if config.overwrite and is_first_process()
             else ()
         ):
             path = output / name
@@ -131,6 +134,7 @@ def _train(
     config: TrainConfig,
     output: Path,
     parts: _Parts,
+    checkpoint: Path | None,
     images: list[Prepared],
     texts: list[Prepared],
     excluded: list[Source],
@@ -140,7 +144,7 @@ def _train(
     import torch
 
     from labelers.observations import CHEXPERT14
-    from medclip.cache import PixelCache
+    from medclip.cache import PixelCache, write_atomically
     from medclip.callbacks import Profile
     from medclip.checkpoints import Checkpoints
     from medclip.device_transforms import DeviceAugmentation
@@ -179,7 +183,8 @@ def _train(
     valid = EvaluationData(pd.concat(image_tables, ignore_index=True), cache, split="valid")
     evaluator = ZeroShot(valid, observations=config.observations or CHEXPERT14, prompts=parts.prompts, resamples=0)
     output.mkdir(parents=True, exist_ok=True)
-    write_config(config, output / "config.yaml")
+    if is_first_process():
+        write_atomically(output / "config.yaml", lambda path: write_config(config, path))
     module = TrainingModule(
         model, parts.objective, optimisation=optimisation, seed=config.seed, encode_batch=config.encode_batch,
         own_rows=config.own_rows, unlock_at=round(config.unlock_after * steps),
@@ -198,7 +203,7 @@ def _train(
         fit(
             module, StepData(build, steps=steps, workers=config.workers), optimisation=optimisation, output=output,
             evaluate=lambda m: means(evaluator(m, processor).metrics), checkpoints=checkpoints,
-            every=min(config.evaluate_every, steps), resume=parts.checkpoint, machine=machine,
+            every=min(config.evaluate_every, steps), resume=checkpoint, machine=machine,
             loggers=[name.strip() for name in config.loggers.split(",") if name.strip()],
             callbacks=[profile] if profile else [],
         )  # fmt: skip
@@ -282,10 +287,6 @@ def _checkpoint(config: TrainConfig, output: Path) -> Path | None:
         if found is not None:
             logger.info("Going on from %s", found)
         return found
-    if not Path(config.resume).is_file():
-        raise FileNotFoundError(
-            f"--resume {config.resume}: there is no such checkpoint. Write auto, never, or its path."
-        )
     return Path(config.resume)
 
 

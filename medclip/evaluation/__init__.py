@@ -67,6 +67,18 @@ class EvaluationData:
         table = self.images[(self.images["split"] == split) & ~self.images["patient_id"].isin(reported)]
         return table.reset_index(drop=True)
 
+    def training_rows(self, who: str) -> pd.DataFrame:
+        """Returns the rows of the train split, for `who` learns from labels.
+
+        Raises:
+            ValueError: there are none.
+        """
+        rows = self.other("train")
+        if rows.empty:
+            counts = self.images["split"].value_counts().to_dict()
+            raise ValueError(f"{who} learns from a train split, and there is none here; rows by split: {counts}.")
+        return rows
+
     def observations(self, wanted: Sequence[str] = ()) -> list[str]:
         """Returns those of `wanted` (or of all observation columns) that have states in the split to report on."""
         table = self.rows()

@@ -64,6 +64,8 @@ class CalibrationEvaluator(Evaluator):
         loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
         self._prompts, self._data, self._bins = select_prompts(loaded, data.observations(observations)), data, bins
         self._table, self._valid = data.rows(), data.other("valid")
+        if not self._prompts:
+            raise ValueError("calibration: no observation of these images has prompts.")
         if self._valid.empty:
             raise ValueError("calibration needs a valid split to fit on, and there is none in this data.")
         patients = self._table["patient_id"].to_numpy()

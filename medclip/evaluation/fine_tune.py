@@ -11,7 +11,7 @@ import torch
 
 from medclip import figures
 from medclip.evaluation import EvaluationData, Evaluator, Result
-from medclip.metrics import bootstrap_weights, multilabel, over_draws
+from medclip.metrics import bootstrap_weights, multilabel, over_draws, percent
 from medclip.models.towers import VisionTower
 from medclip.subsets import label_share
 from medclip.supervision import predict, train_tower
@@ -65,6 +65,7 @@ class FineTune(Evaluator):
         min_count: int = 5,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
+        self._train = data.training_rows("fine-tune")
         self._data, self._seed, self._min_count, self._progress = data, seed, min_count, progress
         self._names, self._shares, self._draws = data.observations(observations), tuple(shares), label_draws
         self._epochs, self._least, self._learning_rate = epochs, least_steps, learning_rate
@@ -74,7 +75,7 @@ class FineTune(Evaluator):
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Trains a copy of the tower as often as there are shares and draws; `model` itself is not touched."""
-        train, valid, test = self._data.other("train"), self._data.other("valid"), self._data.rows()
+        train, valid, test = self._train, self._data.other("valid"), self._data.rows()
         states, keys = label_matrix(test, self._names), test["_key"].tolist()
         rows: list[dict[str, object]] = []
         metrics: dict[str, float] = {}
@@ -96,7 +97,7 @@ class FineTune(Evaluator):
                  "steps": steps, "auroc_mean": found["auroc/mean"], "ap_mean": found.get("ap/mean")}
             )  # fmt: skip
             ends = {end: found[f"auroc/mean{end}"] for end in ("/low", "/high") if f"auroc/mean{end}" in found}
-            metrics |= {f"fine-tune/auroc/{share:.0%}{end}": value for end, value in ends.items()}
+            metrics |= {f"fine-tune/auroc/{percent(share)}{end}": value for end, value in ends.items()}
             if self._progress is not None:
                 self._progress(done, len(runs))
         table = pd.DataFrame(rows)

@@ -39,7 +39,7 @@ class Grounding(Evaluator):
     - `miou`: the overlap above a cosine of .1, .2, .3, .4 and .5, averaged, as BioViL does.
 
     It can mislead: large boxes are hit by chance, and findings lie where they usually lie. `by_chance` is what a map
-    of noise gets in the pointing game, `of_others` what the model's maps of other images get on these boxes: only
+    of noise gets in the pointing game, `of_others` what the model's maps of other patients get on these boxes: only
     what is above both is looking at the image.
 
     Args:
@@ -66,7 +66,7 @@ class Grounding(Evaluator):
         if data.boxes is None:
             raise ValueError("grounding needs boxes. These sources have them: nih, phantom, rsna, siim, vindr.")
         loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
-        boxes = data.boxes[data.boxes["observation"].isin(observations or list(loaded))]
+        boxes = data.boxes[data.boxes["observation"].isin(set(loaded) & set(observations or loaded))]
         images = data.rows().drop_duplicates("image_id").set_index("image_id")
         self._boxes = boxes[boxes["image_id"].isin(images.index)]
         if self._boxes.empty:
@@ -82,6 +82,7 @@ class Grounding(Evaluator):
         """Encodes each boxed image once, and compares its maps with its boxes."""
         maps = self._maps(model, processor)
         columns, places = list(self._prompts), {name: i for i, name in enumerate(self._images.index)}
+        patients = self._images["patient_id"].to_numpy()
         rng = np.random.default_rng(self._seed)
         rows: list[dict[str, object]] = []
         for (image, observation), boxes in self._boxes.groupby(["image_id", "observation"], sort=True):
@@ -89,10 +90,16 @@ class Grounding(Evaluator):
             if not inside.any() or inside[seen].all():
                 continue
             place, column = places[image], columns.index(str(observation))
-            another = (place + int(rng.integers(1, max(len(maps), 2)))) % len(maps)
-            own, other = (box_scores(to_square(maps[i][column], _SIDE), inside, seen) for i in (place, another))
+            own = box_scores(to_square(maps[place][column], _SIDE), inside, seen)
+            others = np.flatnonzero(patients != patients[place])
+            stranger = float("nan")
+            if len(others):
+                another = maps[others[rng.integers(len(others))]][column]
+                stranger = box_scores(to_square(another, _SIDE), inside, seen)["pointing"]
             row = {"image_id": image, "observation": observation, "by_chance": inside.sum() / seen.sum()}
-            rows.append(row | own | {"of_others": other["pointing"], "map": (place, column)})
+            rows.append(row | own | {"of_others": stranger, "map": (place, column)})
+        if not rows:
+            raise ValueError("grounding: every box covers its whole image, so nothing can be told from where maps are.")
         return self._summed(pd.DataFrame(rows), maps)
 
     def _maps(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:

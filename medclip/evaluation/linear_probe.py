@@ -12,7 +12,7 @@ import pandas as pd
 from medclip import figures
 from medclip.encode import encode_features
 from medclip.evaluation import EvaluationData, Evaluator, Result
-from medclip.metrics import bootstrap_weights, multilabel, over_draws
+from medclip.metrics import bootstrap_weights, multilabel, over_draws, percent
 from medclip.subsets import label_share
 from medclip.tables import label_matrix
 
@@ -39,7 +39,7 @@ class LinearProbe(Evaluator):
         observations: to learn; by default all that have states.
         shares: of the training images.
         label_draws: of each share but the whole.
-        resamples: of the bootstrap over patients, for the first draw; 0 for none.
+        resamples: of the bootstrap over patients, for the whole; 0 for none.
         min_count: see `ZeroShot`.
     """
 
@@ -56,6 +56,7 @@ class LinearProbe(Evaluator):
         resamples: int = 1000,
         min_count: int = 5,
     ) -> None:
+        self._train = data.training_rows("linear-probe")
         self._data, self._seed, self._min_count = data, seed, min_count
         self._names, self._shares, self._draws = data.observations(observations), tuple(shares), label_draws
         patients = data.rows()["patient_id"].to_numpy()
@@ -63,7 +64,7 @@ class LinearProbe(Evaluator):
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes each image once, and fits as often as there are shares and draws."""
-        tables = {"train": self._data.other("train"), "valid": self._data.other("valid"), "test": self._data.rows()}
+        tables = {"train": self._train, "valid": self._data.other("valid"), "test": self._data.rows()}
         features = {
             name: encode_features(model, table["_key"].tolist(), self._data.cache, processor)
             for name, table in tables.items()
@@ -78,15 +79,15 @@ class LinearProbe(Evaluator):
                 part = label_share(tables["train"], share=share, seed=self._seed + draw)
                 chosen = place[part["image_id"]].to_numpy()
                 scores, penalty = self._fit(features, states, chosen)
-                first = self._resamples if draw == 0 else None
+                first = self._resamples if share >= 1 else None
                 found, _ = multilabel(states["test"], scores, self._names, weights=first, min_count=self._min_count)
                 rows.append(
                     {"share": share, "draw": draw, "images": len(part), "patients": part["patient_id"].nunique(),
                      "penalty": penalty, "auroc_mean": found["auroc/mean"], "ap_mean": found.get("ap/mean")}
                 )  # fmt: skip
-                if draw == 0 and share >= 1:
+                if share >= 1:
                     ends = {end: found[f"auroc/mean{end}"] for end in ("/low", "/high") if f"auroc/mean{end}" in found}
-                    metrics |= {f"linear-probe/auroc/{share:.0%}{end}": value for end, value in ends.items()}
+                    metrics |= {f"linear-probe/auroc/{percent(share)}{end}": value for end, value in ends.items()}
         table = pd.DataFrame(rows)
         metrics |= over_draws(table, "linear-probe")
         headline = tuple(name for name in metrics if not name.endswith(("/sd", "/low", "/high")))

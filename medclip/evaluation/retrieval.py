@@ -148,6 +148,8 @@ class Retrieval(Evaluator):
 
 def _single_class(states: np.ndarray) -> np.ndarray:
     """Returns (N,) the number of the one class that is positive; -1 where none, several, or one is uncertain."""
+    if not states.shape[1]:
+        return np.full(len(states), -1)
     single = ((states == 1).sum(axis=1) == 1) & ~(states == -1).any(axis=1)
     return np.where(single, (states == 1).argmax(axis=1), -1)
 

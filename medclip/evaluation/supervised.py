@@ -57,6 +57,7 @@ class Supervised(Evaluator):
         min_count: int = 5,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
+        self._train = data.training_rows("the supervised baseline")
         self._data, self._seed, self._min_count, self._progress = data, seed, min_count, progress
         self._names = data.observations(observations)
         self._classes = [name for name in (classes or CHEXPERT5) if name in self._names]
@@ -68,7 +69,7 @@ class Supervised(Evaluator):
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Trains the network and scores it; `model` itself is not touched."""
         torch.manual_seed(self._seed)
-        config, train = model.config, self._data.other("train")
+        config, train = model.config, self._train
         tower = VisionTower(config.vision_config, projection_dim=len(self._names), pooling=config.vision_pooling)
         tower = tower.to(model.device).to(memory_format=torch.channels_last)
         every = max(1, len(train) // self._batch_size)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from medclip.models import MedCLIPModel, MedCLIPProcessor
 
+_LEAST_PATIENTS = 10  # of a group: fewer say nothing, and could be recognised
 _AGES = (0, 40, 60, 80)
 _BANDS = ("0-39", "40-59", "60-79", "80+")
 
@@ -186,6 +187,8 @@ class ZeroShot(Evaluator):
         rows, metrics = [], {}
         for column in self._groups:
             for value, among in _members(self._table, column):
+                if self._table.loc[among, "patient_id"].nunique() < _LEAST_PATIENTS:
+                    continue
                 weights = self._resamples[:, among] if self._resamples is not None else None
                 states = self._states[among]
                 found, _ = multilabel(states, scores[among], self._names, weights=weights, min_count=self._min_count)

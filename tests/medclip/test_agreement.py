@@ -24,3 +24,12 @@ def test_kappa_agrees_with_scikit_learn_and_counts_unmentioned_as_a_state() -> N
     expected = cohen_kappa_score(np.nan_to_num(first, nan=2), np.nan_to_num(second, nan=2))
     assert kappa(first, second) == pytest.approx(expected)
     assert np.isnan(kappa(np.ones(3), np.ones(3)))
+
+
+def test_an_interval_of_something_rare_is_not_pulled_to_zero() -> None:
+    """A resample without any positive says nothing of recall; it does not say 0."""
+    truth = np.zeros((200, 2), dtype=bool)
+    truth[0, 0], truth[:50, 1] = True, True
+    weights = np.random.default_rng(0).multinomial(200, np.full(200, 1 / 200), size=300).astype(float)
+    table = precision_recall(truth, truth, ["A", "B"], weights=weights).set_index("observation")
+    assert (table[["recall_low", "recall_high", "f1_low"]] == 1).all(axis=None)

@@ -53,13 +53,13 @@ def test_the_figure_has_every_arm_and_the_published_numbers() -> None:
 
 
 def test_the_verdict_says_where_an_arm_is_ahead_level_or_behind() -> None:
-    rows = [("a", 10, seed, "auroc", value) for seed, value in enumerate((0.80, 0.82, 0.81))] + [
-        ("a", 20, s, "auroc", v) for s, v in enumerate((0.80, 0.84, 0.82))
+    runs = {
+        ("a", 10): (0.80, 0.82, 0.81), ("a", 20): (0.80, 0.84, 0.82), ("b", 10): (0.70, 0.71, 0.72),
+        ("b", 20): (0.83, 0.80, 0.81), ("c", 20): (0.95, 0.96, 0.95), ("c", 10): (0.81,),
+    }  # fmt: skip
+    rows = [
+        (arm, size, seed, "auroc", value) for (arm, size), values in runs.items() for seed, value in enumerate(values)
     ]
-    rows += [("b", 10, s, "auroc", v) for s, v in enumerate((0.70, 0.71, 0.72))]
-    rows += [("b", 20, s, "auroc", v) for s, v in enumerate((0.83, 0.80, 0.81))]
-    rows += [("c", 20, s, "auroc", v) for s, v in enumerate((0.90, 0.91, 0.90))]
-    table = pd.DataFrame(rows, columns=["arm", "size", "seed", "metric", "value"])
-    first, second = verdict(table, "auroc")
+    first, second = verdict(pd.DataFrame(rows, columns=["arm", "size", "seed", "metric", "value"]), "auroc")
     assert first == "a against b, auroc: ahead at 10 (+0.100); level at 20 (+0.007)."
-    assert second == "a against c, auroc: behind at 20 (-0.083)."
+    assert second == "a against c, auroc: behind at 20 (-0.133); unknown, with one seed, at 10 (+0.000)."

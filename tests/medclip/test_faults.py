@@ -11,7 +11,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import lightning
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,6 +20,7 @@ from medclip.checkpoints import candidates, damage, newest
 from medclip.cli.train import STOPPED, run
 from medclip.encoded import Encoded
 from medclip.objectives.semantic_matching import SemanticMatching
+from medclip.trainer import _DirectIO as DirectIO
 from medclip.watch import Diverged, LossWatch, alignment, uniformity
 
 SETTINGS = """
@@ -165,18 +165,18 @@ def test_when_all_checkpoints_are_damaged_it_begins_again(home, train, whole, ca
 
 
 def test_a_full_disk_is_reported_and_the_run_goes_on_afterwards(home, train, whole) -> None:
-    usual, calls = lightning.Trainer.save_checkpoint, 0
+    usual, calls = DirectIO.save_checkpoint, 0
 
-    def full(self, path, *rest, **more) -> None:
+    def full(self, state, path, *rest, **more) -> None:
         nonlocal calls
         calls += 1
         if calls == 3:
             Path(path).write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        usual(self, path, *rest, **more)
+        usual(self, state, path, *rest, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lightning.Trainer, "save_checkpoint", full)
+        patch.setattr(DirectIO, "save_checkpoint", full)
         with pytest.raises(OSError, match=r"after step 6 could not be .*No space left.*last good one: .*last\.ckpt"):
             train("full")
     assert not list((home / "full" / "checkpoints").glob(".*.part"))
@@ -224,6 +224,17 @@ def test_a_loss_far_above_its_beginning_stops_the_run(train) -> None:
         patch.setattr(SemanticMatching, "forward", growing)
         with pytest.raises(Diverged, match=r"far above where it began.*last good checkpoint: .*last\.ckpt"):
             train("diverged", "--steps", "60")
+
+
+def test_a_resumed_run_remembers_where_losses_began() -> None:
+    whole, cut = LossWatch(), LossWatch()
+    for value in [4.0] * 20 + [0.05] * 100:
+        assert not whole.has_diverged(value)
+    cut.load_state_dict(whole.state_dict())
+    assert not any(cut.has_diverged(value) for value in [0.2] * 200)
+    fresh = LossWatch()
+    fresh.load_state_dict({})
+    assert not fresh.has_diverged(1.0)
 
 
 def test_a_single_peak_is_no_divergence() -> None:

@@ -138,6 +138,22 @@ with alone_in(Path({str(tmp_path / "run")!r})):
         pass
 
 
+def test_overwriting_waits_its_turn(tmp_path, train) -> None:
+    assert train("held") == 0
+    before = sorted(path.name for path in (tmp_path / "held" / "checkpoints").iterdir())
+    with alone_in(tmp_path / "held"), pytest.raises(ValueError, match="Another run is writing to"):
+        train("held", "--overwrite")
+    assert sorted(path.name for path in (tmp_path / "held" / "checkpoints").iterdir()) == before
+
+
+@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"])
+def test_other_processes_of_a_run_need_no_lock(tmp_path, monkeypatch, variable: str) -> None:
+    with alone_in(tmp_path):
+        monkeypatch.setenv(variable, "1")
+        with alone_in(tmp_path):
+            pass
+
+
 def test_files_from_another_time_are_looked_at_again(tmp_path, caplog) -> None:
     """A clock that was set back, or files copied anew: the cache goes by what files say, and ends the same."""
     for i in range(60):

@@ -101,6 +101,22 @@ def test_average_precision_and_f1_agree_with_scikit_learn_with_ties_and_weights(
     assert f1_score(truth, scores >= 6)[0] == pytest.approx(sklearn_f1(truth, scores >= 6))
 
 
+def test_an_unmentioned_class_is_not_there() -> None:
+    """CheXpert leaves blank what a report does not say; a blank must not be taken for the class."""
+    nan = np.nan
+    states = np.array([[nan, 1, nan], [1, nan, nan], [nan, nan, 1], [nan, nan, nan]])
+    metrics, confusion = multiclass(states, np.eye(4, 3)[[1, 0, 2, 3]], list("ABC"), list("ABC"), weights=None)
+    assert metrics["accuracy"] == 1
+    assert metrics["accuracy/rows"] == 3
+    assert np.diag(confusion[list("ABC")]).tolist() == [1, 1, 1]
+
+
+def test_equal_probabilities_are_one_bin() -> None:
+    error, bins = calibration_error(np.arange(100) < 50, np.full(100, 0.5))
+    assert error == 0
+    assert len(bins) == 1
+
+
 def test_average_precision_by_hand() -> None:
     assert average_precision([True, False, True], [3, 2, 1])[0] == pytest.approx((1 + 2 / 3) / 2)
     assert average_precision([True, False], [1, 1])[0] == 0.5

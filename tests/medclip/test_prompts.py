@@ -38,6 +38,7 @@ def test_a_file_of_ones_own(tmp_path) -> None:
         ("- a", "expected a mapping"),
         ("A: {negative: [b]}", "'A' needs 'positive"),
         ("A: {positive: [1]}", "must be a text"),
+        ("A: {positive: text}", "must be a text"),
         ("A: {positive: [a], maybe: [b]}", "'A' needs"),
     ],
 )

@@ -358,8 +358,12 @@ def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch
         (["--objectives", "clop"], "Did you mean 'clip'"),
         (["--arms", "{a: {objectiv: clip}}"], "Did you mean 'objective'"),
         (["--budget", "hours"], "write steps or epochs"),
-        (["--point", "99"], "points 0 to 35"),
-        (["--objectives", "semantic-matching,clip"], "clip needs images and reports of the same studies"),
+        (["--point", "99", "--budget", "epochs"], "points 0 to 35"),
+        ([], "'semantic-matching' has none. Write steps into the recipe"),
+        (
+            ["--objectives", "semantic-matching,clip", "--budget", "epochs"],
+            "clip needs images and reports of the same studies",
+        ),
     ],
 )
 def test_curve_settings_are_checked(flags: list[str], message: str) -> None:

@@ -105,3 +105,16 @@ def test_a_key_that_yaml_takes_for_true(tmp_path, capsys) -> None:
     with pytest.raises(SystemExit):
         evaluate.run(["--config", str(tmp_path / "e.yaml")])
     assert 'write "on" in quotes' in capsys.readouterr().err
+
+
+def test_names_that_the_images_do_not_know(folder) -> None:
+    with pytest.raises(ValueError, match=r"know no 'Oedema'.*Did you mean 'Edema'"):
+        evaluate.run([*arguments(folder), "--observations", "[Oedema]"])
+
+
+def test_what_an_earlier_evaluation_left_is_gone(folder) -> None:
+    output = ["--output", str(folder / "again")]
+    assert evaluate.run([*arguments(folder), "--texts", "phantom", "--evaluators", "zero-shot,retrieval", *output]) == 0
+    assert (folder / "again" / "model-retrieval.csv").exists()
+    assert evaluate.run([*arguments(folder), *output]) == 0
+    assert not (folder / "again" / "model-retrieval.csv").exists()

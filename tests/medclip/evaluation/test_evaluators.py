@@ -195,3 +195,18 @@ def test_masked_bce_by_hand() -> None:
     expected = (np.log(2) + np.log1p(np.exp(2.0))) / 2
     assert masked_bce(logits, states).item() == pytest.approx(expected)
     assert masked_bce(logits, torch.full((2, 2), float("nan"))).item() == 0
+
+
+@pytest.mark.parametrize("kind", [LinearProbe, FineTune, Supervised])
+def test_learning_needs_a_train_split_and_says_so_before_any_work(data, kind) -> None:
+    alone = dataclasses.replace(data, images=data.images[data.images["split"] == "test"])
+    with pytest.raises(ValueError, match="learns from a train split, and there is none here"):
+        kind(alone)
+
+
+def test_groups_of_a_few_patients_are_left_out(data, model) -> None:
+    images = data.images.copy()
+    few = images.index[images["split"] == "test"][:4]
+    images.loc[few, "sex"] = "X"
+    table = ZeroShot(dataclasses.replace(data, images=images), resamples=5)(*model).tables["groups"]
+    assert set(table.loc[table["group"] == "sex", "value"]) == {"F", "M"}
