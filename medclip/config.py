@@ -78,6 +78,13 @@ def _positionals_first(argv: list[str], switches: Collection[str]) -> list[str]:
     return words + options
 
 
+def given(argv: list[str]) -> set[str]:
+    """Returns the settings that somebody gave, by flag or in a file of `--config`, whatever their values."""
+    flags = {word[2:].split("=", 1)[0].replace("-", "_") for word in argv if word.startswith("--")}
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in _config_files(argv)]
+    return flags | {str(key) for content in files for key in content}
+
+
 def write_config(config: Any, path: Path) -> None:
     """Writes a config dataclass as YAML that `--config` reads back."""
     path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,25 +61,25 @@ class Protocol:
     prompts: str = ""
     quoted: str = ""
 
-    def apply(self, config: EvaluateConfig) -> tuple[EvaluateConfig, list[str]]:
+    def apply(self, config: EvaluateConfig, given: Collection[str] = ()) -> tuple[EvaluateConfig, list[str]]:
         """Returns `config` with what the protocol fixes, and how it departs from the protocol nevertheless.
 
-        A setting that somebody gave wins, and is a departure.
+        A setting that somebody gave (one of `given`, or one that is not the usual) wins, and is a departure.
         """
         plain, departures = EvaluateConfig(), []
         wanted, options = dict(self.settings), dict(config.source_options)
         for name in sources_of(config.on):
             wanted |= self.test_sets.get(name, {}).get("settings", {})
             for key, value in self.test_sets.get(name, {}).get("options", {}).items():
-                given = (options.get(name) or {}).get(key, value)
-                options[name] = {key: given, **(options.get(name) or {})}
-                if given != value:
-                    departures.append(f"{name} is read with {key} {given}, the protocol's is {value}")
+                now = (options.get(name) or {}).get(key, value)
+                options[name] = {key: now, **(options.get(name) or {})}
+                if now != value:
+                    departures.append(f"{name} is read with {key} {now}, the protocol's is {value}")
         taken = {}
         for name, value in wanted.items():
-            given = getattr(config, name)
-            if given not in (getattr(plain, name), value):
-                departures.append(f"{name} is {given}, the protocol's is {value}")
+            now = getattr(config, name)
+            if now != value and (name in given or now != getattr(plain, name)):
+                departures.append(f"{name} is {now}, the protocol's is {value}")
             else:
                 taken[name] = value
         if len(sources_of(config.on)) > 1:

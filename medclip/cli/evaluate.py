@@ -12,7 +12,7 @@ import yaml
 
 from medclip.cli.console import command, find_sources, progress_bar, quieten
 from medclip.cli.results import Results
-from medclip.config import read_config
+from medclip.config import given, read_config
 from medclip.protocol import load_protocol, sources_of
 from medclip.settings import EvaluateConfig
 
@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
     if not config.source_options:
         config = dataclasses.replace(config, source_options=trained.get("source_options", {}))
     protocol = load_protocol(config.protocol) if config.protocol else None
-    config, departures = protocol.apply(config) if protocol else (config, [])
+    config, departures = protocol.apply(config, given(argv)) if protocol else (config, [])
     baselines = _names(config.baselines)
     if unknown := set(baselines) - set(BASELINES):
         raise ValueError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")

@@ -39,6 +39,21 @@ def test_a_protocol_fixes_settings_and_tells_departures() -> None:
     assert any("definition mgca" in text for text in departures)
 
 
+def test_what_is_given_wins_although_it_is_the_usual() -> None:
+    protocol = load_protocol("chexzero")
+    config, departures = protocol.apply(EvaluateConfig(on="chexpert"), given={"prompts"})
+    assert config.prompts == "chexpert14"
+    assert departures == ["prompts is chexpert14, the protocol's is chexzero"]
+    assert protocol.apply(EvaluateConfig(on="chexpert"))[0].prompts == "chexzero"
+
+
+def test_several_test_sets_at_once_are_compared_with_nothing() -> None:
+    protocol = load_protocol("medclip-2022")
+    _, departures = protocol.apply(EvaluateConfig(on="chexpert-5x200,covid", prompts="own.yaml"))
+    assert any("several test sets" in text for text in departures)
+    assert not protocol.beside(["chexpert-5x200", "covid"], {"draws/accuracy": 0.5})
+
+
 def test_published_numbers_stand_beside_ours_on_the_same_test_set() -> None:
     protocol = load_protocol("medclip-2022")
     beside = protocol.beside(["chexpert-5x200"], {"draws/accuracy": 0.5, "auroc/mean": 0.9})
