@@ -14,11 +14,13 @@ from medclip.encoded import Encoded
 def alignment(images: Encoded, texts: Encoded) -> Tensor:
     """Returns the mean squared distance of images to texts that say the same; NaN where the batch has no such pair.
 
-    0 is perfect, 2 is chance (Wang and Isola 2020, equation 2, with exponent 2). Texts that say the same are those
-    of the same study, and those whose label vector is the same and not empty.
+    0 is perfect, 2 is chance (Wang and Isola 2020, equation 2, with exponent 2). A text belongs to an image of its
+    own study, and to one of which it is true: whatever it says is there is there, whatever it denies is not.
     """
     assert images.labels is not None and texts.labels is not None
-    same = (images.labels[:, None] == texts.labels[None]).all(dim=2) & (images.labels != 0).any(dim=1)[:, None]
+    there, absent = images.labels > 0, images.labels < 0
+    untrue = (~there).float() @ (texts.labels > 0).float().T + (~absent).float() @ (texts.labels < 0).float().T
+    same = (untrue == 0) & (texts.labels != 0).any(dim=1)
     if images.study_ids is not None and texts.study_ids is not None:
         same |= (images.study_ids[:, None] == texts.study_ids[None]) & (images.study_ids >= 0)[:, None]
     with torch.autocast(images.embeds.device.type, enabled=False):

@@ -246,10 +246,10 @@ def test_a_single_peak_is_no_divergence() -> None:
 def test_alignment_and_uniformity_against_loops() -> None:
     rng = torch.Generator().manual_seed(0)
     x, y = (torch.nn.functional.normalize(torch.randn(5, 4, generator=rng), dim=1) for _ in range(2))
-    labels = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 0], [1, 1]])
-    other = torch.tensor([[1.0, 0], [0, 0], [0, 1], [1, 1], [1, 1]])
+    labels = torch.tensor([[1.0, -1], [-1, 1], [1, 0], [0, 0], [1, 1]])
+    other = torch.tensor([[1.0, 0], [0, 0], [0, 1], [1, -1], [1, 1]])
     studies, others = torch.tensor([7, -1, -1, 3, -1]), torch.tensor([-1, 3, -1, -1, 7])
-    same = {(0, 0), (2, 0), (1, 2), (4, 3), (4, 4), (3, 1), (0, 4)}
+    same = {(0, 0), (2, 0), (4, 0), (1, 2), (4, 2), (0, 3), (4, 4), (3, 1), (0, 4)}
     expected = sum(float((x[i] - y[t]).pow(2).sum()) for i, t in same) / len(same)
     found = alignment(Encoded(x, labels=labels, study_ids=studies), Encoded(y, labels=other, study_ids=others))
     assert float(found) == pytest.approx(expected, abs=1e-5)
