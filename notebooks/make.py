@@ -106,10 +106,10 @@ The same training at several sizes, by several objectives, several times. Small 
         """from medclip.cli import curve
 
 curve.run([
-    "--sizes", "100,800", "--seeds", "2", "--resamples", "0", "--output", "runs/notebook-curve",
+    "--sizes", "100,400", "--seeds", "2", "--resamples", "0", "--output", "runs/notebook-curve",
     "--arms", '''{
-        "semantic-matching, no pairs": {source_options: {phantom: {studies: 1000, size: 48}}},
-        "clip, pairs": {objective: clip, source_options: {phantom: {studies: 1000, size: 48, paired: true}}},
+        "semantic-matching, no pairs": {source_options: {phantom: {studies: 500, size: 48}}},
+        "clip, pairs": {objective: clip, source_options: {phantom: {studies: 500, size: 48, paired: true}}},
     }''',
     "--recipe", "recipe.yaml",
 ]);""",
@@ -135,9 +135,9 @@ cache_size: 48
 projection_dim: 64
 batch_images: 32
 batch_texts: 32
-steps: 120
+steps: 40
 learning_rate: 1.0e-3
-evaluate_every: 60
+evaluate_every: 20
 augmentation: {crop: 1.0, rotate: 0.0, shift: 0.0, scale: [1.0, 1.0]}
 """);'''
 CELLS["curve"].insert(1, _RECIPE)
