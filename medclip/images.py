@@ -1,4 +1,4 @@
-"""One JPEG, PNG or DICOM file to an 8-bit grey array. The only room that knows how pixels are stored.
+"""One JPEG, PNG, TIFF, BMP or DICOM file to an 8-bit grey array, and arrays to squares. DICOM is read in `dicom`.
 
 Radiographs come with air dark and bone bright, whatever the file says: inverted greyscale is turned round, and
 values outside eight bits are scaled by what the file declares, or by what it holds where it declares nothing.
@@ -6,29 +6,22 @@ values outside eight bits are scaled by what the file declares, or by what it ho
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-#: No radiograph is larger, narrower or smaller; a file that claims to be is refused before it is decoded.
-MAX_PIXELS, MAX_RATIO, MIN_SIDE = 200_000_000, 8, 8
+from medclip.dicom import RECIPES, dicom_shape, read_dicom
+from medclip.grey import ImageError, check_size, luminance, scale, to_eight_bits
+from medclip.image_files import is_dicom
+
 #: How DICOM values become grey: by the file's own windows, or as MIMIC-CXR-JPG was made.
-DICOM_RECIPES = ("voi", "mimic-cxr-jpg")
-#: What decodes each family of compressed DICOM files.
-_DECODERS = {
-    "JPEG 2000": "pylibjpeg-openjpeg",
-    "JPEG-LS": "pyjpegls",
-    "JPEG": "pylibjpeg-libjpeg",
-    "RLE": "pylibjpeg-rle",
-}
-_DICOM_MAGIC = b"DICM"
-
-
-class ImageError(ValueError):
-    """A file that cannot be read as a radiograph; the message says why."""
+DICOM_RECIPES = RECIPES
+#: What turns a picture upright, by its EXIF orientation: how many times by 90 degrees, and whether it is then mirrored.
+_TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+_WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION = 256, 257, 262, 274
 
 
 @dataclass(frozen=True)
@@ -66,22 +59,12 @@ def read_image(path: str | Path, *, at_least: int | None = None, dicom: str = "v
     if dicom not in DICOM_RECIPES:
         raise ValueError(f"dicom {dicom!r} is none of {', '.join(DICOM_RECIPES)}.")
     path = Path(path)
-    with path.open("rb") as file:
-        head = file.read(132)
-    if not head:
+    if not path.stat().st_size:
         raise ImageError("the file is empty")
-    is_dicom = head[128:132] == _DICOM_MAGIC or path.suffix.lower() in (".dcm", ".dicom")
-    image = _read_dicom(path, dicom) if is_dicom else _read_picture(path, at_least)
+    image = read_dicom(path, dicom) if is_dicom(path) else _read_picture(path, at_least)
     if image.min() == image.max():
         raise ImageError("every pixel has the same value")
     return image
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{width}x{height} pixels are more than a radiograph has")
-    if min(width, height) < MIN_SIDE or max(width, height) > MAX_RATIO * min(width, height):
-        raise ImageError(f"{width}x{height} pixels are too small or too narrow for a radiograph")
 
 
 def square_geometry(width: int, height: int, size: int) -> Geometry:
@@ -92,21 +75,19 @@ def square_geometry(width: int, height: int, size: int) -> Geometry:
 
 
 def image_shape(path: str | Path) -> tuple[int, int]:
-    """Returns width and height of the image at `path`, from its header alone.
+    """Returns width and height of the upright image at `path`, from its header alone.
 
     Raises:
         ImageError: it has none that can be read.
     """
-    with Path(path).open("rb") as file:
-        is_dicom = file.read(132)[128:132] == _DICOM_MAGIC
-    if is_dicom:
-        import pydicom
-
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-        return int(header.Columns), int(header.Rows)
+    if is_dicom(Path(path)):
+        return dicom_shape(Path(path))
     try:
         with Image.open(path) as image:
-            return image.size
+            # The size of a TIFF is as stored or upright, depending on the version of Pillow; its tags are as stored.
+            tags = getattr(image, "tag_v2", {})
+            width, height = tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)
+            return (height, width) if _orientation(image) >= 5 else (width, height)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"its size cannot be read ({error})") from error
 
@@ -144,14 +125,17 @@ def pad_bicubic(image: np.ndarray, size: int) -> np.ndarray:
 
 def _read_picture(path: Path, at_least: int | None) -> np.ndarray:
     try:
-        with Image.open(path) as opened:
-            _check_size(opened.width, opened.height)
+        # A file and not its name: Pillow maps named TIFF files, and mixes up those that lie on their side.
+        with path.open("rb") as file, Image.open(file) as opened:
+            check_size(opened.width, opened.height)
             if getattr(opened, "n_frames", 1) > 1:
                 raise ImageError(f"the file has {opened.n_frames} frames; a radiograph has one")  # type: ignore[attr-defined]
             if at_least is not None:
                 opened.draft("L", (at_least, at_least))
+            deep = _is_deep_colour(opened)
             opened.load()
-            return _to_grey(opened)
+            grey = to_eight_bits(_read_deep_colour(path)) if deep else _to_grey(opened)
+            return _upright(grey, _orientation(opened))
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -161,92 +145,45 @@ def _read_picture(path: Path, at_least: int | None) -> np.ndarray:
 
 
 def _to_grey(image: Image.Image) -> np.ndarray:
-    if image.mode in ("I", "I;16", "I;16B", "F"):
-        values = np.asarray(image).astype(np.float32)
-        return _scale(values, 0.0, 65535.0 if values.max(initial=0) > 255 and image.mode != "F" else None)
+    if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
+        values = np.asarray(image)
+        grey = scale(values.astype(np.float64)) if values.min() < 0 else to_eight_bits(values)
+        tags = getattr(image, "tag_v2", {})
+        return 255 - grey if tags.get(_PHOTOMETRIC) == 0 else grey  # Pillow turns white round up to 8 bits only
     if image.mode in ("RGBA", "LA", "PA"):
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
     return np.asarray(image.convert("L"))
 
 
-def _scale(values: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """Returns `values` as uint8; without limits, or where they hold a tenth of them only, scaled by what is there."""
-    smallest, largest = float(np.min(values)), float(np.max(values))
-    if low is None or high is None or (largest - smallest) < 0.1 * (high - low):
-        low, high = smallest, largest
-    if high <= low:
-        raise ImageError("every pixel has the same value")
-    return (np.clip((values - low) / (high - low), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Tells whether a file has several channels of 16 bits, of which Pillow would keep 8."""
+    return image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
 
 
-def _read_dicom(path: Path, recipe: str) -> np.ndarray:
-    import pydicom
+def _read_deep_colour(path: Path) -> np.ndarray:
+    """Returns the grey values, uint16, of a file with several channels of 16 bits; what is transparent is black."""
+    import cv2
 
+    values = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise ImageError("its channels of 16 bits cannot be decoded")
+    channels = np.atleast_3d(values)
+    grey = luminance(channels[..., 2::-1]) if channels.shape[2] >= 3 else channels[..., 0].astype(np.float64)
+    if channels.shape[2] in (2, 4):
+        grey = grey * (channels[..., -1] / np.iinfo(values.dtype).max)
+    return np.rint(grey).astype(values.dtype)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns which way up a picture is stored, 1 to 8, by its EXIF data; 1 where they say nothing that is known."""
     try:
-        data = pydicom.dcmread(path)
-    except Exception as error:
-        raise ImageError(f"not readable as DICOM ({type(error).__name__}: {error})") from error
-    photometric = _check_dicom(data)
-    values = _decode(data)
-    smallest, largest = values.min(), values.max()
-    if values.dtype.kind in "iu" and int(largest) - int(smallest) < 2**16:
-        # There are fewer levels than pixels, so what is done to values is done to levels, and looked up.
-        levels = np.arange(int(smallest), int(largest) + 1, dtype=values.dtype)
-        grey = _to_eight_bits(levels, data, recipe)[np.subtract(values, smallest, dtype=np.int32)]
-    else:
-        grey = _to_eight_bits(values, data, recipe)
-    if photometric == "MONOCHROME1":
-        grey = 255 - grey
-    return equalise(grey) if recipe == "mimic-cxr-jpg" else grey
+        found = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return 1  # broken EXIF data are no reason to lose the picture
+    return found if found in _TURNS else 1
 
 
-def _to_eight_bits(values: np.ndarray, data: Any, recipe: str) -> np.ndarray:
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    try:
-        if recipe == "voi":
-            values = apply_voi_lut(apply_modality_lut(values, data), data)
-    except Exception as error:
-        raise ImageError(f"its lookup tables cannot be applied ({type(error).__name__}: {error})") from error
-    return _scale(np.asarray(values, dtype=np.float32))
-
-
-def _check_dicom(data: Any) -> str:
-    """Returns the photometric interpretation of one grey image, or says why it is none."""
-    if "PixelData" not in data:
-        raise ImageError("the DICOM file has no pixels, (7FE0,0010) PixelData")
-    try:
-        frames, samples = int(data.get("NumberOfFrames", 1) or 1), int(data.get("SamplesPerPixel", 1) or 1)
-        _check_size(int(data.Columns), int(data.Rows))
-    except (AttributeError, TypeError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"its header does not say what its pixels are ({error})") from error
-    if frames > 1:
-        raise ImageError(f"the DICOM file has {frames} frames; a radiograph has one")
-    photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
-    if samples != 1 or not photometric.startswith("MONOCHROME"):
-        raise ImageError(f"the DICOM file is in colour, (0028,0004) PhotometricInterpretation is {photometric}")
-    return photometric
-
-
-def _decode(data: Any) -> np.ndarray:
-    try:
-        return data.pixel_array  # type: ignore[no-any-return]
-    except Exception as error:
-        syntax = data.file_meta.get("TransferSyntaxUID") if hasattr(data, "file_meta") else None
-        name = getattr(syntax, "name", "")
-        package = next((package for family, package in _DECODERS.items() if family in name), None)
-        if package is not None and "missing" in str(error):
-            raise ImageError(
-                f"it is compressed as {name}, and {package} is not installed: pip install 'medclip[dicom]'"
-            ) from error
-        raise ImageError(f"its pixels cannot be decoded ({type(error).__name__}: {error})") from error
-
-
-def equalise(image: np.ndarray) -> np.ndarray:
-    """Returns a grey uint8 image with an equalised histogram, its darkest value at 0."""
-    counts = np.bincount(image.ravel(), minlength=256)
-    first = int(np.flatnonzero(counts)[0])
-    above = counts.cumsum() - counts[: first + 1].sum()
-    return np.rint(np.clip(above, 0, None) * (255.0 / max(1, image.size - counts[first]))).astype(np.uint8)[image]
+def _upright(grey: np.ndarray, orientation: int) -> np.ndarray:
+    turns, mirrored = _TURNS.get(orientation, (0, False))
+    turned = np.rot90(grey, turns)
+    return np.ascontiguousarray(turned[:, ::-1] if mirrored else turned)

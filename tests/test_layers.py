@@ -23,6 +23,9 @@ LAYERS = {
             "streams",
             "pairs",
             "files",
+            "image_files",
+            "grey",
+            "dicom",
             "selection",
             "settings",
             "gradient_cache",
@@ -62,6 +65,7 @@ LAYERS = {
 #: Same layer, and still in order: a cache holds what an image reader gives, an encoder needs a model.
 NEIGHBOURS = {
     ("cache", "images"),
+    ("dicom", "grey"),
     ("reports", "cache"),
     ("sampling", "sides"),
     ("selection", "tables"),
@@ -85,7 +89,7 @@ NEIGHBOURS = {
 }
 #: The one door of each heavy dependency.
 DOORS = {
-    "pydicom": {"medclip/images.py"},
+    "pydicom": {"medclip/dicom.py"},
     "albumentations": {"medclip/transforms.py"},
     "lightning": {f"medclip/{name}.py" for name in ("training", "trainer", "callbacks", "checkpoints", "cli/train")},
     "transformers": {"medclip/models", "medclip/cli", "labelers/chexbert.py"},
@@ -94,7 +98,7 @@ DOORS = {
 }
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",
-             "medclip/files.py", "medclip/settings.py", "medclip/selection.py", "medclip/scoring.py",
+             "medclip/dicom.py", "medclip/files.py", "medclip/settings.py", "medclip/selection.py", "medclip/scoring.py",
              "medclip/onnx_classifier.py", "medclip/engines.py",
              "medclip/prepare.py", "medclip/phantom", "medclip/plugins.py", "medclip/config.py"]  # fmt: skip
 FILES = sorted(path for package in ("medclip", "labelers") for path in (ROOT / package).rglob("*.py"))

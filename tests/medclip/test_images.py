@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 from pydicom.uid import JPEG2000
 
-from medclip.images import ImageError, _decode, equalise, fit_square, read_image
+from medclip.dicom import _decode
+from medclip.grey import equalise
+from medclip.images import ImageError, fit_square, image_shape, read_image
 from tests.fixtures.dicom import dicom
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
@@ -158,3 +160,52 @@ def test_signed_values_over_the_whole_range(tmp_path) -> None:
     read = read_image(tmp_path / "a.dcm")
     assert (np.diff(read.ravel().astype(int)) >= 0).all()
     assert (read.min(), read.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 13, 14, 15, 16])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bit_files_hold_any_number_of_bits(tmp_path, name: str, bits: int) -> None:
+    share = np.linspace(0, 1, 2400).reshape(60, 40)
+    Image.fromarray(np.rint(share * (2**bits - 1)).astype(np.uint16)).save(tmp_path / name)
+    assert np.abs(read_image(tmp_path / name) - share * 255).max() <= 1
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize(("name", "bits"), [("a.png", 16), ("a.png", 12), ("a.tif", 12)])
+def test_colours_of_sixteen_bits_keep_them(tmp_path, name: str, bits: int, alpha: bool) -> None:
+    import cv2
+
+    values = np.rint(np.linspace(0, 2**bits - 1, 2400)).astype(np.uint16).reshape(60, 40)
+    opaque = [np.full_like(values, 65535)] if alpha else []
+    cv2.imwrite(str(tmp_path / name), np.dstack([values, values, values, *opaque]))
+    read = read_image(tmp_path / name)
+    assert np.abs(read - values * (255 / (2**bits - 1))).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_upright(tmp_path, name: str, orientation: int) -> None:
+    upright = np.zeros((64, 48), dtype=np.uint8)
+    upright[:16, :], upright[:32, :16] = 120, 250  # no two of its eight positions look alike
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: np.rot90(upright, 2), 4: upright[::-1], 5: upright.T,
+        6: np.rot90(upright), 7: np.rot90(upright, 2).T, 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / name, exif=exif)
+    assert image_shape(tmp_path / name) == (48, 64)
+    assert np.abs(read_image(tmp_path / name).astype(int) - upright).mean() < 4
+
+
+def test_inverted_tiff_of_sixteen_bits(tmp_path) -> None:
+    values = RAMP.astype(np.uint16) * 257
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    assert (read_image(tmp_path / "a.tif") == 255 - RAMP).all()
+
+
+def test_floats_in_a_tiff(tmp_path) -> None:
+    Image.fromarray((RAMP / 255).astype(np.float32)).save(tmp_path / "a.tif")
+    assert (read_image(tmp_path / "a.tif") == RAMP).all()
+    Image.fromarray((RAMP / 252 * 6 - 3).astype(np.float32)).save(tmp_path / "b.tif")
+    assert (read_image(tmp_path / "b.tif").min(), read_image(tmp_path / "b.tif").max()) == (0, 255)
