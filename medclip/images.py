@@ -7,8 +7,10 @@ values outside eight bits are scaled by what the file declares, or by what it ho
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +19,10 @@ from medclip.dicom import RECIPES, dicom_shape, read_dicom
 from medclip.grey import ImageError, check_size, luminance, scale, to_eight_bits
 from medclip.image_files import is_dicom
 
+__all__ = [
+    "DICOM_RECIPES", "Geometry", "ImageError", "fit_square", "grey_images", "image_shape", "pad_bicubic", "read_image",
+    "resize_square", "square_geometry",
+]  # fmt: skip
 #: How DICOM values become grey: by the file's own windows, or as MIMIC-CXR-JPG was made.
 DICOM_RECIPES = RECIPES
 #: What turns a picture upright, by its EXIF orientation: how many times by 90 degrees, and whether it is then mirrored.
@@ -65,6 +71,54 @@ def read_image(path: str | Path, *, at_least: int | None = None, dicom: str = "v
     if image.min() == image.max():
         raise ImageError("every pixel has the same value")
     return image
+
+
+def grey_images(images: Any, *, at_least: int | None = None, dicom: str = "voi") -> list[np.ndarray]:
+    """Returns one image or several as uint8 arrays (height, width).
+
+    Args:
+        images: a path, an array, a tensor or a PIL image, or a sequence of them. Arrays and tensors are (H, W), or
+            hold one or three channels, first or last. Booleans, floats up to 1, and integers of 8 to 16 bits are
+            scaled; air is dark in all of them.
+        at_least: see `read_image`, for paths.
+        dicom: likewise.
+
+    Raises:
+        ImageError: a file cannot be read, or the values or the shape of an array are those of no grey image.
+    """
+    single = isinstance(images, (str, Path, Image.Image)) or (hasattr(images, "ndim") and _is_one(images.shape))
+    return [_grey_image(image, at_least, dicom) for image in ([images] if single else images)]
+
+
+def _is_one(shape: Sequence[int]) -> bool:
+    """Tells whether an array of `shape` is one image: (H, W), or with channels, first or last, and not (N, H, W)."""
+    return len(shape) == 2 or (len(shape) == 3 and (shape[0] in (1, 3) or shape[2] in (1, 3, 4)))
+
+
+def _grey_image(image: Any, at_least: int | None, dicom: str) -> np.ndarray:
+    if isinstance(image, (str, Path)):
+        return read_image(image, at_least=at_least, dicom=dicom)
+    if isinstance(image, Image.Image):
+        return _upright(_to_grey(image), _orientation(image))
+    if hasattr(image, "detach"):  # a tensor; this file does not import torch
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"images of type {type(image).__name__} are not understood; expected paths, arrays, tensors or PIL images"
+        )
+    if image.size == 0 or not _is_one(image.shape):
+        raise ImageError(
+            f"an array of shape {image.shape} is no image; expected (height, width), or one or three channels, first "
+            "or last"
+        )
+    if image.ndim == 3 and image.shape[2] not in (1, 3, 4):
+        image = np.moveaxis(image, 0, 2)
+    if image.ndim == 3:
+        deep = image.dtype.kind == "f"
+        colours = luminance(image) if image.shape[2] >= 3 else image[..., 0]
+        image = colours if deep or image.dtype == bool else np.rint(colours).astype(image.dtype)
+    return to_eight_bits(image)
 
 
 def square_geometry(width: int, height: int, size: int) -> Geometry:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medclip.images import fit_square, pad_bicubic, read_image, resize_square
+from medclip.images import fit_square, grey_images, pad_bicubic, resize_square
 from medclip.prompts import Prompts, load_prompts
 from medclip.scoring import Calibration, PromptScores, mean_directions
 
@@ -74,10 +74,7 @@ class OnnxClassifier(PromptScores):
 
     def _pixels(self, images: Sequence[np.ndarray | str | Path]) -> np.ndarray:
         s = self._settings
-        arrays = [
-            image if isinstance(image, np.ndarray) else read_image(image, at_least=s["cache_size"], dicom=s["dicom"])
-            for image in images
-        ]
+        arrays = grey_images(images, at_least=s["cache_size"], dicom=s["dicom"])
         if s["resize"] == "pad-bicubic":
             squares = [pad_bicubic(array, s["image_size"]) for array in arrays]
         else:

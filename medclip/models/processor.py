@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import PushToHubMixin, cached_file
 
-from medclip.images import fit_square, pad_bicubic, read_image
+from medclip.images import fit_square, grey_images, pad_bicubic
 from medclip.models.offline import not_to_be_had
 from medclip.transforms import MEAN, STD, eval_pipeline, normalise, resize
 
@@ -57,16 +57,15 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         self.cache_size = cache_size or image_size
         self._pipeline = eval_pipeline(image_size)
 
-    def images(self, images: Sequence[np.ndarray | str | Path]) -> Tensor:
-        """Returns pixel values (I, 1, H, W) of grey uint8 arrays, or of files.
+    def images(self, images: Any) -> Tensor:
+        """Returns pixel values (I, 1, H, W) of one image or several: paths, arrays, tensors or PIL images.
+
+        What values of arrays mean is said in `medclip.images.grey_images`.
 
         Raises:
-            ImageError: a file cannot be read.
+            ImageError: a file cannot be read, or an array is no grey image.
         """
-        arrays = [
-            image if isinstance(image, np.ndarray) else read_image(image, at_least=self.cache_size, dicom=self.dicom)
-            for image in images
-        ]
+        arrays = grey_images(images, at_least=self.cache_size, dicom=self.dicom)
         if self.resize == "pad-bicubic":
             return torch.from_numpy(
                 normalise(np.stack([pad_bicubic(a, self.image_size) for a in arrays]), self.mean, self.std)
@@ -77,17 +76,47 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         """Returns pixel values (I, 1, H, W) of cached squares (I, S, S), uint8."""
         return torch.from_numpy(normalise(resize(self._pipeline, squares), self.mean, self.std))
 
-    def texts(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """Returns `input_ids` and `attention_mask` (T, L), padded to the longest."""
+    def texts(self, texts: str | Sequence[str]) -> dict[str, Tensor]:
+        """Returns `input_ids` and `attention_mask` (T, L) of one text or several, padded to the longest.
+
+        Raises:
+            ValueError: one of them is no text.
+        """
+        several = [texts] if isinstance(texts, str) else list(texts)
+        wrong = [type(text).__name__ for text in several if not isinstance(text, str)]
+        if wrong:
+            raise ValueError(f"texts holds {wrong[0]}; expected text (str).")
         encoded = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
+            several, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
         )
         return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
     def __call__(
-        self, images: Sequence[np.ndarray | str | Path] | None = None, text: Sequence[str] | None = None
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        *,
+        return_tensors: str = "pt",
+        padding: bool | str = True,
+        truncation: bool = True,
     ) -> dict[str, Tensor]:
-        """Returns the model's arguments for images, texts or both."""
+        """Returns the model's arguments for images, texts or both.
+
+        Args:
+            images: see `images`.
+            text: see `texts`.
+            return_tensors: "pt"; here, as are the next two, because processors of other models ask for it.
+            padding: True; texts are padded to the longest.
+            truncation: True; texts are cut at `max_length`.
+
+        Raises:
+            ValueError: an image or a text cannot be read, or another value than these is asked for.
+        """
+        if return_tensors != "pt" or padding not in (True, "longest") or truncation is not True:
+            raise ValueError(
+                f"Found return_tensors={return_tensors!r}, padding={padding!r}, truncation={truncation!r}; this "
+                "processor gives PyTorch tensors (pt), padded to the longest text and truncated. Leave them out."
+            )
         pixels = {} if images is None else {"pixel_values": self.images(images)}
         return pixels | ({} if text is None else self.texts(text))
 
