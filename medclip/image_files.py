@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
 #: How files of other formats begin, whatever they are called.
@@ -46,3 +49,26 @@ def find_images(folder: Path) -> Iterator[Path]:
             continue
         if path.suffix.lower() in SUFFIXES or is_dicom(path):
             yield path
+
+
+def by_name(
+    files: Iterable[Path], *, origin: str, key: Callable[[Path], str] = lambda path: path.name
+) -> dict[str, Path]:
+    """Returns files by their names, the first of each; names that lie in several folders are said.
+
+    Args:
+        files: in the order in which they count.
+        origin: the source, for the message.
+        key: what a table calls a file.
+    """
+    found: dict[str, Path] = {}
+    again = []
+    for path in files:
+        if found.setdefault(key(path), path) != path:
+            again.append(path)
+    if again:
+        logger.warning(
+            "%s: %d files have the name of one in another folder, and the first is used: %s is not, %s is",
+            origin, len(again), again[0], found[key(again[0])],
+        )  # fmt: skip
+    return found

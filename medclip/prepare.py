@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from labelers.rules import RuleLabeler
 from medclip.cache import PixelCache, file_key, write_atomically
 from medclip.engines import run_jobs
 from medclip.sources import Source
+from medclip.splits import Declared, declared_splits, split_origins
 from medclip.tables import assign_splits, observations_of
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def prepare_images(
     dicom: str = "voi",
     strict: bool = False,
     progress: Progress | None = None,
+    declared: Mapping[str, Declared] | None = None,
 ) -> Prepared:
     """Caches the images of `source` and returns its table without the ones that cannot be read.
 
@@ -75,6 +77,8 @@ def prepare_images(
         workers: processes.
         engine: what does the work, see `medclip.engines.run_jobs`.
         strict: whether an unreadable image is an error rather than a row of rejected.csv.
+        progress: called with what is done.
+        declared: what all sources of a run declare about splits, from `declared_of`; by default this table alone.
 
     Raises:
         ValueError: the source has no images, none can be read, or one cannot and `strict` is set.
@@ -82,7 +86,7 @@ def prepare_images(
     table = source.images()
     if table is None or table.empty:
         raise ValueError(f"Source {source.name!r} has no images here. It can serve as --texts only.")
-    table = assign_splits(qualified(table, source), seed=split_seed)
+    table, origins = _with_splits(table, source, split_seed, declared)
     if not observations_of(table):
         table = _labelled_by_report(table, source)
     keys, rejected = _keys(table, source)
@@ -109,7 +113,8 @@ def prepare_images(
             f"{source.name}: none of its {len(table)} images can be read; the first: {listing['reason'].iloc[0]}."
         )
     table = table[~np.array(bad)].reset_index(drop=True)
-    manifest = _manifest(source, "images", table, size=size, dicom=dicom, split_seed=split_seed, rejected=int(sum(bad)))
+    settings = {"size": size, "dicom": dicom, "split_seed": split_seed, "rejected": int(sum(bad)), "chosen": origins}
+    manifest = _manifest(source, "images", table, **settings)
     target = folder / f"{source.name}-images-{manifest['content'][:12]}"
     _save(target, manifest, images=table)
     write_atomically(target / "rejected.csv", lambda path: listing.to_csv(path, index=False))
@@ -127,6 +132,7 @@ def prepare_sentences(
     workers: int = 1,
     engine: str = "local",
     progress: Progress | None = None,
+    declared: Mapping[str, Declared] | None = None,
 ) -> Prepared:
     """Cuts the texts of `source` into sentences, labels each on its own, and returns them without repetitions.
 
@@ -136,7 +142,7 @@ def prepare_sentences(
     texts = source.texts()
     if texts is None or texts.empty:
         raise ValueError(f"Source {source.name!r} has no texts here. It can serve as --images only.")
-    texts = assign_splits(qualified(texts, source), seed=split_seed)
+    texts, origins = _with_splits(texts, source, split_seed, declared)
     content = _digest(pd.util.hash_pandas_object(texts, index=False).to_numpy(), vocabulary, lexicon_digest())
     target = folder / f"{source.name}-sentences-{content[:12]}"
     if (target / "manifest.json").is_file():
@@ -158,6 +164,7 @@ def prepare_sentences(
         "sentences",
         sentences,
         split_seed=split_seed,
+        chosen=origins,
         labeler=labeler.name,
         texts=len(texts),
         without_text=silent,
@@ -168,6 +175,31 @@ def prepare_sentences(
             "%s: %d of %d texts have no findings or impression and are not used", source.name, silent, len(texts)
         )
     return Prepared(source.name, sentences=sentences, occurrences=occurrences, manifest=manifest)
+
+
+def declared_of(sources: Sequence[Source]) -> dict[str, Declared]:
+    """Returns, by population, what the sources of a run declare about splits between them.
+
+    A population of which a run reads one side only is left out: that side says it itself.
+    """
+    groups: dict[str, list[Source]] = {}
+    for source in sources:
+        groups.setdefault(source.population or source.name, []).append(source)
+    return {
+        population: declared_splits(qualified(source.splits(), source) for source in group)
+        for population, group in groups.items()
+        if len(group) > 1
+    }
+
+
+def _with_splits(
+    table: pd.DataFrame, source: Source, seed: int, declared: Mapping[str, Declared] | None
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Returns the table with qualified ids and a split in every row, and who chose each split."""
+    table = qualified(table, source)
+    known = (declared or {}).get(source.population or source.name) or declared_splits([table])
+    table = assign_splits(table, seed=seed, declared=known)
+    return table, split_origins(table, known)
 
 
 def patients_of(source: Source) -> set[str]:

@@ -23,6 +23,7 @@ LAYERS = {
             "streams",
             "pairs",
             "files",
+            "splits",
             "image_files",
             "grey",
             "dicom",
@@ -69,6 +70,8 @@ NEIGHBOURS = {
     ("reports", "cache"),
     ("sampling", "sides"),
     ("selection", "tables"),
+    ("tables", "files"),
+    ("tables", "splits"),
     ("encode", "models"),
     ("classifier", "encode"),
     ("classifier", "models"),
@@ -98,7 +101,7 @@ DOORS = {
 }
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",
-             "medclip/dicom.py", "medclip/grey.py", "medclip/image_files.py", "medclip/files.py",
+             "medclip/dicom.py", "medclip/grey.py", "medclip/image_files.py", "medclip/files.py", "medclip/splits.py",
              "medclip/settings.py", "medclip/selection.py", "medclip/scoring.py",
              "medclip/onnx_classifier.py", "medclip/engines.py",
              "medclip/prepare.py", "medclip/phantom", "medclip/plugins.py", "medclip/config.py"]  # fmt: skip

@@ -59,11 +59,12 @@ def run(argv: list[str]) -> int:
     sources, text_sources = find(config.on), find(config.texts) if config.texts else []
 
     from medclip.plugins import load_plugin
-    from medclip.prepare import prepare_images, prepare_sentences
+    from medclip.prepare import declared_of, prepare_images, prepare_sentences
 
     kinds = {name: load_plugin("evaluation", name) for name in _names(config.evaluators)}
     model, processor = load_model(folder, config.device)
     split_seed = config.split_seed if config.split_seed is not None else int(trained.get("split_seed", 0))
+    declared = declared_of([*sources, *text_sources])
     with progress_bar() as progress:
         prepared = [
             prepare_images(
@@ -74,12 +75,18 @@ def run(argv: list[str]) -> int:
                 split_seed=split_seed,
                 workers=config.workers,
                 progress=progress,
+                declared=declared,
             )
             for source in sources
         ]
         texts = [
             prepare_sentences(
-                source, folder=Path(config.prepared), split_seed=split_seed, workers=config.workers, progress=progress
+                source,
+                folder=Path(config.prepared),
+                split_seed=split_seed,
+                workers=config.workers,
+                progress=progress,
+                declared=declared,
             )
             for source in text_sources
         ]

@@ -30,20 +30,21 @@ def run(argv: list[str]) -> int:
         for side, names in (("images", config.images), ("texts", config.texts))
         if names
     }
-    from medclip.prepare import prepare_images, prepare_sentences
+    from medclip.prepare import declared_of, prepare_images, prepare_sentences
 
     folder, rows = Path(config.prepared), []
+    declared = declared_of([source for side in found.values() for source in side])
     with progress_bar() as progress:
         for source in found.get("images", []):
             made = prepare_images(
                 source, folder=folder, size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
-                engine=config.engine, strict=config.strict, dicom=config.dicom, progress=progress,
+                engine=config.engine, strict=config.strict, dicom=config.dicom, progress=progress, declared=declared,
             )  # fmt: skip
             rows.append(made.manifest or {})
         for source in found.get("texts", []):
             made = prepare_sentences(
                 source, folder=folder, split_seed=config.split_seed, workers=config.workers, engine=config.engine,
-                progress=progress,
+                progress=progress, declared=declared,
             )  # fmt: skip
             rows.append(made.manifest or {})
     print_table(

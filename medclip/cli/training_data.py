@@ -49,21 +49,28 @@ def check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) 
 
 def prepare(config: TrainConfig, images: list[Source], texts: list[Source]) -> tuple[list[Prepared], list[Prepared]]:
     """Returns the image and the text sources prepared; what is there already costs a look."""
-    from medclip.prepare import prepare_images, prepare_sentences
+    import pandas as pd
+
+    from medclip.prepare import declared_of, prepare_images, prepare_sentences
+    from medclip.splits import split_table
 
     common: dict[str, Any] = {
         "folder": Path(config.prepared),
         "split_seed": config.split_seed,
         "workers": config.workers,
+        "declared": declared_of([*images, *texts]),
     }
     with progress_bar() as progress:
         image_sides = [
             prepare_images(s, size=config.cache_size, dicom=config.dicom, progress=progress, **common) for s in images
         ]
         text_sides = [prepare_sentences(s, progress=progress, **common) for s in texts]
+    counts = []
     for made in (*image_sides, *text_sides):
-        manifest = made.manifest or {}
-        logger.info("%s: %d %s, by split %s", made.name, manifest["rows"], manifest["kind"], manifest["splits"])
+        kind, table = ("images", made.images) if made.images is not None else ("sentences", made.occurrences)
+        if table is not None:
+            counts.append(split_table(made.name, kind, table, (made.manifest or {}).get("chosen", {})))
+    logger.info("Splits\n%s", pd.concat(counts).to_string(index=False))
     return image_sides, text_sides
 
 

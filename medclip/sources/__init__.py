@@ -19,6 +19,7 @@ class Source:
         is_plugin: marks the class that stands for its file.
         name: what it is called on the command line.
         folders: names its owners' download makes, tried in this order below the data root.
+        marks: files, as patterns, of which one lies in the right folder; a folder that has one is taken before others.
         layout: what is expected inside, for people to read.
         obtain: where the data come from and under which agreement.
         population: sources of one population share patient and study ids (`mimic-cxr` and `mimic-reports`).
@@ -29,6 +30,7 @@ class Source:
     is_plugin: ClassVar[bool] = True
     name: ClassVar[str]
     folders: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[str, ...]] = ()
     layout: ClassVar[str] = ""
     obtain: ClassVar[str] = ""
     population: str = ""
@@ -42,6 +44,9 @@ class Source:
     def locate(cls, path: str | None, data_root: Path | None) -> Path:
         """Returns the folder or file to read: `path` if given, else the first of `folders` below `data_root`.
 
+        Among those that exist, the first that holds a file of `marks` is taken; a path that holds none may also be the
+        folder above, such as that of all versions (mimic-cxr-jpg for mimic-cxr-jpg/2.1.0).
+
         Raises:
             FileNotFoundError: it is not there; the message says what was looked for, where, what should be inside,
                 and how the data are obtained.
@@ -50,10 +55,14 @@ class Source:
             tried = [Path(path).expanduser()]
         else:
             tried = [Path(data_root or "$MEDCLIP_DATA").expanduser() / folder for folder in cls.folders]
-        for candidate in tried:
-            if candidate.exists():
+        there = [candidate for candidate in tried if candidate.exists()]
+        below = [version for candidate in there for version in sorted(candidate.glob("[0-9]*.*/"), reverse=True)]
+        for candidate in (*there, *below):
+            if any(next(candidate.glob(mark), None) for mark in cls.marks if candidate.is_dir()):
                 return candidate
-        raise FileNotFoundError(cls.missing(tried))
+        if not there:
+            raise FileNotFoundError(cls.missing(tried))
+        return there[0]
 
     @classmethod
     def missing(cls, tried: list[Path]) -> str:
@@ -102,3 +111,13 @@ class Source:
     def boxes(self) -> pd.DataFrame | None:
         """Returns the box table, or None where the source has no boxes."""
         return None
+
+    def splits(self) -> pd.DataFrame:
+        """Returns patient_id and split of every row, of images and texts, whose split the source declares.
+
+        Reads both tables; a source that can tell with less work does.
+        """
+        tables = [table for table in (self.images(), self.texts()) if table is not None]
+        columns = ["patient_id", "split"]
+        rows = [table.loc[table["split"].notna(), columns] for table in tables]
+        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14
-from medclip.files import check_inside, read_csv, require_columns
+from medclip.files import listed_paths, read_csv, require_columns
 from medclip.sources import Source
-from medclip.tables import check_images, check_texts
+from medclip.tables import check_images, check_texts, join_ids
 
 _TABLES = ("train.csv", "valid.csv", "test.csv")
 _PLUS = "df_chexpert_plus_*.csv"
@@ -63,7 +63,7 @@ class Chexpert(Source):
         tests = self._test_labels()
         parts = [self._read(self.require("train.csv"), None)]
         if (self.root / "valid.csv").exists():
-            parts.append(self._read(self.root / "valid.csv", "test" if tests is None else "valid"))
+            parts.append(self._read(self.root / "valid.csv", self._official()["valid"]))
         if tests is not None:
             parts.append(self._read(tests, "test"))
         return check_images(pd.concat(parts, ignore_index=True), origin=self.name)
@@ -77,8 +77,9 @@ class Chexpert(Source):
         if path is None:
             return None
         wanted = ["path_to_image", "section_findings", "section_impression"]
-        raw = read_csv(path, origin=self.name, needed=wanted, wanted=wanted, dtype=str).fillna("")
-        parts = raw["path_to_image"].str.split("/")
+        raw = read_csv(path, origin=self.name, needed=wanted, wanted=wanted)
+        parts = listed_paths(raw["path_to_image"], origin=self.name).str.split("/")
+        raw = raw.fillna("")
         raw = raw.assign(study_id=parts.str[1] + "/" + parts.str[2], patient_id=parts.str[1], folder=parts.str[0])
         raw = raw.drop_duplicates("study_id").reset_index(drop=True)
         findings, impression = (
@@ -86,8 +87,12 @@ class Chexpert(Source):
             for name in ("findings", "impression")
         )
         text = (findings + "\n\n" + impression).str.strip()
-        table = raw[["study_id", "patient_id"]].assign(text=text, split=raw["folder"].map({"valid": "test"}))
+        table = raw[["study_id", "patient_id"]].assign(text=text, split=raw["folder"].map(self._official()))
         return check_texts(table, origin=self.name)
+
+    def _official(self) -> dict[str, str]:
+        """Returns the split that each folder of the download is; the validation set tests where there is no other."""
+        return {"valid": "test"} if self._test_labels() is None else {"valid": "valid", "test": "test"}
 
     def _plus(self) -> Path | None:
         return next(iter(sorted(self.root.glob(_PLUS))), None)
@@ -102,13 +107,12 @@ class Chexpert(Source):
         require_columns(raw, ("Path",) if split == "test" else ("Path", "Sex", "Age"), origin=self.name, path=path)
         # "CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg": the download's name stands first, except
         # in the labels of the test set.
-        paths = raw["Path"].str.replace(r"^(CheXpert[^/]*)/", "", regex=True)
-        return self._table(raw, paths, split)
+        paths = listed_paths(raw["Path"], origin=self.name).str.replace(r"^(CheXpert[^/]*)/", "", regex=True)
+        return check_images(self._table(raw, paths, split), origin=f"{self.name}, {path.name}")
 
     def _with_paths(self, raw: pd.DataFrame) -> pd.DataFrame:
         """Returns a row for each image on disk of each study."""
-        studies = raw["Study"].str.replace(r"^(CheXpert[^/]*)/", "", regex=True)
-        check_inside(studies, origin=self.name)
+        studies = listed_paths(raw["Study"], origin=self.name).str.replace(r"^(CheXpert[^/]*)/", "", regex=True)
         files = studies.map(lambda study: sorted(p.name for p in (self.root / study).glob("view*.jpg")))
         raw = raw.assign(Path=studies, _file=files).explode("_file").dropna(subset=["_file"]).reset_index(drop=True)
         return raw.assign(Path=raw["Path"] + "/" + raw["_file"])
@@ -117,12 +121,13 @@ class Chexpert(Source):
         raw = read_csv(path, origin=self.name, needed=("path_to_image", "frontal_lateral"))
         labels = self._plus_states()
         raw = raw.rename(columns={"frontal_lateral": "Frontal/Lateral", "ap_pa": "AP/PA", "sex": "Sex", "age": "Age"})
-        raw = raw.drop_duplicates("path_to_image").set_index("path_to_image", drop=False)
-        paths = raw["path_to_image"]
-        table = self._table(raw.join(labels).reset_index(drop=True), paths.reset_index(drop=True), None)
+        raw["path_to_image"] = listed_paths(raw["path_to_image"], origin=self.name)
+        raw = raw.drop_duplicates("path_to_image")
+        raw = join_ids(raw, labels, on="path_to_image", origin=self.name, what=f"the {self.plus_labels} labels")
+        table = self._table(raw, raw["path_to_image"], None)
         folder, suffix = self._plus_files(str(table["image_id"].iloc[0]))
         files = table["image_id"].str.replace(r"\.\w+$", suffix, regex=True)
-        split = table["image_id"].str.split("/").str[0].map({"valid": "test"})
+        split = table["image_id"].str.split("/").str[0].map(self._official())
         return table.assign(path=str(folder) + "/" + files, split=split.astype(object).where(split.notna(), None))
 
     def _plus_files(self, example: str) -> tuple[Path, str]:
@@ -147,7 +152,6 @@ class Chexpert(Source):
         ]
 
     def _table(self, raw: pd.DataFrame, paths: pd.Series, split: str | None) -> pd.DataFrame:
-        check_inside(paths, origin=self.name)
         parts = paths.str.split("/")
         frontal = paths.str.contains("frontal")
         blank = pd.Series(None, index=raw.index, dtype=object)

@@ -52,6 +52,9 @@ class Covid(Source):
         named = {_EARLIER.get(name, path.name): path for name, path in here.items()}
         parts = [_folder(named[name], states) for name, states in FOLDERS.items() if name in named]
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        if len(table) and table["image_id"].duplicated().any():  # numbered from 1 in every folder
+            ids = table["path"].map(lambda path: Path(path).relative_to(self.root).with_suffix("").as_posix())
+            table = table.assign(image_id=ids, study_id=ids, patient_id=ids)
         if table.empty:
             raise FileNotFoundError(self.missing([self.root / name for name in FOLDERS]))
         if self.test == "all":

@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from labelers.observations import SYNONYMS, states_from_names
-from medclip.files import read_csv
+from labelers.observations import CHEXPERT14, SYNONYMS, states_from_names
+from medclip.files import ROW, listed, read_csv
 from medclip.plugins import suggest
 from medclip.sources import Source
-from medclip.tables import IMAGE_EXTRAS, check_images, check_texts
+from medclip.tables import IMAGE_EXTRAS, as_ids, check_images, check_texts, joined_states
+
+logger = logging.getLogger(__name__)
 
 _IDS = ("image_id", "study_id", "patient_id")
 _KNOWN = (*_IDS, "path", "text", *IMAGE_EXTRAS)
+#: What others call our columns, in small letters and without blanks or underscores.
+_ALIASES = {
+    "path": ("imagepath", "filepath", "filename", "file", "imagefile", "imgpath"),
+    "text": ("report", "reporttext"),
+    "image_id": ("imageid", "dicomid", "imageindex"),
+    "study_id": ("studyid", "reportid", "accessionnumber"),
+    "patient_id": ("patientid", "subjectid", "patient", "subject"),
+    "view": ("viewposition",),
+    "age": ("patientage",),
+    "sex": ("gender", "patientsex", "patientgender"),
+}
+#: Sections that are joined where a table has no column of whole texts.
+_SECTIONS = ("findings", "impression")
 
 
 class Csv(Source):
     """A table with a `path` column (images) or a `text` column (texts), one row each.
 
-    `image_id`, `study_id`, `patient_id`, `view`, `split`, `age` and `sex` are taken where they exist. Without a
-    study or patient id, each row is its own. Labels are either one column per observation, holding 1, 0, -1 or
-    blank, or one column of names (`labels_in`). Paths are relative to the table's folder.
+    `image_id`, `study_id`, `patient_id`, `view`, `split`, `age` and `sex` are taken where they exist, in capitals and
+    under common other names, too (`Path`, `PatientID`, `report`); which were taken is logged. Without a study or
+    patient id, each row is its own. Columns `findings` and `impression` are joined where there is no text. Labels are
+    either one column per observation, holding 1, 0, -1 or blank, or one column of names (`labels_in`); of several
+    columns that mean one observation, see `medclip.tables.joined_states`. Paths are relative to the table's folder.
+    Rows without a path, or with a blank id, are left out and listed.
 
     Args:
-        root: the table, a .csv or .parquet file.
-        columns: your column names for ours, such as `{path: file, patient_id: subject}`.
+        root: the table, a .parquet file or a text file of columns with any common separator, gzipped or not.
+        columns: your column names for ours, such as `{path: file, patient_id: subject}`; several for text, such as
+            `{text: [findings, impression]}`.
         labels: the columns that hold one observation each; without it, every column named like an observation of
             `medclip`'s 14 or a known synonym.
         labels_in: a column that lists the names of what is present, such as ChestX-ray14's "Finding Labels".
         separator: between the names in `labels_in`.
         select: keep rows whose column holds one of the values, such as `{view: [PA, AP]}`.
         outside: allow paths that lead out of the table's folder.
+        population: tables with the same one share their patients and studies; by default each has its own.
     """
 
     name = "csv"
@@ -43,64 +64,134 @@ class Csv(Source):
         self,
         root: Path,
         *,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | Sequence[str]] | None = None,
         labels: Sequence[str] | None = None,
         labels_in: str | None = None,
         separator: str = "|",
         select: Mapping[str, Sequence[object]] | None = None,
         outside: bool = False,
+        population: str = "",
     ) -> None:
         super().__init__(root)
         self.columns, self.labels, self.labels_in = dict(columns or {}), labels, labels_in
         self.separator, self.select, self.outside = separator, dict(select or {}), outside
-        self.population = self.root.stem
-        for ours in self.columns:
+        self.population = population or self.root.stem
+        for ours, theirs in self.columns.items():
             if ours not in _KNOWN:
                 raise ValueError(
                     f"csv: columns maps {ours!r}.{suggest(ours, list(_KNOWN))} Known: {', '.join(_KNOWN)}."
                 )
+            if ours != "text" and not isinstance(theirs, str):
+                raise ValueError(f"csv: columns maps {ours!r} to {theirs!r}; only text can be of several columns.")
 
     def images(self) -> pd.DataFrame | None:
-        """Returns the image table, or None where there is no `path` column."""
+        """Returns the image table, or None where there is no `path` column but one of texts."""
         raw = self._read()
         if "path" not in raw.columns:
+            self._check_other("text", "path", raw)
             return None
+        raw = self._complete(raw, ("path", *_IDS))
         table = raw[[name for name in _KNOWN if name in raw.columns and name != "text"]].copy()
-        table["path"] = [None if pd.isna(path) else self._inside(str(path)) for path in raw["path"]]
+        table["path"] = [self._inside(str(path)) for path in raw["path"]]
         if "image_id" not in table.columns:
             table.insert(0, "image_id", raw["path"])
         table = self._with_ids(table, table["image_id"])
-        return check_images(table.assign(**self._states(raw)), origin=str(self.root.name))
+        return check_images(pd.concat([table, self._states(raw)], axis=1), origin=str(self.root.name))
 
     def texts(self) -> pd.DataFrame | None:
-        """Returns the text table, or None where there is no `text` column."""
+        """Returns the text table, or None where there is no `text` column but one of paths."""
         raw = self._read()
         if "text" not in raw.columns:
+            self._check_other("path", "text", raw)
             return None
+        raw = self._complete(raw, ("study_id", "patient_id"))
         table = raw[[name for name in ("study_id", "patient_id", "text", "split") if name in raw.columns]].copy()
-        rows = pd.Series([f"row{i}" for i in range(len(raw))])
+        rows = pd.Series([f"row{i}" for i in range(len(raw))], index=raw.index)
         return check_texts(self._with_ids(table, rows), origin=str(self.root.name))
 
     def _read(self) -> pd.DataFrame:
         if self.root.suffix == ".parquet":
             raw = pd.read_parquet(self.root)
+            raw = raw.set_axis(pd.RangeIndex(len(raw), name=ROW), axis=0)
         elif self.root.is_file():
             raw = read_csv(self.root, origin=self.name)
         else:
             raise FileNotFoundError(self.missing([self.root]))
-        for theirs in self.columns.values():
-            if theirs not in raw.columns:
-                raise self._unknown(theirs, raw)
-        # A column whose name is ours but which is not meant gives way to the one that is.
-        taken = [name for name in self.columns if name in raw.columns and self.columns[name] != name]
-        raw = raw.drop(columns=taken).rename(columns={theirs: ours for ours, theirs in self.columns.items()})
+        raw = self._joined_text(self._named(raw))
         for column, values in self.select.items():
             if column not in raw.columns:
                 raise self._unknown(column, raw)
-            raw = raw[raw[column].isin(list(values))]
+            raw = raw[_is_one_of(raw[column], values)]
         if raw.empty:
             raise ValueError(f"csv: {self.root} has no rows{' left after select' if self.select else ''}.")
-        return raw.reset_index(drop=True)
+        return raw
+
+    def _named(self, raw: pd.DataFrame) -> pd.DataFrame:
+        """Returns the table with our names for its columns: those mapped, and others that are known."""
+        mapped = {ours: theirs for ours, theirs in self.columns.items() if isinstance(theirs, str)}
+        for theirs in mapped.values():
+            if theirs not in raw.columns:
+                raise self._unknown(theirs, raw)
+        # A column whose name is ours but which is not meant gives way to the one that is.
+        raw = raw.drop(columns=[name for name in self.columns if name in raw.columns and mapped.get(name) != name])
+        raw = raw.rename(columns={theirs: ours for ours, theirs in mapped.items()})
+        asked = {self.labels_in, *(self.labels or ()), *self.select, *self._several()}
+        found: dict[str, str] = {}
+        for ours in _KNOWN:
+            if ours not in raw.columns and ours not in self.columns:
+                names = (_plain(ours), *_ALIASES.get(ours, ()))
+                like = [name for name in raw.columns if _plain(name) in names and name not in asked]
+                found |= dict.fromkeys(sorted(like, key=lambda name: names.index(_plain(name)))[:1], ours)
+        if found:
+            taken = ", ".join(f"{name} as {ours}" for name, ours in found.items())
+            logger.info("csv: %s: columns taken by their names: %s", self.root.name, taken)
+        return raw.rename(columns=found)
+
+    def _several(self) -> Sequence[str]:
+        """Returns the columns that the text is to be made of, where it is to be made of several."""
+        theirs = self.columns.get("text", ())
+        return () if isinstance(theirs, str) else theirs
+
+    def _joined_text(self, raw: pd.DataFrame) -> pd.DataFrame:
+        """Returns the table with a text made of several columns, where that is asked for or there is no other."""
+        asked = self._several()
+        if "text" in raw.columns and not asked:
+            return raw
+        for name in asked:
+            if name not in raw.columns:
+                raise self._unknown(name, raw)
+        parts = list(asked) or [name for name in raw.columns if name.lower() in _SECTIONS]
+        if not parts:
+            return raw
+        texts = pd.Series("", index=raw.index, dtype=object)
+        for name in parts:
+            part = raw[name].fillna("").astype(str).str.strip()
+            texts = texts + part.map(lambda text, name=name: f"{name.upper()}: {text}\n\n" if text else "")
+        return raw.assign(text=texts.str.strip())
+
+    def _check_other(self, other: str, column: str, raw: pd.DataFrame) -> None:
+        """Says which column is looked for where the table has neither images nor texts."""
+        if other in raw.columns:
+            return
+        names = [str(name) for name in raw.columns]
+        raise ValueError(
+            f"csv: {self.root} has no column {column!r}.{suggest(column, names)} Found: {', '.join(names[:30])}. Name "
+            f"yours with --source-options '{{csv: {{columns: {{{column}: COLUMN}}}}}}'."
+        )
+
+    def _complete(self, raw: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+        """Returns the rows that have what they need; the others are listed."""
+        for name in columns:
+            if name in raw.columns:
+                raw = raw.assign(**{name: as_ids(raw[name])})
+                blank = raw[name].isna() | (raw[name] == "")
+                if blank.all():
+                    raise ValueError(f"csv: {self.root}: {name} is blank in every row.")
+                if blank.any():
+                    rows = list(raw.index[blank])
+                    logger.warning("csv: %s: %s left out, whose %s is blank", self.root.name, listed(rows), name)
+                    raw = raw[~blank]
+        return raw
 
     def _unknown(self, column: str, raw: pd.DataFrame) -> ValueError:
         names = [str(name) for name in raw.columns]
@@ -113,29 +204,40 @@ class Csv(Source):
         patient = table["patient_id"] if "patient_id" in table.columns else study
         return table.assign(study_id=study, patient_id=patient)
 
-    def _states(self, raw: pd.DataFrame) -> dict[str, pd.Series]:
+    def _states(self, raw: pd.DataFrame) -> pd.DataFrame:
         if self.labels_in is not None:
             if self.labels_in not in raw.columns:
                 raise self._unknown(self.labels_in, raw)
-            listed = raw[self.labels_in].fillna("").astype(str)
-            named = [{name.strip() for name in text.split(self.separator) if name.strip()} for text in listed]
-            return {name: pd.Series(column) for name, column in states_from_names(named).items()}
-        from labelers.observations import CHEXPERT14
-
-        wanted = self.labels or [name for name in raw.columns if name in CHEXPERT14 or name in SYNONYMS]
+            cells = raw[self.labels_in].fillna("").astype(str)
+            named = [{name.strip() for name in text.split(self.separator) if name.strip()} for text in cells]
+            return pd.DataFrame(states_from_names(named), index=raw.index)
+        known = {_plain(name): name for name in (*CHEXPERT14, *SYNONYMS)}
+        wanted = list(self.labels or [name for name in raw.columns if name not in _KNOWN and _plain(name) in known])
         for name in wanted:
             if name not in raw.columns:
                 raise self._unknown(name, raw)
-        return {SYNONYMS.get(name, name): raw[name] for name in wanted}
+        states = raw[wanted].rename(columns=lambda name: known.get(_plain(name), name))
+        return joined_states(states, origin=f"{self.root.name}")
 
     def _inside(self, path: str) -> str:
         folder = self.root.parent.resolve()
         if "\0" in path:
             raise ValueError(f"csv: {self.root.name} lists {path!r}, which is no path.")
-        full = (folder / path).resolve()
+        full = (folder / path.replace("\\", "/")).resolve()
         if not self.outside and not full.is_relative_to(folder):
             raise ValueError(
                 f"csv: {self.root.name} lists {path!r}, which leads out of {folder}. "
                 "Set the source option outside to true if that is meant."
             )
         return str(full)
+
+
+def _plain(name: str) -> str:
+    return "".join(char for char in str(name).lower() if char.isalnum())
+
+
+def _is_one_of(column: pd.Series, values: Sequence[object]) -> pd.Series:
+    """Tells which rows hold one of `values`, as text or as the same number."""
+    numbers = pd.to_numeric(pd.Series(list(values), dtype=object).astype(str), errors="coerce").dropna()
+    as_text = column.astype(str).str.strip().isin([str(value) for value in values])
+    return as_text | pd.to_numeric(column, errors="coerce").isin(numbers)

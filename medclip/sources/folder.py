@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS
+from medclip.image_files import find_images
 from medclip.sources import Source
-from medclip.tables import SPLITS, check_images
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
+from medclip.splits import SPLITS
+from medclip.tables import check_images
 
 
 class Folder(Source):
@@ -27,7 +27,9 @@ class Folder(Source):
     """
 
     name = "folder"
-    layout = "images (.jpg, .png, .dcm, ...) in one folder a class, perhaps below train/, valid/ and test/"
+    layout = (
+        "images (.jpg, .png, DICOM with or without .dcm) in one folder a class, perhaps below train/, valid/, test/"
+    )
     obtain = "your own data"
 
     def __init__(self, root: Path, *, patient: str = "", classes: dict[str, str] | None = None) -> None:
@@ -36,13 +38,8 @@ class Folder(Source):
         self.population = self.root.name
 
     def images(self) -> pd.DataFrame:
-        """Returns every image below the folder; links that lead out of it are left out."""
-        inside = self.root.resolve()
-        files = [
-            path
-            for path in sorted(self.root.rglob("*"))
-            if path.suffix.lower() in SUFFIXES and path.is_file() and path.resolve().is_relative_to(inside)
-        ]
+        """Returns every image below the folder, see `medclip.image_files.find_images`."""
+        files = list(find_images(self.root))
         if not files:
             raise FileNotFoundError(self.missing([self.root / "Pneumonia" / "1.png"]))
         names = pd.Series([path.relative_to(self.root).as_posix() for path in files])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS
-from medclip.files import check_inside, read_csv
+from medclip.files import listed_paths, read_csv
 from medclip.plugins import load_plugin
 from medclip.sources import Source
-from medclip.tables import check_images
+from medclip.tables import as_ids, check_images, join_ids, joined_states
+
+logger = logging.getLogger(__name__)
 
 LABELS = ("chexpert", "negbio", "reports")
 _FRONTAL = ("PA", "AP")
@@ -32,8 +35,10 @@ class MimicCxr(Source):
     name = "mimic-cxr"
     folders = (
         "mimic-cxr-jpg", "mimic-cxr-jpg/2.1.0", "mimic-cxr-jpg/2.0.0", "physionet.org/files/mimic-cxr-jpg/2.1.0",
-        "physionet.org/files/mimic-cxr-jpg/2.0.0", "mimic-cxr", "physionet.org/files/mimic-cxr/2.0.0",
+        "physionet.org/files/mimic-cxr-jpg/2.0.0", "mimic-cxr", "mimic-cxr/2.1.0", "mimic-cxr/2.0.0",
+        "physionet.org/files/mimic-cxr/2.1.0", "physionet.org/files/mimic-cxr/2.0.0",
     )  # fmt: skip
+    marks = ("mimic-cxr-*-metadata.csv*", "cxr-record-list.csv*")
     layout = (
         "mimic-cxr-2.0.0-metadata.csv.gz, -split.csv.gz, -chexpert.csv.gz, -negbio.csv.gz and "
         "files/p10/p10000032/s50414267/*.jpg; or cxr-record-list.csv.gz and *.dcm"
@@ -59,10 +64,20 @@ class MimicCxr(Source):
         images = self._listed()
         if self.views == "frontal" and images["view"].notna().any():
             images = images[images["view"].isin(_FRONTAL)]
-        images = images.join(self._splits(), on="image_id")
+        splits = split_file(self.root)
+        if splits is not None:
+            official = read_splits(splits).set_index("dicom_id")["split"]
+            images = join_ids(images, official, on="image_id", origin=self.name, what=splits.name)
+        else:
+            logger.warning("mimic-cxr: no mimic-cxr-*-split.csv.gz was found, so that the official split is not known")
         if self.labels != "reports":
-            images = images.join(self._states(), on="study_id")
-        return check_images(images.reset_index(drop=True), origin=self.name)
+            what = f"the {self.labels} labels"
+            images = join_ids(images, self._states(), on="study_id", origin=self.name, what=what)
+        return check_images(images, origin=self.name)
+
+    def splits(self) -> pd.DataFrame:
+        """Returns patient_id and split of every row of the official split file; none where it is not there."""
+        return official_splits(self.root)
 
     def texts(self) -> pd.DataFrame | None:
         """Returns the reports where labels are to be made of them, otherwise None; train on `mimic-reports`."""
@@ -76,15 +91,17 @@ class MimicCxr(Source):
         metadata = self._table_file("metadata")
         if metadata is not None:
             needed = ("dicom_id", "subject_id", "study_id")
-            raw = read_csv(metadata, origin=self.name, needed=needed, wanted=(*needed, "ViewPosition"), dtype=str)
+            raw = read_csv(metadata, origin=self.name, needed=needed, wanted=(*needed, "ViewPosition"))
+            raw = with_ids(raw)
             subject, study = "p" + raw["subject_id"], "s" + raw["study_id"]
             path = "files/" + subject.str[:3] + "/" + subject + "/" + study + "/" + raw["dicom_id"] + ".jpg"
             view = raw["ViewPosition"] if "ViewPosition" in raw.columns else None
         else:
             records = self.require("cxr-record-list.csv.gz", "cxr-record-list.csv", "mimic-cxr-2.0.0-metadata.csv.gz")
-            raw = read_csv(records, origin=self.name, needed=("dicom_id", "subject_id", "study_id", "path"), dtype=str)
+            raw = read_csv(records, origin=self.name, needed=("dicom_id", "subject_id", "study_id", "path"))
+            raw = with_ids(raw)
             path, view = raw["path"], None
-        check_inside(path, origin=self.name)
+        path = listed_paths(path, origin=self.name)
         return pd.DataFrame(
             {
                 "image_id": raw["dicom_id"],
@@ -94,13 +111,6 @@ class MimicCxr(Source):
                 "view": view,
             }
         )
-
-    def _splits(self) -> pd.Series:
-        path = self._table_file("split")
-        if path is None:
-            return pd.Series(dtype=object, name="split")
-        raw = read_csv(path, origin=self.name, needed=("dicom_id", "split"), dtype=str)
-        return raw.set_index("dicom_id")["split"].replace("validate", "valid")
 
     def _states(self) -> pd.DataFrame:
         path = self._table_file(self.labels)
@@ -115,14 +125,56 @@ class MimicCxr(Source):
         return states
 
     def _read_states(self, path: Path) -> pd.DataFrame:
-        raw = read_csv(path, origin=self.name, needed=("study_id",), dtype={"study_id": str, "subject_id": str})
-        raw = raw.rename(columns=SYNONYMS).drop_duplicates("study_id").set_index("study_id")
-        known = [name for name in CHEXPERT14 if name in raw.columns]
-        if not known:
+        raw = with_ids(read_csv(path, origin=self.name, needed=("study_id",)))
+        raw = raw.drop_duplicates("study_id").set_index("study_id")
+        states = raw[[name for name in raw.columns if SYNONYMS.get(name, name) in CHEXPERT14]]
+        if states.empty:
             raise ValueError(f"mimic-cxr: {path} has none of the 14 observations; found {', '.join(raw.columns[:20])}.")
-        return raw[known]
+        return joined_states(states, origin=f"{self.name}, {path.name}")
 
     def _table_file(self, kind: str) -> Path | None:
-        """Returns the newest of mimic-cxr-*-KIND.csv.gz (or .csv)."""
-        found = [path for end in ("csv.gz", "csv") for path in sorted(self.root.glob(f"mimic-cxr-*-{kind}.{end}"))]
-        return found[-1] if found else None
+        return newest(self.root, kind)
+
+
+def newest(folder: Path, kind: str) -> Path | None:
+    """Returns the newest of mimic-cxr-*-KIND.csv.gz (or .csv) in `folder`, or None."""
+    found = [path for end in ("csv.gz", "csv") for path in sorted(folder.glob(f"mimic-cxr-*-{kind}.{end}"))]
+    return found[-1] if found else None
+
+
+def with_ids(raw: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table with MIMIC's ids as its own tables spell them: 50414267 for s50414267 and 50414267.0."""
+    for name, letter in (("study_id", "s"), ("subject_id", "p")):
+        if name in raw.columns:
+            raw[name] = as_ids(raw[name]).str.replace(rf"^{letter}(?=\d)|\.0$", "", regex=True)
+    return raw
+
+
+def split_file(root: Path) -> Path | None:
+    """Returns the official split file, which ships with the JPEGs: in `root`, or where PhysioNet's wget puts it.
+
+    Below physionet.org/files, or any folder that stands for it, mimic-cxr/2.1.0 holds the reports, and
+    mimic-cxr-jpg/2.1.0 the file.
+    """
+    folder = root if root.is_dir() else root.parent
+    for above in (folder, *list(folder.absolute().parents)[:4]):
+        for place in (above, *(above / name for name in MimicCxr.folders)):
+            if place.is_dir() and (found := newest(place, "split")) is not None:
+                return found
+    return None
+
+
+def read_splits(path: Path) -> pd.DataFrame:
+    """Returns dicom_id, study_id, subject_id and split (train, valid, test) of the official split file."""
+    needed = ("dicom_id", "study_id", "subject_id", "split")
+    raw = with_ids(read_csv(path, origin=MimicCxr.name, needed=needed, wanted=needed))
+    return raw.assign(split=raw["split"].str.strip().replace("validate", "valid"))
+
+
+def official_splits(root: Path) -> pd.DataFrame:
+    """Returns patient_id and split of the official split file that belongs to `root`; no rows where there is none."""
+    path = split_file(root)
+    if path is None:
+        return pd.DataFrame(columns=["patient_id", "split"])
+    rows = read_splits(path).rename(columns={"subject_id": "patient_id"})
+    return rows[["patient_id", "split"]].drop_duplicates().reset_index(drop=True)

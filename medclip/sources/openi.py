@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 
-from medclip.files import check_inside, read_csv
+from medclip.files import listed_paths, read_csv
 from medclip.sources import Source
-from medclip.tables import check_images, check_texts
+from medclip.tables import check_images, check_texts, join_ids
+
+logger = logging.getLogger(__name__)
 
 _IMAGE_FOLDERS = ("NLMCXR_png", "images/images_normalized", "images_normalized", "images", "png")
+_PROJECTIONS = "indiana_projections.csv"
+_SHOWN = 5
 _SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")
 
 
@@ -21,6 +26,10 @@ class Openi(Source):
 
     Every report is of another patient, as its publishers state. Labels are not part of it; `prepare` labels the
     reports, and images get the labels of their report.
+
+    Args:
+        root: the folder.
+        views: "frontal", or "all" with the laterals; told apart by indiana_projections.csv.
     """
 
     name = "openi"
@@ -32,6 +41,12 @@ class Openi(Source):
     obtain = "https://openi.nlm.nih.gov/faq, free download under CC BY-NC-ND 4.0"
     population = "openi"
 
+    def __init__(self, root: Path, *, views: str = "frontal") -> None:
+        super().__init__(root)
+        if views not in ("frontal", "all"):
+            raise ValueError(f"openi: views must be 'frontal' or 'all', found {views!r}.")
+        self.views = views
+
     def texts(self) -> pd.DataFrame:
         """Returns one report a study, its sections under their headings."""
         rows = [
@@ -41,7 +56,10 @@ class Openi(Source):
         return check_texts(pd.DataFrame(rows), origin=self.name)
 
     def images(self) -> pd.DataFrame | None:
-        """Returns the images that are on disk, or None where only reports are."""
+        """Returns the images that are on disk, or None where only reports are.
+
+        What is frontal and what lateral only the table of projections says; without it all are kept, which is said.
+        """
         folder = next((self.root / name for name in _IMAGE_FOLDERS if (self.root / name).is_dir()), None)
         if folder is None:
             return None
@@ -56,31 +74,45 @@ class Openi(Source):
         ]
         if not rows:
             raise FileNotFoundError(self.missing([folder / "CXR1_1_IM-0001-3001.png"]))
-        return check_images(pd.DataFrame(rows), origin=self.name)
+        table = pd.DataFrame(rows)
+        if (self.root / _PROJECTIONS).is_file():
+            listed = self._projections()
+            names = "CXR" + listed["uid"] + "_" + listed["filename"].str.removesuffix(".png").str.removesuffix(".dcm")
+            view = listed["projection"].str.lower().set_axis(names).groupby(level=0).first()
+            table = join_ids(table, view.rename("view"), on="image_id", origin=self.name, what=_PROJECTIONS)
+        elif self.views == "frontal":
+            logger.warning("openi: laterals cannot be told from frontal images without %s; all are kept", _PROJECTIONS)
+        return check_images(self._of_views(table), origin=self.name)
+
+    def _of_views(self, table: pd.DataFrame) -> pd.DataFrame:
+        if self.views == "all" or "view" not in table.columns:
+            return table
+        return table[table["view"] != "lateral"]
+
+    def _projections(self) -> pd.DataFrame:
+        path = self.require(_PROJECTIONS)
+        raw = read_csv(path, origin=self.name, needed=("uid", "filename", "projection"))
+        return raw.assign(filename=listed_paths(raw["filename"], origin=f"{self.name}, {path.name}"))
 
     def _has_tables(self) -> bool:
         return (self.root / "indiana_reports.csv").is_file()
 
     def _listed_images(self, folder: Path) -> pd.DataFrame:
-        path = self.require("indiana_projections.csv")
-        raw = read_csv(path, origin=self.name, needed=("uid", "filename", "projection"), dtype=str)
-        check_inside(raw["filename"], origin=self.name)
+        raw = self._projections()
         report = "CXR" + raw["uid"]
         view = raw["projection"].str.lower()
-        return check_images(
-            pd.DataFrame(
-                {"image_id": raw["filename"].str.removesuffix(".dcm.png"), "study_id": report, "patient_id": report,
-                 "path": str(folder) + "/" + raw["filename"], "view": view}
-            ),
-            origin=self.name,
+        table = pd.DataFrame(
+            {"image_id": raw["filename"].str.removesuffix(".dcm.png"), "study_id": report, "patient_id": report,
+             "path": str(folder) + "/" + raw["filename"], "view": view}
         )  # fmt: skip
+        return check_images(self._of_views(table), origin=f"{self.name}, {_PROJECTIONS}")
 
     def _reports(self) -> list[tuple[str, str, list[str]]]:
         """Returns (report id, text, image ids) of every report, in order of their numbers."""
         if self._has_tables():
             path = self.root / "indiana_reports.csv"
             sections = [name.lower() for name in _SECTIONS]
-            raw = read_csv(path, origin=self.name, needed=("uid", "findings", "impression"), dtype=str)
+            raw = read_csv(path, origin=self.name, needed=("uid", "findings", "impression"))
             raw = raw.reindex(columns=["uid", *sections]).fillna("")
             rows: list[dict[str, str]] = raw.to_dict("records")  # type: ignore[assignment]
             return [("CXR" + row["uid"], _join(row), []) for row in rows]
@@ -88,16 +120,24 @@ class Openi(Source):
         paths = sorted(folder.glob("*.xml"), key=lambda path: (len(path.stem), path.stem))
         if not paths:
             raise FileNotFoundError(self.missing([folder / "1.xml"]))
-        return [_read(path) for path in paths]
+        read, broken = [], []
+        for path in paths:
+            try:
+                read.append(_read(path))
+            except ElementTree.ParseError as error:
+                broken.append(f"{path.name} ({error})")
+        if not read:
+            raise ValueError(f"openi: {broken[0]} is no readable XML, as all others. Unpack NLMCXR_reports.tgz again.")
+        if broken:
+            logger.warning(
+                "openi: %d of %d reports are left out, being no readable XML: %s. Unpack NLMCXR_reports.tgz again.",
+                len(broken), len(paths), ", ".join(broken[:_SHOWN]),
+            )  # fmt: skip
+        return read
 
 
 def _read(path: Path) -> tuple[str, str, list[str]]:
-    try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise ValueError(
-            f"openi: {path.name} is no readable XML ({error}). Unpack NLMCXR_reports.tgz again."
-        ) from error
+    root = ElementTree.parse(path).getroot()
     sections = {element.get("Label"): (element.text or "").strip() for element in root.iter("AbstractText")}
     text = _join({name.lower(): sections.get(name) or "" for name in _SECTIONS})
     unique = root.find("uId")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import check_inside, read_csv
+from medclip.files import listed_paths, read_csv
 from medclip.sources import Source
 from medclip.tables import check_images
 
@@ -121,7 +121,7 @@ class Padchest(Source):
         path = found[0] if found else self.require("PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv")
         needed = ("ImageID", "ImageDir", "StudyID", "PatientID", "Projection", "Labels", "MethodLabel")
         extras = ("StudyDate_DICOM", "PatientBirth", "PatientSex_DICOM")
-        raw = read_csv(path, origin=self.name, needed=needed, wanted=(*needed, *extras), dtype=str)
+        raw = read_csv(path, origin=self.name, needed=needed, wanted=(*needed, *extras))
         raw = raw.dropna(subset=["Labels", "ImageID"])
         named = raw["Labels"].map(_read_labels)
         if unread := int((named.map(len) == 0).sum()):
@@ -131,8 +131,8 @@ class Padchest(Source):
             kept &= raw["Projection"].isin(_FRONTAL)
         if self.by == "physician":
             kept &= raw["MethodLabel"].str.strip() == "Physician"
-        raw, named = raw[kept].reset_index(drop=True), named[kept].reset_index(drop=True)
-        check_inside(raw["ImageID"], origin=self.name)
+        raw, named = raw[kept], named[kept]
+        raw["ImageID"] = listed_paths(raw["ImageID"], origin=self.name)
         present = named.map(lambda names: {OBSERVATIONS[name] for name in names if name in OBSERVATIONS})
         present = present.where(named.map(lambda names: names != {"normal"}), {NO_FINDING})
         folder = "/" + raw["ImageDir"].str.replace(r"\.0$", "", regex=True)

@@ -85,6 +85,11 @@ class Phantom(Source):
         columns = ["image_id", "observation", "x", "y", "width", "height"]
         return check_boxes(pd.DataFrame(rows, columns=columns), origin=self.name)
 
+    def splits(self) -> pd.DataFrame:
+        """Returns patient_id and split of every study, of images and of reports."""
+        studies = [*self._drawn(0), *([] if self.paired else self._drawn(self.studies + self.studies % 2))]
+        return pd.DataFrame([{"patient_id": _ids(study)["patient_id"], "split": study.split} for study in studies])
+
     def _drawn(self, first: int) -> list[Study]:
         return [draw_study(self.seed, number) for number in range(first, first + self.studies)]
 

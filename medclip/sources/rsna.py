@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import check_inside, read_csv
+from medclip.files import listed_paths, read_csv
 from medclip.selection import balanced
 from medclip.sources import Source
-from medclip.tables import check_boxes, check_images
+from medclip.tables import check_boxes, check_images, join_ids, to_numbers
 
 _CLASSES = {"Normal": 1.0, "No Lung Opacity / Not Normal": 0.0, "Lung Opacity": 0.0}
 
@@ -43,7 +43,7 @@ class Rsna(Source):
 
     def images(self) -> pd.DataFrame:
         """Returns one image a patient."""
-        labels = self._labels().drop_duplicates("patientId").reset_index(drop=True)
+        labels = self._labels().drop_duplicates("patientId")
         patient = labels["patientId"]
         table = pd.DataFrame(
             {
@@ -57,13 +57,13 @@ class Rsna(Source):
         )
         details = self.root / "stage_2_detailed_class_info.csv"
         if details.exists():
-            raw = read_csv(details, origin=self.name, needed=("patientId", "class"), dtype=str)
+            raw = read_csv(details, origin=self.name, needed=("patientId", "class"))
             if unknown := set(raw["class"].dropna()) - set(_CLASSES):
                 raise ValueError(
                     f"rsna: {details} has unknown classes {sorted(unknown)}; known: {', '.join(_CLASSES)}."
                 )
-            classes = raw.drop_duplicates("patientId").set_index("patientId")["class"]
-            table[NO_FINDING] = patient.map(classes).map(_CLASSES)
+            classes = raw.drop_duplicates("patientId").set_index("patientId")["class"].map(_CLASSES).rename(NO_FINDING)
+            table = join_ids(table, classes, on="patient_id", origin=self.name, what=details.name)
         return check_images(self._split(table), origin=self.name)
 
     def boxes(self) -> pd.DataFrame:
@@ -75,9 +75,9 @@ class Rsna(Source):
     def _labels(self) -> pd.DataFrame:
         path = self.require("stage_2_train_labels.csv")
         needed = ("patientId", "x", "y", "width", "height", "Target")
-        labels = read_csv(path, origin=self.name, needed=needed, dtype={"patientId": str})
-        check_inside(labels["patientId"], origin=self.name)
-        return labels
+        labels = read_csv(path, origin=self.name, needed=needed)
+        labels["patientId"] = listed_paths(labels["patientId"], origin=self.name)
+        return labels.assign(Target=to_numbers(labels["Target"], origin=f"{self.name}, {path.name}"))
 
     def _split(self, table: pd.DataFrame) -> pd.DataFrame:
         if self.test == "all":

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medclip.files import read_csv
+from medclip.image_files import by_name
 from medclip.sources import Source
 from medclip.tables import check_boxes, check_images
 
@@ -29,7 +30,8 @@ class Siim(Source):
 
     def images(self) -> pd.DataFrame:
         """Returns one image a patient, for every mask whose file is on disk."""
-        files = {path.stem: str(path) for path in sorted(self.root.rglob("*.dcm"))}
+        found = by_name(sorted(self.root.rglob("*.dcm")), origin=self.name, key=lambda path: path.stem)
+        files = {name: str(path) for name, path in found.items()}
         masks = self._masks()
         present = masks["EncodedPixels"].str.strip().ne("-1").groupby(masks["ImageId"], sort=False).any()
         known = present[present.index.isin(files.keys())]
@@ -52,7 +54,7 @@ class Siim(Source):
 
     def _masks(self) -> pd.DataFrame:
         path = self.require("train-rle.csv", "stage_2_train.csv")
-        return read_csv(path, origin=self.name, needed=("ImageId", "EncodedPixels"), dtype=str).dropna()
+        return read_csv(path, origin=self.name, needed=("ImageId", "EncodedPixels")).dropna()
 
 
 def decode_mask(runs: str, *, width: int = _SIDE, height: int = _SIDE) -> np.ndarray:

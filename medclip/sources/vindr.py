@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import check_inside, read_csv
+from medclip.files import listed_paths, read_csv
 from medclip.sources import Source
-from medclip.tables import check_boxes, check_images
+from medclip.tables import check_boxes, check_images, joined_states, to_numbers
 
 #: VinDr's names for CheXpert's observations; its other names stay as they are.
 OBSERVATIONS = {
@@ -25,10 +25,12 @@ OBSERVATIONS = {
     "Clavicle fracture": "Fracture",
     "Other diseases": "Other disease",  # one table says it so, the other so
 }
+_CORNERS = ("x_min", "y_min", "x_max", "y_max")
 
 
 class Vindr(Source):
-    """The PhysioNet download: train/ and test/ with DICOM files, and annotations/ with labels and boxes.
+    """The PhysioNet download: train/ and test/ with DICOM files, and annotations/ with labels and boxes; or the one of
+    the VinBigData challenge, whose training images have boxes only and whose test images have nothing.
 
     Three radiologists read each training image independently, five agreed on each test image.
 
@@ -39,10 +41,14 @@ class Vindr(Source):
     """
 
     name = "vindr"
-    folders = ("vindr-cxr", "vindr-cxr/1.0.0", "physionet.org/files/vindr-cxr/1.0.0", "VinDr-CXR")
+    folders = (
+        "vindr-cxr", "vindr-cxr/1.0.0", "physionet.org/files/vindr-cxr/1.0.0", "VinDr-CXR",
+        "vinbigdata-chest-xray-abnormalities-detection",
+    )  # fmt: skip
+    marks = ("annotations/image_labels_t*.csv", "train.csv")
     layout = (
         "train/*.dicom, test/*.dicom, annotations/image_labels_train.csv, image_labels_test.csv, "
-        "annotations_train.csv, annotations_test.csv"
+        "annotations_train.csv, annotations_test.csv; or train.csv of the VinBigData challenge"
     )
     obtain = (
         "https://physionet.org/content/vindr-cxr/, as a credentialed PhysioNet user, under the PhysioNet Credentialed "
@@ -58,6 +64,8 @@ class Vindr(Source):
 
     def images(self) -> pd.DataFrame:
         """Returns one image a patient, as far as is known: patients are not named."""
+        if self._is_challenge():
+            return check_images(self._challenge(), origin=f"{self.name}, train.csv")
         parts = [self._part(split) for split in ("train", "test") if self._labels(split).is_file()]
         if not parts:
             raise FileNotFoundError(self.missing([self._labels("train"), self._labels("test")]))
@@ -65,23 +73,21 @@ class Vindr(Source):
 
     def boxes(self) -> pd.DataFrame:
         """Returns the boxes of every reader; of an observation that several names stand for, all."""
-        parts = []
-        for split in ("train", "test"):
-            path = self.root / "annotations" / f"annotations_{split}.csv"
-            if path.is_file():
-                needed = ("image_id", "class_name", "x_min", "y_min", "x_max", "y_max")
-                parts.append(read_csv(path, origin=self.name, needed=needed).dropna(subset=["x_min"]))
+        files = [self.root / "annotations" / f"annotations_{split}.csv" for split in ("train", "test")]
+        files = [path for path in [self.root / "train.csv"] if self._is_challenge()] or files
+        parts = [self._box_rows(path).dropna(subset=["x_min"]) for path in files if path.is_file()]
         if not parts:
             raise FileNotFoundError(self.missing([self.root / "annotations" / "annotations_test.csv"]))
         raw = pd.concat(parts, ignore_index=True)
+        left, top, right, bottom = (to_numbers(raw[name], origin=self.name) for name in _CORNERS)
         table = pd.DataFrame(
             {
                 "image_id": raw["image_id"],
                 "observation": raw["class_name"].replace(OBSERVATIONS),
-                "x": raw["x_min"],
-                "y": raw["y_min"],
-                "width": raw["x_max"] - raw["x_min"],
-                "height": raw["y_max"] - raw["y_min"],
+                "x": left,
+                "y": top,
+                "width": right - left,
+                "height": bottom - top,
             }
         )
         return check_boxes(table, origin=self.name)
@@ -89,21 +95,40 @@ class Vindr(Source):
     def _labels(self, split: str) -> Path:
         return self.root / "annotations" / f"image_labels_{split}.csv"
 
+    def _is_challenge(self) -> bool:
+        """Tells whether this is VinBigData's challenge: train.csv with boxes, and no labels of whole images."""
+        return (self.root / "train.csv").is_file() and not (self.root / "annotations").is_dir()
+
+    def _box_rows(self, path: Path) -> pd.DataFrame:
+        return read_csv(path, origin=self.name, needed=("image_id", "class_name", *_CORNERS))
+
+    def _challenge(self) -> pd.DataFrame:
+        """Returns the images of the challenge: a reader says of an image what he draws a box around."""
+        raw = read_csv(self.root / "train.csv", origin=self.name, needed=("image_id", "class_name", "rad_id"))
+        raw["image_id"] = listed_paths(raw["image_id"], origin=self.name)
+        said = raw.assign(name=raw["class_name"].replace(OBSERVATIONS))[["image_id", "rad_id", "name"]]
+        votes = said.drop_duplicates().groupby(["image_id", "name"], sort=False).size().unstack(fill_value=0)
+        return self._table(self._states(votes.loc[raw["image_id"].unique()], self.votes), "train")
+
     def _part(self, split: str) -> pd.DataFrame:
-        raw = read_csv(
-            self._labels(split), origin=self.name, needed=("image_id", "No finding"), dtype={"image_id": str}
-        )
-        check_inside(raw["image_id"], origin=self.name)
-        names = [name for name in raw.columns if name not in ("image_id", "rad_id")]
+        path = self._labels(split)
+        raw = read_csv(path, origin=self.name, needed=("image_id", "No finding"))
+        raw["image_id"] = listed_paths(raw["image_id"], origin=f"{self.name}, {path.name}")
         # One column may stand for several names of VinDr's: a reader says it if one of them is said.
-        renamed: pd.DataFrame = raw[names].set_axis([OBSERVATIONS.get(name, name) for name in names], axis=1)
-        said = renamed.T.groupby(level=0, sort=False).max().T
-        votes = said.groupby(raw["image_id"], sort=False).sum()
-        needed = self.votes if split == "train" else 1
-        states = (votes >= needed).astype(float).mask((votes >= 1) & (votes < needed), -1.0)
+        named = raw[[name for name in raw.columns if name.lower() not in ("image_id", "rad_id")]]
+        renamed = named.set_axis([OBSERVATIONS.get(name, name) for name in named.columns], axis=1)
+        votes = joined_states(renamed, origin=f"{self.name}, {path.name}").groupby(raw["image_id"], sort=False).sum()
+        return self._table(self._states(votes, self.votes if split == "train" else 1), split)
+
+    def _states(self, votes: pd.DataFrame, needed: int) -> pd.DataFrame:
+        return (votes >= needed).astype(float).mask((votes >= 1) & (votes < needed), -1.0)
+
+    def _table(self, states: pd.DataFrame, split: str) -> pd.DataFrame:
+        """Returns images with `states`, whose index is their ids; files may be called .dicom or .dcm."""
         ids = states.index.to_series().reset_index(drop=True)
         table = pd.DataFrame({"image_id": ids, "study_id": ids, "patient_id": ids})
-        path = str(self.root / split) + "/" + ids + ".dicom"
+        suffix = ".dcm" if (self.root / split / f"{ids.iloc[0]}.dcm").is_file() else ".dicom"
+        path = str(self.root / split) + "/" + ids + suffix
         return pd.concat([table, states.reset_index(drop=True)], axis=1).assign(
             path=path, split="test" if split == "test" else None
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 import zipfile
 import zlib
@@ -215,6 +216,22 @@ def broken_zip(folder: Path) -> Any:
     return load_plugin("sources", "mimic-reports")(folder).texts()
 
 
+def no_xml(folder: Path) -> Any:
+    source = layouts.source_of("openi", folder)
+    for path in (folder / "ecgen-radiology").iterdir():
+        path.write_text("<eCitation>")
+    return source.texts()
+
+
+def zip_bomb(folder: Path) -> Any:
+    with zipfile.ZipFile(folder / "mimic-cxr-reports.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("files/p10/p10000001/s50000001.txt", b" " * 50_000_000)
+        archive.writestr("files/p10/p10000001/s50000002.txt", b"No effusion.")
+    found = load_plugin("sources", "mimic-reports")(folder).texts()
+    assert found["study_id"].tolist() == ["50000002"]
+    return found
+
+
 def sentences_of(text: str) -> Make:
     def make(folder: Path) -> Any:
         pd.DataFrame({"text": [text, "No effusion."], "split": "train"}).to_csv(folder / "t.csv", index=False)
@@ -232,8 +249,8 @@ TABLES: list[tuple[str, Make, str | None]] = [
     ("path with ..", table("path\n../a.png\n"), "leads out of"),
     ("absolute path", table("path\n/etc/passwd\n"), "leads out of"),
     ("a link that leads out", link_out, "leads out of"),
-    ("CheXpert's train.csv with .. in a path", changed("chexpert", "train.csv", "train/patient00001/", "../../"), "row 0 lists"),
-    ("MIMIC record list with an absolute path", changed("openi, two tables", "indiana_projections.csv", "1_IM", "/etc/1_IM"), "row 0 lists"),
+    ("CheXpert's train.csv with .. in a path", changed("chexpert", "train.csv", "train/patient00001/", "../../"), "row 2 lists"),
+    ("MIMIC record list with an absolute path", changed("openi, two tables", "indiana_projections.csv", "1_IM", "/etc/1_IM"), "row 2 lists"),
     ("a label of 5", table("path,Edema\n0.png,5\n"), "column 'Edema': Found states"),
     ("a label in words", table("path,Edema\n0.png,yes\n"), "column 'Edema'.*yes"),
     ("an unknown finding", changed("nih", "Data_Entry_2017_v2020.csv", "Hernia", "Herniation"), "unknown findings.*Herniation"),
@@ -245,16 +262,35 @@ TABLES: list[tuple[str, Make, str | None]] = [
     ("UTF-16", table("path,Edema\n0.png,1\n".encode("utf-16")), None),
     ("an empty table", table(b"path"[:0] + b"\n  \npath"), "no rows|no table|path"),
     ("a header alone", table("path\n"), "no rows"),
-    ("an image id twice", table("path,image_id\n0.png,a\n1.png,a\n"), "image ids occur twice, the first in row 1"),
-    ("a blank patient id", table("path,patient_id\n0.png,p\n1.png,\n"), "patient_id is blank in 1 rows, first in row 1"),
-    ("a blank path", table("path,Edema\n0.png,1\n,0\n"), "path is blank|image_id is blank"),
+    ("an image id twice", table("path,image_id\n0.png,a\n1.png,a\n"), "image ids occur twice, the first in row 3"),
+    ("a blank patient id", table("path,patient_id\n0.png,p\n1.png,\n"), None),
+    ("a blank path", table("path,Edema\n0.png,1\n,0\n"), None),
+    ("nothing but blank paths", table("path,Edema\n,1\n,0\n"), "path is blank in every row"),
+    ("a row with a cell too many", table("path,Edema\n0.png,1\n1.png,0,9\n"), None),
+    ("a row with a cell too few", table("path,Edema\n0.png,1\n1.png\n"), None),
+    ("a comma after every row", table("path,Edema\n0.png,1,\n1.png,0,\n"), None),
+    ("a quotation mark that stays open", table('path,note\n0.png,"a\n1.png,b\n'), "opened and never closed"),
+    ("semicolons", table("path;Edema\n0.png;1\n"), None),
+    ("semicolons with decimal commas", table("sep=;\npath;Edema\n0.png;1,0\n"), None),
+    ("tabs", table("path\tEdema\n0.png\t1\n"), None),
+    ("columns in capitals", table("Path,EDEMA\n0.png,1\n"), None),
+    ("backslashes", table("path,Edema\n.\\0.png,1\n"), None),
+    ("labels of true and false", table("path,Edema\n0.png,TRUE\n1.png,false\n"), None),
+    ("labels of NA", table("path,Edema\n0.png,NA\n1.png,nan\n"), None),
+    ("UTF-16 without a mark", table("path,Edema\n0.png,1\n".encode("utf-16-le")), None),
+    ("gzip, called .csv", table(gzip.compress(b"path,Edema\n0.png,1\n")), None),
+    ("gzip, cut off", table(gzip.compress(b"path,Edema\n" + b"0.png,1\n" * 99)[:-12]), "cut off or damaged"),
+    ("an Excel workbook", table(b"PK\x03\x04" + b"\0" * 200), "zip archive"),
+    ("a table of neither images nor texts", table("file id,finding\na,b\n"), "has no column 'path'.*Found: file id, finding.*columns: {path: COLUMN}"),
     ("an unknown split", table("path,split\n0.png,dev\n"), r"found splits \['dev'\]"),
     ("a mask beyond its image", changed("siim", "train-rle.csv", " 5 2", " 1048576 9", "boxes"), "leads beyond its 1024x1024"),
     ("a mask that is no pairs", changed("siim", "train-rle.csv", " 5 2", " 5 2 7", "boxes"), "no list of pairs"),
     ("a box without area", changed("nih", "BBox_List_2017.csv", "8.0,6.0", "0,6.0", "boxes"), "1 boxes have no area"),
-    ("a report that is no XML", changed("openi", "ecgen-radiology/3.xml", "<Abstract>", "", "texts"), "3.xml is no readable XML"),
+    ("a report that is no XML", changed("openi", "ecgen-radiology/3.xml", "<Abstract>", "", "texts"), None),
+    ("no report is XML", no_xml, "no readable XML, as all others"),
     ("labels of PadChest that are no list", changed("padchest", "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv", "['normal']", "normal"), None),
     ("a zip without reports", empty_zip, "was not found"),
+    ("a zip with a member of 50 MB", zip_bomb, None),
     ("a zip that is none", broken_zip, "no readable zip"),
     ("one empty and one missing image among 40", one_bad_image(False), None),
     ("the same with --strict", one_bad_image(True), "2 images cannot be read; the first is"),
