@@ -92,10 +92,8 @@ def to_numbers(column: pd.Series, *, origin: str) -> pd.Series:
         return column.astype(float)
     numbers = {value: _number(value) for value in column.dropna().unique()}
     if wrong := [value for value, number in numbers.items() if number is None]:
-        raise ValueError(
-            f"{origin}, column {column.name!r}: {wrong[0]!r} in {_place(column.index, (column == wrong[0]).to_numpy())} is "
-            "no number."
-        )
+        place = _place(column.index, (column == wrong[0]).to_numpy())
+        raise ValueError(f"{origin}, column {column.name!r}: {wrong[0]!r} in {place} is no number.")
     return column.map(numbers).astype(float)
 
 

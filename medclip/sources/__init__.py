@@ -23,6 +23,7 @@ class Source:
         layout: what is expected inside, for people to read.
         obtain: where the data come from and under which agreement.
         population: sources of one population share patient and study ids (`mimic-cxr` and `mimic-reports`).
+        holds_images_of: populations whose images these are, in whole or in part, under other ids.
         to_pair: what else to write so that images and texts are of the same studies; empty if nothing.
         draw: for sources without image files: turns a path of the image table into pixels.
     """
@@ -34,6 +35,7 @@ class Source:
     layout: ClassVar[str] = ""
     obtain: ClassVar[str] = ""
     population: str = ""
+    holds_images_of: ClassVar[tuple[str, ...]] = ()
     to_pair: ClassVar[str] = ""
     draw: Callable[[str], np.ndarray] | None = None
 
@@ -99,6 +101,17 @@ class Source:
     def shares_studies(self, other: Source) -> bool:
         """Tells whether the studies of `other` can be those of this source."""
         return (self.population or self.name) == (other.population or other.name)
+
+    def may_hold_images_of(self, other: Source) -> bool:
+        """Tells whether some images are those of `other` under ids that do not show it.
+
+        Then comparing patients finds no overlap, whatever there is. RSNA's and SIIM's images, for instance, are
+        NIH's; two re-releases of one collection may share images, too.
+        """
+        mine, theirs = (source.population or source.name for source in (self, other))
+        if mine == theirs:
+            return False
+        return bool({mine, *self.holds_images_of} & {theirs, *other.holds_images_of})
 
     def images(self) -> pd.DataFrame | None:
         """Returns the image table, or None where the source has no images."""

@@ -39,6 +39,7 @@ class Covid(Source):
     layout = "COVID/images/COVID-1.png, Normal/images/*.png, Lung_Opacity/images/*.png, Viral Pneumonia/images/*.png"
     obtain = "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database, with a Kaggle account"
     population = "covid"
+    holds_images_of = ("rsna", "nih", "covid-chestxray", "padchest")  # its page lists RSNA, Cohen's and BIMCV's images
 
     def __init__(self, root: Path, *, test: str = "hash") -> None:
         super().__init__(root)

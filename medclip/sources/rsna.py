@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,9 @@ from medclip.selection import balanced
 from medclip.sources import Source
 from medclip.tables import check_boxes, check_images, join_ids, to_numbers
 
+logger = logging.getLogger(__name__)
+
+_MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 _CLASSES = {"Normal": 1.0, "No Lung Opacity / Not Normal": 0.0, "Lung Opacity": 0.0}
 
 
@@ -19,6 +24,9 @@ class Rsna(Source):
     """The Kaggle download, stage 2: labels, detailed classes and training images. The test images have no labels.
 
     Target 1 is Pneumonia and Lung Opacity, as the challenge names it; No Finding is the class "Normal".
+
+    The images are NIH's, under new ids. RSNA published which are which; where that file lies beside the labels,
+    patients and studies have NIH's ids, so that leaving RSNA's patients out of a training with NIH's images works.
 
     Args:
         root: the folder that holds stage_2_train_labels.csv.
@@ -28,15 +36,24 @@ class Rsna(Source):
 
     name = "rsna"
     folders = ("rsna-pneumonia-detection-challenge", "RSNA", "rsna")
-    layout = "stage_2_train_labels.csv, stage_2_detailed_class_info.csv, stage_2_train_images/*.dcm"
+    layout = (
+        "stage_2_train_labels.csv, stage_2_detailed_class_info.csv, stage_2_train_images/*.dcm; "
+        "pneumonia-challenge-dataset-mappings_2018.json, if there"
+    )
     obtain = (
         "https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge/data, with a Kaggle account and under "
         "the rules of the competition"
     )
     population = "rsna"
+    holds_images_of = ("nih",)
 
     def __init__(self, root: Path, *, test: str = "hash") -> None:
         super().__init__(root)
+        self._mapping = next(
+            (folder / _MAPPING for folder in (self.root, self.root.parent) if (folder / _MAPPING).is_file()), None
+        )
+        if self._mapping is not None:
+            self.population = "nih"
         if test not in ("hash", "medclip", "all"):
             raise ValueError(f"rsna: test must be hash, medclip or all, found {test!r}.")
         self.test = test
@@ -45,11 +62,12 @@ class Rsna(Source):
         """Returns one image a patient."""
         labels = self._labels().drop_duplicates("patientId")
         patient = labels["patientId"]
+        study, person = self._ids(patient)
         table = pd.DataFrame(
             {
                 "image_id": patient,
-                "study_id": patient,
-                "patient_id": patient,
+                "study_id": study,
+                "patient_id": person,
                 "path": str(self.root / "stage_2_train_images") + "/" + patient + ".dcm",
                 "Pneumonia": labels["Target"].astype(float),
                 "Lung Opacity": labels["Target"].astype(float),
@@ -63,7 +81,7 @@ class Rsna(Source):
                     f"rsna: {details} has unknown classes {sorted(unknown)}; known: {', '.join(_CLASSES)}."
                 )
             classes = raw.drop_duplicates("patientId").set_index("patientId")["class"].map(_CLASSES).rename(NO_FINDING)
-            table = join_ids(table, classes, on="patient_id", origin=self.name, what=details.name)
+            table = join_ids(table, classes, on="image_id", origin=self.name, what=details.name)
         return check_images(self._split(table), origin=self.name)
 
     def boxes(self) -> pd.DataFrame:
@@ -71,6 +89,21 @@ class Rsna(Source):
         labels = self._labels()
         boxes = labels[labels["Target"] == 1].rename(columns={"patientId": "image_id"})
         return check_boxes(boxes.assign(observation="Pneumonia"), origin=self.name)
+
+    def _ids(self, patient: pd.Series) -> tuple[pd.Series, pd.Series]:
+        """Returns study and patient ids: NIH's where it is known which image is which, else RSNA's."""
+        if self._mapping is None:
+            return patient, patient
+        rows = json.loads(self._mapping.read_text(encoding="utf-8"))
+        try:
+            names = {row["subset_img_id"]: Path(row["img_id"]).stem for row in rows}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"rsna: {self._mapping} has no rows with subset_img_id and img_id ({error}).") from error
+        study = patient.map(names)
+        if unknown := int(study.isna().sum()):
+            logger.warning("rsna: %d of %d images are not in %s", unknown, len(patient), _MAPPING)
+        person = study.str.split("_").str[0].str.replace(r"^0+(?=\d)", "", regex=True)
+        return study.fillna("rsna/" + patient), person.fillna("rsna/" + patient)
 
     def _labels(self) -> pd.DataFrame:
         path = self.require("stage_2_train_labels.csv")

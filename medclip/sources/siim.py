@@ -27,6 +27,7 @@ class Siim(Source):
         "rules of the competition"
     )
     population = "siim"
+    holds_images_of = ("nih",)  # the challenge took them from ChestX-ray14, under new ids
 
     def images(self) -> pd.DataFrame:
         """Returns one image a patient, for every mask whose file is on disk."""

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gzip
+import json
+import re
 import zipfile
 
 import numpy as np
@@ -8,8 +11,9 @@ import pytest
 
 from labelers.observations import CHEXPERT14
 from medclip.plugins import load_plugin
-from medclip.prepare import prepare_images
+from medclip.prepare import declared_of, prepare_images, prepare_sentences
 from tests.fixtures import layouts
+from tests.fixtures.dicom import dicom
 from tests.fixtures.picture import picture
 
 
@@ -304,3 +308,187 @@ def test_folders_are_classes_and_splits(tmp_path) -> None:
 def test_unknown_options_name_the_known(name: str, options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"{name}: .* must be"):
         load_plugin("sources", name)("nowhere", **options)
+
+
+def test_rsna_has_nihs_ids_where_they_are_known(tmp_path) -> None:
+    root = layouts.source_of("rsna", tmp_path).root
+    kind, nih = load_plugin("sources", "rsna"), load_plugin("sources", "nih")
+    alone, other = kind(root), nih(root)
+    assert alone.population == "rsna"
+    assert alone.may_hold_images_of(other)
+    assert other.may_hold_images_of(load_plugin("sources", "siim")(root))
+    images = alone.images()["image_id"].tolist()
+    rows = [{"subset_img_id": name, "img_id": f"{i + 7:08d}_00{i}.png"} for i, name in enumerate(images[:-1])]
+    (root / "pneumonia-challenge-dataset-mappings_2018.json").write_text(json.dumps(rows))
+    mapped = kind(root)
+    table = mapped.images()
+    assert (mapped.population, mapped.may_hold_images_of(other)) == ("nih", False)
+    assert table["patient_id"].tolist()[:3] == ["7", "8", "9"]
+    assert table["study_id"].tolist()[:2] == ["00000007_000", "00000008_001"]
+    assert table["patient_id"].iloc[-1] == f"rsna/{images[-1]}"
+
+
+def wget(root, *, release: str = "2.1.0", reports: str = "2.1.0"):
+    """The folders that PhysioNet's wget makes: images with the split file, and reports, in two projects."""
+    files = root / "physionet.org" / "files"
+    layouts.mimic_cxr(files / "mimic-cxr-jpg" / release, patients=8)
+    layouts.mimic_reports(files / "mimic-cxr" / reports, patients=8)
+    return root
+
+
+@pytest.mark.parametrize("release", ["2.0.0", "2.1.0"])
+@pytest.mark.parametrize("data_root", ["", "physionet.org/files"])
+def test_mimic_is_found_where_wget_puts_it(tmp_path, release: str, data_root: str) -> None:
+    root = wget(tmp_path, release=release, reports=release) / data_root
+    kinds = [load_plugin("sources", name) for name in ("mimic-cxr", "mimic-reports")]
+    images, texts = (kind(kind.locate(None, root)) for kind in kinds)
+    assert images.root.name == texts.root.name == release
+    found = [table.groupby("patient_id")["split"].first() for table in (images.images(), texts.texts())]
+    assert found[0].to_dict() == found[1].to_dict()
+    assert set(found[1]) == {"train", "valid", "test"}
+    for source, name in ((images, "mimic-cxr-jpg"), (texts, "mimic-cxr")):  # the folder of all versions will do
+        above = tmp_path / "physionet.org" / "files" / name
+        assert type(source).locate(str(above), None) == source.root
+
+
+def test_mimic_reports_without_the_official_split_say_so(tmp_path, caplog) -> None:
+    texts = load_plugin("sources", "mimic-reports")(
+        layouts.mimic_reports(tmp_path / "a" / "b" / "c" / "d" / "e")
+    ).texts()
+    assert texts["split"].isna().all()
+    assert "the official split is not known" in caplog.text
+
+
+def test_mimic_patients_are_in_one_split_over_images_and_reports(tmp_path) -> None:
+    root = wget(tmp_path)
+    sources = [load_plugin("sources", name) for name in ("mimic-cxr", "mimic-reports")]
+    images, texts = (kind(kind.locate(None, root)) for kind in sources)
+    declared = declared_of([images, texts])
+    common = {"folder": tmp_path / "p", "split_seed": 0, "declared": declared}
+    one, other = prepare_images(images, size=16, **common), prepare_sentences(texts, **common)
+    both = pd.concat([one.images, other.occurrences])[["patient_id", "split"]].drop_duplicates()
+    assert both["patient_id"].is_unique
+    assert one.manifest["chosen"] == other.manifest["chosen"] == dict.fromkeys(("train", "valid", "test"), "official")
+
+
+@pytest.mark.parametrize("form", ["s{}", "{}.0"])
+def test_mimic_ids_in_other_forms_meet(tmp_path, form: str) -> None:
+    root = layouts.mimic_cxr(tmp_path)
+    for kind in ("chexpert", "split"):
+        path = root / f"mimic-cxr-2.0.0-{kind}.csv.gz"
+        text = gzip.decompress(path.read_bytes()).decode()
+        path.write_bytes(gzip.compress(re.sub(r"(5000000\d)", lambda found: form.format(found[1]), text).encode()))
+    changed = load_plugin("sources", "mimic-cxr")(root).images()
+    pd.testing.assert_frame_equal(
+        changed, images_of("mimic-cxr", tmp_path / "b").reset_index()[changed.columns].assign(path=changed["path"])
+    )
+
+
+def test_a_split_file_of_other_images_is_refused(tmp_path) -> None:
+    root = layouts.mimic_cxr(tmp_path)
+    path = root / "mimic-cxr-2.0.0-split.csv.gz"
+    path.write_bytes(
+        gzip.compress(gzip.decompress(path.read_bytes()).replace(b"-pa,", b"-ap,").replace(b"-lateral,", b"-l,"))
+    )
+    with pytest.raises(ValueError, match="none of the 6 rows has its image_id in mimic-cxr"):
+        load_plugin("sources", "mimic-cxr")(root).images()
+
+
+def test_nih_sample_and_odd_rows(tmp_path, caplog) -> None:
+    root = layouts.nih(tmp_path)
+    text = (root / "Data_Entry_2017_v2020.csv").read_text()
+    (root / "Data_Entry_2017_v2020.csv").unlink()
+    text = text.replace(",41,", ",003M,").replace(",42,", ",058Y,").replace("Pneumothorax", "").replace("|", " | ")
+    (root / "sample_labels.csv").write_text(text.replace("Patient Sex", "Patient Gender"))
+    (root / "images_001" / "images" / "00000001_000.png").write_bytes(
+        (root / "images_002" / "images" / "00000001_000.png").read_bytes()
+    )
+    table = load_plugin("sources", "nih")(root).images().set_index("image_id")
+    assert table["age"][["00000001_000.png", "00000002_000.png"]].tolist() == [0.25, 58]
+    assert table.loc["00000003_000.png", ["Edema", "No Finding"]].isna().all()
+    assert table.loc["00000001_000.png", "Pleural Effusion"] == 1
+    assert table["sex"].eq("F").all()
+    assert "1 files have the name of one in another folder" in caplog.text
+
+
+def test_vindr_reads_the_challenge_of_vinbigdata(tmp_path) -> None:
+    rows = ["image_id,class_name,class_id,rad_id,x_min,y_min,x_max,y_max"]
+    for reader in ("R8", "R9", "R10"):
+        rows.append(f"b,No finding,14,{reader},,,,")
+        rows += [f"a,Nodule/Mass,8,{reader},10,20,30,60"] * 2 if reader != "R10" else [f"a,No finding,14,{reader},,,,"]
+    (tmp_path / "train.csv").write_text("\n".join(rows) + "\n")
+    source = load_plugin("sources", "vindr")(tmp_path)
+    table = source.images().set_index("image_id")
+    assert table.loc["a", ["Lung Lesion", "No Finding"]].tolist() == [1, -1]
+    assert table.loc["b", ["Lung Lesion", "No Finding"]].tolist() == [0, 1]
+    assert table.loc["a", "path"] == str(tmp_path / "train" / "a.dicom")
+    assert source.boxes().iloc[0, 1:].tolist() == ["Lung Lesion", 10, 20, 20, 40]
+
+
+def test_openi_knows_laterals_by_the_table_of_projections(tmp_path, caplog) -> None:
+    root = layouts.openi(tmp_path, reports=3)
+    kind = load_plugin("sources", "openi")
+    assert len(kind(root).images()) == 3
+    assert "laterals cannot be told" in caplog.text
+    rows = [f"{i},IM-{1000 + i:04d}-1001.dcm.png,{'Lateral' if i == 2 else 'Frontal'}" for i in (1, 2, 3)]
+    (root / "indiana_projections.csv").write_text("\n".join(["uid,filename,projection", *rows]) + "\n")
+    assert kind(root).images()["study_id"].tolist() == ["CXR1", "CXR3"]
+    assert len(kind(root, views="all").images()) == 3
+
+
+def test_folders_hold_dicom_without_suffix(tmp_path) -> None:
+    for name in ("Edema/IM000001", "Edema/1.2.840.113", "Normal/IM2.dcm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        dicom(tmp_path / name, np.arange(1280).reshape(40, 32))
+    (tmp_path / "DICOMDIR").write_bytes((tmp_path / "Edema" / "IM000001").read_bytes())
+    (tmp_path / "Edema" / "readme").write_text("no image")
+    table = load_plugin("sources", "folder")(tmp_path).images()
+    assert table["image_id"].tolist() == ["Edema/1.2.840.113", "Edema/IM000001", "Normal/IM2.dcm"]
+
+
+def test_covid_files_of_one_name_in_two_folders(tmp_path) -> None:
+    for name in ("COVID", "Normal"):
+        picture(tmp_path / name / "1.png", seed=0)
+    table = load_plugin("sources", "covid")(tmp_path).images()
+    assert table["image_id"].tolist() == ["COVID/1", "Normal/1"]
+
+
+def test_csv_ids_are_what_the_file_says(tmp_path) -> None:
+    path = table(tmp_path, "path,patient_id,study_id\na.png,0012,1.10\nb.png,1e3,1.1\nc.png,NA,007\n")
+    found = csv(path).images()
+    assert found["patient_id"].tolist() == ["0012", "1e3", "NA"]
+    assert found["study_id"].tolist() == ["1.10", "1.1", "007"]
+
+
+def test_csv_columns_under_other_names(tmp_path) -> None:
+    path = table(tmp_path, "Path,PatientID,Pleural_Effusion,EDEMA,Gender\na.png,p,1,,F\n")
+    found = csv(path).images().iloc[0]
+    assert (found["patient_id"], found["Pleural Effusion"], found["sex"]) == ("p", 1, "F")
+    assert np.isnan(found["Edema"])
+
+
+@pytest.mark.parametrize("options", [{}, {"columns": {"text": ["findings", "impression"]}}])
+def test_csv_joins_findings_and_impression(tmp_path, options: dict[str, object]) -> None:
+    path = table(tmp_path, "study_id,findings,impression\n1,Heart normal.,No effusion.\n2,,Edema.\n3,,\n")
+    assert csv(path, **options).texts()["text"].tolist() == [
+        "FINDINGS: Heart normal.\n\nIMPRESSION: No effusion.", "IMPRESSION: Edema.", "",
+    ]  # fmt: skip
+
+
+def test_csv_rows_without_what_they_need_are_left_out_and_listed(tmp_path, caplog) -> None:
+    path = table(tmp_path, "path,patient_id\na.png,p\n,q\nc.png,\n")
+    assert csv(path).images()["image_id"].tolist() == ["a.png"]
+    assert "1 row (3) is left out, whose path is blank" in caplog.text
+    assert "1 row (4) is left out, whose patient_id is blank" in caplog.text
+
+
+def test_csv_selects_by_number_and_by_text(tmp_path) -> None:
+    path = table(tmp_path, "path,kind\na.png,1\nb.png,1.0\nc.png,01\nd.png,2\n")
+    assert len(csv(path, select={"kind": [1]}).images()) == 3
+    assert len(csv(path, select={"kind": ["2"]}).images()) == 1
+
+
+def test_csv_tables_can_be_of_one_population(tmp_path) -> None:
+    images, texts = table(tmp_path, "path\na.png\n", "i.csv"), table(tmp_path, "text\nEdema.\n", "t.csv")
+    assert not csv(images).shares_studies(csv(texts))
+    assert csv(images, population="here").shares_studies(csv(texts, population="here"))
