@@ -89,6 +89,7 @@ class _Rows:
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         width = len(self.names)
+        named = max(i for i, name in enumerate(self.names, start=1) if name)
         long: list[int] = []
         short: list[int] = []
         for number, cells in enumerate(self._reader, start=self._first):
@@ -96,7 +97,7 @@ class _Rows:
             if surplus:
                 long.append(number)
             elif any(cells):
-                short += [number] * (len(cells) < width)
+                short += [number] * (len(cells) < named)
                 yield number, cells[:width] + [""] * (width - len(cells))
         if self._quotes % 2:
             raise ValueError(f"{self._where} is no table: a quotation mark is opened and never closed.")
