@@ -71,6 +71,7 @@ NEIGHBOURS = {
     ("sampling", "sides"),
     ("selection", "tables"),
     ("tables", "files"),
+    ("sources", "images"),
     ("tables", "splits"),
     ("encode", "models"),
     ("classifier", "encode"),

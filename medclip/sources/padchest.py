@@ -11,7 +11,7 @@ import pandas as pd
 from labelers.observations import NO_FINDING
 from medclip.files import listed_paths, read_csv
 from medclip.sources import Source
-from medclip.tables import check_images
+from medclip.tables import check_images, check_texts
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ _FRONTAL = ("PA", "AP", "AP_horizontal")
 class Padchest(Source):
     """The official download: one table, and 16-bit PNG files in folders 0 to 54, or all in one.
 
-    Reports are in Spanish and shortened; they are not offered as texts, since the labeler reads English and Chinese.
+    Reports are in Spanish, cut to the stems of words; the labeler does not read them, and a text tower must.
     Labels say what is present, so an observation that is not named is negative.
 
     Args:
@@ -115,10 +115,25 @@ class Padchest(Source):
             )
         self.views, self.by = views, by
 
+    def texts(self) -> pd.DataFrame:
+        """Returns the reports, one a study."""
+        needed = ("StudyID", "PatientID", "Report")
+        raw = read_csv(self._table(), origin=self.name, needed=needed, wanted=needed).dropna(
+            subset=["Report", "StudyID"]
+        )
+        raw = raw.drop_duplicates("StudyID")
+        table = pd.DataFrame(
+            {"study_id": raw["StudyID"], "patient_id": raw["PatientID"], "text": raw["Report"].str.strip()}
+        )
+        return check_texts(table, origin=self.name)
+
+    def _table(self) -> Path:
+        found = [*sorted(self.root.glob("PADCHEST_*.csv")), *sorted(self.root.glob("PADCHEST_*.csv.gz"))]
+        return found[0] if found else self.require("PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv")
+
     def images(self) -> pd.DataFrame:
         """Returns the images whose labels say something."""
-        found = [*sorted(self.root.glob("PADCHEST_*.csv")), *sorted(self.root.glob("PADCHEST_*.csv.gz"))]
-        path = found[0] if found else self.require("PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv")
+        path = self._table()
         needed = ("ImageID", "ImageDir", "StudyID", "PatientID", "Projection", "Labels", "MethodLabel")
         extras = ("StudyDate_DICOM", "PatientBirth", "PatientSex_DICOM")
         raw = read_csv(path, origin=self.name, needed=needed, wanted=(*needed, *extras))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 
@@ -41,11 +43,11 @@ class Vindr(Source):
     """
 
     name = "vindr"
-    folders = (
+    folders: ClassVar[tuple[str, ...]] = (
         "vindr-cxr", "vindr-cxr/1.0.0", "physionet.org/files/vindr-cxr/1.0.0", "VinDr-CXR",
         "vinbigdata-chest-xray-abnormalities-detection",
     )  # fmt: skip
-    marks = ("annotations/image_labels_t*.csv", "train.csv")
+    marks: ClassVar[tuple[str, ...]] = ("annotations/image_labels_t*.csv", "train.csv")
     layout = (
         "train/*.dicom, test/*.dicom, annotations/image_labels_train.csv, image_labels_test.csv, "
         "annotations_train.csv, annotations_test.csv; or train.csv of the VinBigData challenge"
@@ -55,6 +57,7 @@ class Vindr(Source):
         "Health Data Use Agreement 1.5.0"
     )
     population = "vindr"
+    observations: ClassVar[Mapping[str, str]] = OBSERVATIONS
 
     def __init__(self, root: Path, *, votes: int = 2) -> None:
         super().__init__(root)
@@ -73,17 +76,17 @@ class Vindr(Source):
 
     def boxes(self) -> pd.DataFrame:
         """Returns the boxes of every reader; of an observation that several names stand for, all."""
-        files = [self.root / "annotations" / f"annotations_{split}.csv" for split in ("train", "test")]
+        files = [self._box_file(split) for split in ("train", "test")]
         files = [path for path in [self.root / "train.csv"] if self._is_challenge()] or files
         parts = [self._box_rows(path).dropna(subset=["x_min"]) for path in files if path.is_file()]
         if not parts:
-            raise FileNotFoundError(self.missing([self.root / "annotations" / "annotations_test.csv"]))
+            raise FileNotFoundError(self.missing([self._box_file("test")]))
         raw = pd.concat(parts, ignore_index=True)
         left, top, right, bottom = (to_numbers(raw[name], origin=self.name) for name in _CORNERS)
         table = pd.DataFrame(
             {
                 "image_id": raw["image_id"],
-                "observation": raw["class_name"].replace(OBSERVATIONS),
+                "observation": raw["class_name"].replace(dict(self.observations)),
                 "x": left,
                 "y": top,
                 "width": right - left,
@@ -94,6 +97,9 @@ class Vindr(Source):
 
     def _labels(self, split: str) -> Path:
         return self.root / "annotations" / f"image_labels_{split}.csv"
+
+    def _box_file(self, split: str) -> Path:
+        return self.root / "annotations" / f"annotations_{split}.csv"
 
     def _is_challenge(self) -> bool:
         """Tells whether this is VinBigData's challenge: train.csv with boxes, and no labels of whole images."""
@@ -106,7 +112,7 @@ class Vindr(Source):
         """Returns the images of the challenge: a reader says of an image what he draws a box around."""
         raw = read_csv(self.root / "train.csv", origin=self.name, needed=("image_id", "class_name", "rad_id"))
         raw["image_id"] = listed_paths(raw["image_id"], origin=self.name)
-        said = raw.assign(name=raw["class_name"].replace(OBSERVATIONS))[["image_id", "rad_id", "name"]]
+        said = raw.assign(name=raw["class_name"].replace(dict(self.observations)))[["image_id", "rad_id", "name"]]
         votes = said.drop_duplicates().groupby(["image_id", "name"], sort=False).size().unstack(fill_value=0)
         return self._table(self._states(votes.loc[raw["image_id"].unique()], self.votes), "train")
 
@@ -116,7 +122,7 @@ class Vindr(Source):
         raw["image_id"] = listed_paths(raw["image_id"], origin=f"{self.name}, {path.name}")
         # One column may stand for several names of VinDr's: a reader says it if one of them is said.
         named = raw[[name for name in raw.columns if name.lower() not in ("image_id", "rad_id")]]
-        renamed = named.set_axis([OBSERVATIONS.get(name, name) for name in named.columns], axis=1)
+        renamed = named.set_axis([self.observations.get(name, name) for name in named.columns], axis=1)
         votes = joined_states(renamed, origin=f"{self.name}, {path.name}").groupby(raw["image_id"], sort=False).sum()
         return self._table(self._states(votes, self.votes if split == "train" else 1), split)
 
