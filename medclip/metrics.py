@@ -34,8 +34,11 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
         truth: (N,) booleans.
         scores: (N,) numbers, higher for positive.
         weights: (B, N) how often each row is drawn.
+
+    Raises:
+        ValueError: a score is NaN.
     """
-    truth, scores = np.asarray(truth, dtype=bool), np.asarray(scores, dtype=np.float64)
+    truth, scores = np.asarray(truth, dtype=bool), _checked_scores(scores)
     weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=np.float64)
     order = np.argsort(scores, kind="stable")
     _, starts = np.unique(scores[order], return_index=True)
@@ -47,12 +50,24 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
     return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
+def _checked_scores(scores: np.ndarray) -> Array:
+    """Returns scores as floats.
+
+    Raises:
+        ValueError: some are NaN, which sorting would put in a place of its own.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if wrong := int(np.isnan(scores).sum()):
+        raise ValueError(f"{wrong} of {len(scores)} scores are NaN. The model computes no numbers for these images.")
+    return scores
+
+
 def average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Array:
     """Returns the area under the precision-recall curve, in steps, for each row of `weights` (B, N).
 
     Equal scores are called together. Without any skill it is the share of positives. NaN without positives.
     """
-    truth, scores = np.asarray(truth, dtype=bool), np.asarray(scores, dtype=np.float64)
+    truth, scores = np.asarray(truth, dtype=bool), _checked_scores(scores)
     weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=np.float64)
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)

@@ -12,6 +12,7 @@ import numpy as np
 
 from medclip.cli.console import command, print_table, progress_bar
 from medclip.config import read_config
+from medclip.image_files import find_images
 from medclip.settings import ClassifyConfig
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ Probabilities are calibrated where medclip-evaluate --calibrate has been run on 
 Files that cannot be read are listed with the reason, and do not stop the others.
 Research software. Not a medical device."""
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
-
 
 def run(argv: list[str]) -> int:
     """Classifies files as configured."""
@@ -39,6 +38,8 @@ def run(argv: list[str]) -> int:
     if config.format not in ("table", "csv", "json"):
         raise ValueError(f"--format {config.format}: write table, csv or json.")
     paths = list(_paths(config.files))
+    if config.model and config.files and not paths:
+        raise ValueError(f"There are no images in {', '.join(config.files)}: no pictures, and no DICOM files.")
     if not config.model or not paths:
         raise ValueError("Which model, which images? medclip-classify MODEL FILES... (a folder, or - for stdin)")
     classifier = _classifier(config)
@@ -55,7 +56,7 @@ def _paths(files: list[str]) -> Iterator[str]:
         if name == "-":
             yield from (line.strip() for line in sys.stdin if line.strip())
         elif Path(name).is_dir():
-            yield from (str(p) for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in _SUFFIXES)
+            yield from map(str, find_images(Path(name)))
         else:
             yield name
 
@@ -94,6 +95,11 @@ def _answer(
             if images:
                 embeds = classifier.embed(list(images.values()))
                 found = classifier.distribution(embeds, columns) if config.classes else classifier.probabilities(embeds)
+                if not np.isfinite(found).all():
+                    raise ValueError(
+                        f"{config.model} computes NaN for {next(iter(images))}: its answers are no numbers. Its "
+                        "weights are damaged, or its training failed; choose an earlier checkpoint."
+                    )
                 rows.append(found)
                 good += images
                 if config.heatmap:

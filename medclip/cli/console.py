@@ -67,7 +67,7 @@ def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) 
         ValueError: a name or an option is unknown.
         FileNotFoundError: a source is not where it was looked for.
     """
-    from medclip.plugins import check_options, load_plugin
+    from medclip.plugins import check_options, load_plugin, plugin_names
 
     root = data_root or os.environ.get("MEDCLIP_DATA")
     specs = [spec.strip().partition("=") for spec in names.split(",") if spec.strip()]
@@ -75,6 +75,9 @@ def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) 
         raise ValueError("No source was named. Write NAME or NAME=PATH, for instance phantom or nih=/data/CXR8.")
     sources = []
     for name, _, path in specs:
+        if not path and name.replace("_", "-") not in plugin_names("sources") and Path(name).exists():
+            like = "folder" if Path(name).is_dir() else "csv"
+            raise ValueError(f"{name!r} is a path and not the name of a source. Write {like}={name}, or SOURCE={name}.")
         kind = load_plugin("sources", name)
         chosen = options.get(name) or {}
         check_options("source", name, kind, chosen)

@@ -133,7 +133,11 @@ def find_model(path: str) -> tuple[Path, dict[str, Any]]:
 
 
 def load_model(folder: Path, device: str) -> tuple[MedCLIPModel, MedCLIPProcessor]:
-    """Returns the model in evaluation mode on `device`, and its processor."""
+    """Returns the model in evaluation mode on `device`, and its processor.
+
+    Raises:
+        ValueError: there is no such device.
+    """
     import torch
 
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -141,7 +145,15 @@ def load_model(folder: Path, device: str) -> tuple[MedCLIPModel, MedCLIPProcesso
     quieten()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    model = MedCLIPModel.from_pretrained(str(folder)).to(device).eval()
+    try:
+        place = torch.device(device.lower())
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise ValueError(
+            f"--device {device}: not to be had here ({reason}). Write auto, cpu, cuda, cuda:1 or mps."
+        ) from error
+    model = MedCLIPModel.from_pretrained(str(folder)).to(place).eval()
     model.vision.to(memory_format=torch.channels_last)
     return model, MedCLIPProcessor.from_pretrained(folder)
 

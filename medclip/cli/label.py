@@ -176,13 +176,22 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     import pandas as pd
 
     from medclip.agreement import kappa, precision_recall
+    from medclip.files import read_csv
     from medclip.metrics import bootstrap_weights
-    from medclip.tables import label_matrix
+    from medclip.tables import as_ids, label_matrix, to_numbers
 
     path = config.score or config.compare
-    given = pd.read_csv(path)
+    given = read_csv(Path(path), origin="gold")
     identity = config.id_column if config.id_column in given.columns else str(given.columns[0])
-    given = given.set_index(given[identity].astype(str))
+    given = given.set_index(as_ids(given[identity]))
+    if given.index.has_duplicates:
+        row = int(given.index.duplicated().argmax())
+        raise ValueError(
+            f"{path}: {int(given.index.duplicated().sum())} ids ({identity}) occur twice, the first again in data row "
+            f"{row + 1}. Which labels are right? Leave one row of each, or name the id column with --id-column."
+        )
+    for name in set(labeler.observations) & set(given.columns):
+        given[name] = to_numbers(given[name], origin=str(path))
     pairs = [(name, text) for name, text in reports.stream if name in given.index]
     # A column that is blank or says nothing but 0 was not looked for, and cannot be scored.
     shared = [name for name in labeler.observations if name in given.columns]

@@ -152,3 +152,9 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         )
         covered += found.low <= 0.7 <= found.high
     assert 0.88 <= covered / runs <= 0.99
+
+
+@pytest.mark.parametrize("metric", [auroc, average_precision])
+def test_scores_that_are_no_numbers_are_refused(metric) -> None:
+    with pytest.raises(ValueError, match="2 of 4 scores are NaN"):
+        metric(np.array([1, 0, 1, 0]), np.array([0.5, np.nan, 0.2, np.nan]))
