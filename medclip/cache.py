@@ -11,9 +11,10 @@ import hashlib
 import json
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class PixelCache:
         images = np.empty((len(keys), self.size, self.size), dtype=np.uint8)
         for i, key in enumerate(keys):
             shard, row = self._places[key]
-            images[i] = _open_shard(str(self.folder / f"{shard}.npy"))[row]
+            _shards.read_into(images[i], self.folder / f"{shard}.npy", row)
         return images
 
     def fill(
@@ -107,7 +108,7 @@ class PixelCache:
             if progress is not None:
                 progress(done, len(todo))
         self._places = self._read_index()
-        _open_shard.cache_clear()  # a shard that was cut off has been written anew
+        _shards.close()  # a shard that was cut off has been written anew
         return rejected
 
     def _read_index(self) -> dict[str, tuple[str, int]]:
@@ -126,9 +127,52 @@ def _is_whole(path: Path, pixels: int) -> bool:
     return path.is_file() and pixels < path.stat().st_size <= pixels + 1024
 
 
-@lru_cache(maxsize=4096)
-def _open_shard(path: str) -> np.ndarray:
-    return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+class _Shards:
+    """Reads rows of shards with at most `limit` files open, whatever their number.
+
+    A memory map of each shard would keep a file descriptor each, and the usual limit is 1,024 a process. A positioned
+    read moves no file offset, so processes that inherit a descriptor do not disturb each other.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._open = limit, OrderedDict[Path, tuple[BinaryIO, int]]()
+
+    def read_into(self, image: np.ndarray, path: Path, row: int) -> None:
+        """Fills `image` (S, S) with a row of the shard at `path`.
+
+        Raises:
+            OSError: the shard is shorter than its row.
+        """
+        file, start = self._opened(path)
+        if _read_at(file, start + row * image.nbytes, image) != image.nbytes:
+            raise OSError(f"{path} is cut off at image {row}. Remove it, and prepare the images again.")
+
+    def _opened(self, path: Path) -> tuple[BinaryIO, int]:
+        found = self._open.pop(path, None)
+        if found is None:
+            file = path.open("rb", buffering=0)
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            found = file, file.tell()
+            while len(self._open) >= self._limit:
+                self._open.popitem(last=False)[1][0].close()
+        self._open[path] = found
+        return found
+
+    def close(self) -> None:
+        """Closes all files."""
+        while self._open:
+            self._open.popitem()[1][0].close()
+
+
+def _read_at(file: BinaryIO, position: int, image: np.ndarray) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [image.data], position)
+    file.seek(position)  # Windows: processes do not inherit open files there
+    return file.readinto(image.data)  # type: ignore[attr-defined, no-any-return]
+
+
+_shards = _Shards(limit=128)
 
 
 def _write_shard(

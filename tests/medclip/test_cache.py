@@ -87,3 +87,27 @@ def test_recipes_have_caches_of_their_own(tmp_path) -> None:
     assert PixelCache(tmp_path, 8).folder != PixelCache(tmp_path, 8, dicom="mimic-cxr-jpg").folder
     with pytest.raises(ValueError, match="voi, mimic-cxr-jpg"):
         PixelCache(tmp_path, 8, dicom="other")
+
+
+def test_more_shards_than_files_may_be_open(tmp_path, monkeypatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr("medclip.cache._SHARD_IMAGES", 1)
+    paths = {f"k{i}": str(i) for i in range(300)}
+    cache = PixelCache(tmp_path, 4)
+    cache.fill(paths, draw=lambda path: np.full((4, 4), int(path) % 256, dtype=np.uint8))
+    usual, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (220, hard))  # fewer than shards, as 1,024 is with all of MIMIC-CXR
+    try:
+        images = cache.get([*paths, *reversed(paths)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, hard))
+    assert images[:, 0, 0].tolist() == [i % 256 for i in (*range(300), *reversed(range(300)))]
+
+
+def test_a_shard_that_was_cut_off_after_it_was_opened_is_an_error(tmp_path) -> None:
+    cache = PixelCache(tmp_path, 4)
+    cache.fill({"a": "1", "b": "2"}, draw=lambda path: np.ones((4, 4), dtype=np.uint8))
+    shard = next(cache.folder.glob("*.npy"))
+    os.truncate(shard, shard.stat().st_size - 4)
+    with pytest.raises(OSError, match="cut off at image 1"):
+        cache.get(["a", "b"])
