@@ -107,7 +107,6 @@ def fit(
         sync_batchnorm=machine.accelerator != "cpu" and torch.cuda.is_available(),  # over all GPUs
         max_steps=optimisation.steps,
         max_epochs=1,  # one pass over the steps
-        gradient_clip_val=optimisation.clip_norm or None,
         callbacks=around,
         logger=_loggers(loggers, output),
         log_every_n_steps=LOG_EVERY,
@@ -189,4 +188,5 @@ def _loggers(names: Sequence[str], output: Path) -> list[Logger]:
 
 def _precision(accelerator: str) -> str:
     on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+    # Emulated bf16 (V100, T4) is slower than 32 bits.
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
