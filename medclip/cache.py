@@ -18,13 +18,14 @@ from typing import BinaryIO
 
 import numpy as np
 
-from medclip.engines import run_jobs
 from medclip.images import DICOM_RECIPES, ImageError, fit_square, read_image
+from medclip.utils.io import write_atomically
+from medclip.utils.parallel import run_jobs
+from medclip.utils.progress import Count
 
 logger = logging.getLogger(__name__)
 
 _SHARD_IMAGES = 256
-Progress = Callable[[int, int], None]
 Draw = Callable[[str], np.ndarray]
 
 
@@ -82,7 +83,7 @@ class PixelCache:
         draw: Draw | None = None,
         workers: int = 1,
         engine: str = "local",
-        progress: Progress | None = None,
+        progress: Count | None = None,
     ) -> dict[str, str]:
         """Reads the images that are not yet cached; returns the reason for each key that could not be.
 
@@ -90,7 +91,7 @@ class PixelCache:
             paths: path by key.
             draw: makes pixels from a path, where there are no files.
             workers: processes.
-            engine: see `medclip.engines.run_jobs`.
+            engine: see `medclip.utils.parallel.run_jobs`.
             progress: called with (done, total) after each shard.
         """
         todo = [(key, path) for key, path in paths.items() if key not in self._places]
@@ -197,13 +198,3 @@ def _write_shard(
 def _save(path: Path, array: np.ndarray) -> None:
     with path.open("wb") as file:
         np.save(file, array)
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a path beside `path` and renames the result, so that no reader sees half a file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from medclip.cache import PixelCache
 from medclip.models import MedCLIPModel, MedCLIPProcessor
-
-Progress = Callable[[int, int], None]
+from medclip.utils.progress import Count
 
 
 def encode_images(
@@ -20,7 +19,7 @@ def encode_images(
     processor: MedCLIPProcessor,
     *,
     batch_size: int = 128,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> np.ndarray:
     """Returns embeddings (N, D), float32, of cached images; each depends on its own pixels alone."""
     parts = []
@@ -56,7 +55,7 @@ def encode_texts(
     processor: MedCLIPProcessor,
     *,
     batch_size: int = 256,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> np.ndarray:
     """Returns embeddings (N, D), float32, of texts."""
     parts = []

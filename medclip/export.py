@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medclip.cache import write_atomically
 from medclip.classifier import ZeroShotClassifier
 from medclip.onnx_classifier import MANIFEST, PROMPTS, TEXT, VISION
+from medclip.utils.io import write_atomically
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

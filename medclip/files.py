@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from medclip.plugins import suggest
+from medclip.utils.text import suggest
 
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from medclip.cache import write_atomically
+from medclip.utils.io import write_atomically
 
 
 class Index:

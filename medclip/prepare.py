@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,15 +20,15 @@ import pandas as pd
 
 import labelers
 from labelers.rules import RuleLabeler
-from medclip.cache import PixelCache, file_key, write_atomically
-from medclip.engines import run_jobs
+from medclip.cache import PixelCache, file_key
 from medclip.sources import Source
 from medclip.tables import assign_splits, observations_of
+from medclip.utils.io import write_atomically
+from medclip.utils.parallel import run_jobs
+from medclip.utils.progress import Progress, counting
 
 logger = logging.getLogger(__name__)
 
-#: Called with (what, done, total).
-Progress = Callable[[str, int, int], None]
 _TEXT_CHUNK = 2000
 
 
@@ -73,7 +73,7 @@ def prepare_images(
         size: side of the cached squares.
         dicom: how DICOM values become grey, see `medclip.images.read_image`.
         workers: processes.
-        engine: what does the work, see `medclip.engines.run_jobs`.
+        engine: what does the work, see `medclip.utils.parallel.run_jobs`.
         strict: whether an unreadable image is an error rather than a row of rejected.csv.
 
     Raises:
@@ -87,7 +87,7 @@ def prepare_images(
         table = _labelled_by_report(table, source)
     keys, rejected = _keys(table, source)
     cache = PixelCache(folder / "cache", size, dicom=dicom)
-    report = None if progress is None else lambda done, total: progress(f"{source.name}: caching images", done, total)
+    report = counting(progress, f"{source.name}: caching images")
     paths = {key: path for key, path in zip(keys, table["path"], strict=True) if key is not None}
     missing = sum(key not in cache for key in paths)
     if missing:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from medclip.plugins import suggest
+from medclip.utils.text import suggest
 
 _RENAMED = {"COVID": "COVID-19"}
 PROMPT_SETS = Path(__file__).parent / "prompt_sets"

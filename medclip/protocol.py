@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from medclip.plugins import suggest
 from medclip.settings import EvaluateConfig
+from medclip.utils.text import suggest
 
 PROTOCOLS = Path(__file__).parent / "protocols"
 

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from medclip.cache import write_atomically
-from medclip.plugins import suggest
+from medclip.utils.io import write_atomically
+from medclip.utils.text import suggest
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from medclip.cache import write_atomically
 from medclip.metrics import best_threshold, fit_platt
+from medclip.utils.io import write_atomically
 
 _FILE = "medclip_calibration.json"
 

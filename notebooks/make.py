@@ -85,7 +85,7 @@ from labelers.explain import explain_rows
 pd.DataFrame(explain_rows(report, labeler.explain(report)))""",
         """# A table of reports, here synthetic ones. On the command line:
 # `medclip-label reports.csv --text-column findings,impression --output labels.csv`.""",
-        """from medclip.plugins import load_plugin
+        """from medclip.utils.plugins import load_plugin
 
 reports = load_plugin("sources", "phantom")(studies=2000).texts()
 states = pd.DataFrame(labeler(reports["text"].tolist()), columns=CHEXPERT14)

@@ -95,8 +95,8 @@ DOORS = {
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",
              "medclip/files.py", "medclip/settings.py", "medclip/selection.py", "medclip/scoring.py",
-             "medclip/onnx_classifier.py", "medclip/engines.py",
-             "medclip/prepare.py", "medclip/phantom", "medclip/plugins.py", "medclip/config.py"]  # fmt: skip
+             "medclip/onnx_classifier.py", "medclip/utils/parallel.py",
+             "medclip/prepare.py", "medclip/phantom", "medclip/utils/plugins.py", "medclip/config.py"]  # fmt: skip
 FILES = sorted(path for package in ("medclip", "labelers") for path in (ROOT / package).rglob("*.py"))
 
 

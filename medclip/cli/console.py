@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medclip.prepare import Progress
     from medclip.sources import Source
+    from medclip.utils.progress import Progress
 
 #: Errors of users and of their files: shown as a message, not as a traceback.
 _EXPECTED = (ValueError, OSError, KeyError, ArithmeticError, MemoryError)
@@ -67,7 +67,7 @@ def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) 
         ValueError: a name or an option is unknown.
         FileNotFoundError: a source is not where it was looked for.
     """
-    from medclip.plugins import check_options, load_plugin
+    from medclip.utils.plugins import check_options, load_plugin
 
     root = data_root or os.environ.get("MEDCLIP_DATA")
     specs = [spec.strip().partition("=") for spec in names.split(",") if spec.strip()]
@@ -80,36 +80,6 @@ def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) 
         check_options("source", name, kind, chosen)
         sources.append(kind(kind.locate(path or None, Path(root) if root else None), **chosen))
     return sources
-
-
-def is_first_process() -> bool:
-    """Tells whether this is the first of the processes of a run, whoever started them: torchrun, SLURM or Lightning."""
-    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
-    return int(next((os.environ[name] for name in ranks if name in os.environ), "0")) == 0
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Holds `folder` for this command and the processes it starts; the lock ends with them, however they end.
-
-    Raises:
-        ValueError: another command holds it.
-        OSError: the folder cannot be made.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not is_first_process():
-        yield  # the first process of the run holds it
-        return
-    with (folder / ".lock").open("a") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # not on Windows
-            pass
-        except BlockingIOError:
-            raise ValueError(f"Another run is writing to {folder}. Wait for it, or choose another --output.") from None
-        yield
 
 
 @contextmanager

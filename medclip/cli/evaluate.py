@@ -19,8 +19,9 @@ from medclip.settings import EvaluateConfig
 if TYPE_CHECKING:
     from medclip.evaluation import EvaluationData, Evaluator
     from medclip.models import MedCLIPModel, MedCLIPProcessor
-    from medclip.prepare import Prepared, Progress
+    from medclip.prepare import Prepared
     from medclip.sources import Source
+    from medclip.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +59,8 @@ def run(argv: list[str]) -> int:
     find = partial(find_sources, data_root=root, options=config.source_options)
     sources, text_sources = find(config.on), find(config.texts) if config.texts else []
 
-    from medclip.plugins import load_plugin
     from medclip.prepare import prepare_images, prepare_sentences
+    from medclip.utils.plugins import load_plugin
 
     kinds = {name: load_plugin("evaluation", name) for name in _names(config.evaluators)}
     model, processor = load_model(folder, config.device)
@@ -171,8 +172,8 @@ def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:
     Raises:
         ValueError: with the nearest that they know.
     """
-    from medclip.plugins import suggest
     from medclip.tables import observations_of
+    from medclip.utils.text import suggest
 
     known = observations_of(data.images)
     for name in (*config.observations, *config.classes):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from medclip.cli.console import command, find_sources, print_table, progress_bar
 from medclip.config import read_config
-from medclip.engines import run_jobs
 from medclip.settings import LabelConfig
+from medclip.utils.parallel import run_jobs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,8 +105,8 @@ def _labeler(name: str, options: tuple[tuple[str, Any], ...]) -> Labeler:
 
 
 def _read(config: LabelConfig) -> Reports:
-    from medclip.plugins import plugin_names
     from medclip.reports import Reports, read_reports
+    from medclip.utils.plugins import plugin_names
 
     name = config.input.partition("=")[0]
     if name in plugin_names("sources") and not Path(config.input).exists():

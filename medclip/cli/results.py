@@ -80,7 +80,7 @@ class Results:
 
     def write(self, output: Path) -> None:
         """Writes everything below `output`, each file whole or not at all."""
-        from medclip.cache import write_atomically
+        from medclip.utils.io import write_atomically
 
         output.mkdir(parents=True, exist_ok=True)
         for who in ("model", "untrained", "supervised"):

@@ -18,7 +18,7 @@ from medclip.settings import SearchConfig
 if TYPE_CHECKING:
     from medclip.index import Index
     from medclip.models import MedCLIPModel, MedCLIPProcessor
-    from medclip.prepare import Progress
+    from medclip.utils.progress import Progress
 
 _EXAMPLES = """\
 examples:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medclip.cli.console import alone_in, command, find_sources, is_first_process, quieten
+from medclip.cli.console import command, find_sources, quieten
 from medclip.cli.trained import finish, means, show_profile
 from medclip.cli.training_data import check_pairs, patients, prepare, tables, warn_of_flips
 from medclip.config import read_config, write_config
 from medclip.settings import TrainConfig
+from medclip.utils.io import locked
+from medclip.utils.parallel import is_first_process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +64,7 @@ def run(argv: list[str]) -> int:
     check_pairs(config, images, texts)
     output = Path(config.output)
     parts = _parts(config)
-    with alone_in(output):
+    with locked(output) if is_first_process() else nullcontext():
         if _is_complete(output, config):
             print(f"{output} holds this run, complete: {output / 'metrics.json'}. To repeat it, add --overwrite.")
             return 0
@@ -84,9 +87,9 @@ def _parts(config: TrainConfig) -> _Parts:
     import torch
 
     from labelers.observations import LabelPolicy
-    from medclip.plugins import check_options, load_plugin
     from medclip.prompts import load_prompts
     from medclip.transforms import augmentation_from
+    from medclip.utils.plugins import check_options, load_plugin
 
     if config.resume not in ("auto", "never") and not Path(config.resume).is_file():
         raise FileNotFoundError(
@@ -144,7 +147,7 @@ def _train(
     import torch
 
     from labelers.observations import CHEXPERT14
-    from medclip.cache import PixelCache, write_atomically
+    from medclip.cache import PixelCache
     from medclip.callbacks import Profile
     from medclip.checkpoints import Checkpoints
     from medclip.device_transforms import DeviceAugmentation
@@ -154,6 +157,7 @@ def _train(
     from medclip.subsets import fingerprints
     from medclip.trainer import Machine, StepData, Stopped, fit
     from medclip.training import Optimisation, TrainingModule
+    from medclip.utils.io import write_atomically
 
     quieten()
     if config.threads:

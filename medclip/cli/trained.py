@@ -56,8 +56,8 @@ def finish(
     """Saves the best model by validation, and what is known of the run."""
     import torch
 
-    from medclip.cache import write_atomically
     from medclip.models.locking import merge_lora
+    from medclip.utils.io import write_atomically
 
     score = math.nan if checkpoints.best_score is None else checkpoints.best_score
     if checkpoints.best_score is None:

@@ -22,7 +22,7 @@ def check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) 
     Raises:
         ValueError: no image source and text source describe the same studies.
     """
-    from medclip.plugins import load_plugin, plugin_names
+    from medclip.utils.plugins import load_plugin, plugin_names
 
     if config.objective_options.get("pair_weight") and not config.pairs:
         raise ValueError(

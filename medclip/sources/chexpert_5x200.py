@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from medclip.plugins import load_plugin
 from medclip.selection import DEFINITIONS, five_by_200
 from medclip.sources import Source
+from medclip.utils.plugins import load_plugin
 
 
 class Chexpert5x200(Source):

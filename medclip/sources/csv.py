@@ -9,9 +9,9 @@ import pandas as pd
 
 from labelers.observations import SYNONYMS, states_from_names
 from medclip.files import read_csv
-from medclip.plugins import suggest
 from medclip.sources import Source
 from medclip.tables import IMAGE_EXTRAS, check_images, check_texts
+from medclip.utils.text import suggest
 
 _IDS = ("image_id", "study_id", "patient_id")
 _KNOWN = (*_IDS, "path", "text", *IMAGE_EXTRAS)

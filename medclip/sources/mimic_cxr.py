@@ -8,9 +8,9 @@ import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS
 from medclip.files import check_inside, read_csv
-from medclip.plugins import load_plugin
 from medclip.sources import Source
 from medclip.tables import check_images
+from medclip.utils.plugins import load_plugin
 
 LABELS = ("chexpert", "negbio", "reports")
 _FRONTAL = ("PA", "AP")

@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from medclip.cache import PixelCache, file_key, write_atomically
+from medclip.cache import PixelCache, file_key
+from medclip.utils.io import write_atomically
 from tests.fixtures.picture import picture
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from medclip.distributed import gather, world
 from medclip.encoded import Encoded
-from medclip.plugins import load_plugin, plugin_names
+from medclip.utils.plugins import load_plugin, plugin_names
 
 #: Objectives, and whether each process computes the losses of its own rows only.
 CASES = [(name, own) for name in plugin_names("objectives") for own in (False, True)]

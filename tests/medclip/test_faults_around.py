@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 from medclip.callbacks import EvaluateEvery
-from medclip.cli.console import alone_in
 from medclip.cli.train import run
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.phantom.radiograph import draw_radiograph
+from medclip.utils.io import locked
 
 SETTINGS = ["--source-options", "{phantom: {studies: 120, size: 32}}", "--image-size", "32", "--cache-size", "32",
             "--projection-dim", "16", "--batch-images", "8", "--batch-texts", "8", "--steps", "8",
@@ -122,36 +122,28 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path, train) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from medclip.cli.console import alone_in
-with alone_in(Path({str(tmp_path / "run")!r})):
+from medclip.utils.io import locked
+with locked(Path({str(tmp_path / "run")!r})):
     print("held", flush=True)
     time.sleep(60)
 """
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     assert other.stdout.readline() == "held\n"
-    with pytest.raises(ValueError, match="Another run is writing to"):
+    with pytest.raises(BlockingIOError, match="Another run is writing to"):
         train("run")
     other.kill()
     other.wait()
-    with alone_in(tmp_path / "run"):
+    with locked(tmp_path / "run"):
         pass
 
 
 def test_overwriting_waits_its_turn(tmp_path, train) -> None:
     assert train("held") == 0
     before = sorted(path.name for path in (tmp_path / "held" / "checkpoints").iterdir())
-    with alone_in(tmp_path / "held"), pytest.raises(ValueError, match="Another run is writing to"):
+    with locked(tmp_path / "held"), pytest.raises(BlockingIOError, match="Another run is writing to"):
         train("held", "--overwrite")
     assert sorted(path.name for path in (tmp_path / "held" / "checkpoints").iterdir()) == before
-
-
-@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK"])
-def test_other_processes_of_a_run_need_no_lock(tmp_path, monkeypatch, variable: str) -> None:
-    with alone_in(tmp_path):
-        monkeypatch.setenv(variable, "1")
-        with alone_in(tmp_path):
-            pass
 
 
 def test_files_from_another_time_are_looked_at_again(tmp_path, caplog) -> None:

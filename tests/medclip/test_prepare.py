@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from medclip.cache import PixelCache
-from medclip.plugins import load_plugin
 from medclip.prepare import Prepared, prepare_images, prepare_sentences
 from medclip.sources import Source
+from medclip.utils.plugins import load_plugin
 from tests.fixtures.layouts import LAYOUTS
 
 

@@ -4,10 +4,10 @@ from dataclasses import fields
 
 import pytest
 
-from medclip.plugins import plugin_names
 from medclip.prompts import load_prompts
 from medclip.protocol import PROTOCOLS, load_protocol, sources_of
 from medclip.settings import EvaluateConfig
+from medclip.utils.plugins import plugin_names
 
 NAMES = sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
 

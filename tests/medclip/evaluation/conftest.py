@@ -9,8 +9,8 @@ from medclip.evaluation import EvaluationData
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.models.model import build_model
 from medclip.models.processor import train_tokenizer
-from medclip.plugins import load_plugin
 from medclip.prepare import prepare_images
+from medclip.utils.plugins import load_plugin
 
 
 @pytest.fixture(scope="module")

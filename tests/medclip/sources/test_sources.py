@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from labelers.observations import CHEXPERT14
-from medclip.plugins import load_plugin
 from medclip.prepare import prepare_images
+from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts
 from tests.fixtures.picture import picture
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from medclip.cli import label, prepare
-from medclip.engines import run_jobs
+from medclip.utils.parallel import run_jobs
 
 
 def twice(number: int) -> int:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from difflib import get_close_matches
 from typing import Any
+
+from medclip.utils.text import suggest
 
 
 def plugin_names(package: str) -> list[str]:
     """Returns the names on offer in `package` ("sources", "objectives", "evaluation"), without importing them."""
     root = importlib.import_module(f"medclip.{package}")
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(root.__path__))
+    found = pkgutil.iter_modules(root.__path__)
+    return sorted(module.name.replace("_", "-") for module in found if not module.name.startswith("_"))
 
 
 def load_plugin(package: str, name: str) -> type[Any]:
@@ -51,9 +53,3 @@ def check_options(kind: str, name: str, target: Any, options: dict[str, Any]) ->
                 f"{kind} {name!r} has no option {option!r}.{suggest(option, parameters)} "
                 f"It takes: {', '.join(parameters) or 'none'}."
             )
-
-
-def suggest(word: str, known: list[str]) -> str:
-    """Returns " Did you mean ...?" for the nearest of `known`, or ""."""
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medclip.plugins import check_options, load_plugin, plugin_names
+from medclip.utils.plugins import check_options, load_plugin, plugin_names
 
 
 def test_names_are_file_names() -> None:

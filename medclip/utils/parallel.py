@@ -86,3 +86,9 @@ def _on_ray(function: Callable[..., R], jobs: Iterator[tuple[Any, ...]]) -> Iter
 
 def _call(function: Callable[..., R], *job: Any) -> R:
     return function(*job)
+
+
+def is_first_process() -> bool:
+    """Tells whether this is the first of the processes of a run, whoever started them: torchrun, SLURM or Lightning."""
+    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
+    return int(next((os.environ[name] for name in ranks if name in os.environ), "0")) == 0
