@@ -22,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medclip.callbacks import Profile
 from medclip.checkpoints import Checkpoints
+from medclip.data.loader import Batch
 from medclip.models import MedCLIPConfig, MedCLIPModel
 from medclip.models.model import build_model
 from medclip.objectives.semantic_matching import SemanticMatching
-from medclip.sampling import Batch
 from medclip.trainer import Machine, StepData, fit
 from medclip.training import Optimisation, TrainingModule
 

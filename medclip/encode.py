@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from medclip.cache import PixelCache
+from medclip.data.cache import PixelCache
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.utils.progress import Count
 

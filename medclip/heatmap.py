@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from medclip.data.images import Geometry
 from medclip.encoded import Encoded
-from medclip.images import Geometry
 
 
 def heatmaps(images: Encoded, texts: np.ndarray) -> np.ndarray:

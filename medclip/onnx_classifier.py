@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medclip.images import fit_square, pad_bicubic, read_image, resize_square
+from medclip.data.images import fit_square, pad_bicubic, read_image, resize_square
 from medclip.prompts import Prompts, load_prompts
 from medclip.scoring import Calibration, PromptScores, mean_directions
 

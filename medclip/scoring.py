@@ -58,7 +58,7 @@ class PromptScores:
         negative: (O, D) directions of their negative prompts, zeros where there are none.
         scale: what cosines are multiplied with.
         calibration: for probabilities that are chances.
-        dicom: how the model's DICOM files become grey, see `medclip.images.read_image`.
+        dicom: how the model's DICOM files become grey, see `medclip.data.images.read_image`.
     """
 
     def __init__(

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medclip.cache import PixelCache
+from medclip.data.cache import PixelCache
+from medclip.data.samplers import Stream
+from medclip.data.tables import label_matrix
+from medclip.data.transforms import Augmentation, normalise, resize, train_pipeline
 from medclip.metrics import multilabel
 from medclip.models import MedCLIPProcessor
 from medclip.models.towers import VisionTower
-from medclip.streams import Stream
-from medclip.tables import label_matrix
-from medclip.transforms import Augmentation, normalise, resize, train_pipeline
 
 
 def train_tower(

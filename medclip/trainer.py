@@ -18,8 +18,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from medclip.callbacks import Evaluate, EvaluateEvery, Progress
 from medclip.checkpoints import Checkpoints
+from medclip.data.loader import Steps, step_loader
 from medclip.distributed import world
-from medclip.sampling import Steps, step_loader
 from medclip.training import LOG_EVERY, Optimisation, TrainingModule
 
 

@@ -85,18 +85,18 @@ NEIGHBOURS = {
 }
 #: The one door of each heavy dependency.
 DOORS = {
-    "pydicom": {"medclip/images.py"},
-    "albumentations": {"medclip/transforms.py"},
+    "pydicom": {"medclip/data/images.py"},
+    "albumentations": {"medclip/data/transforms.py"},
     "lightning": {f"medclip/{name}.py" for name in ("training", "trainer", "callbacks", "checkpoints", "cli/train")},
     "transformers": {"medclip/models", "medclip/cli", "labelers/chexbert.py"},
     "jsonargparse": {"medclip/config.py"},
     "sklearn": {"medclip/metrics.py", "medclip/figures.py", "medclip/evaluation", "medclip/cli/results.py"},
 }
 #: Labelling and preparing must never wait for torch.
-TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",
-             "medclip/files.py", "medclip/settings.py", "medclip/selection.py", "medclip/scoring.py",
+TORCHLESS = ["labelers", "medclip/data/tables.py", "medclip/sources", "medclip/data/images.py", "medclip/data/cache.py",
+             "medclip/data/csv_files.py", "medclip/settings.py", "medclip/data/test_sets.py", "medclip/scoring.py",
              "medclip/onnx_classifier.py", "medclip/utils/parallel.py",
-             "medclip/prepare.py", "medclip/phantom", "medclip/utils/plugins.py", "medclip/config.py"]  # fmt: skip
+             "medclip/data/prepare.py", "medclip/phantom", "medclip/utils/plugins.py", "medclip/config.py"]  # fmt: skip
 FILES = sorted(path for package in ("medclip", "labelers") for path in (ROOT / package).rglob("*.py"))
 
 

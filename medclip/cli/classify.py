@@ -104,7 +104,7 @@ def _answer(
 
 def _read(paths: list[str], dicom: str, problems: dict[str, str]) -> dict[str, np.ndarray]:
     """Returns the images that can be read, by path; adds to `problems` why the others cannot."""
-    from medclip.images import ImageError, read_image
+    from medclip.data.images import ImageError, read_image
 
     images = {}
     for path in paths:
@@ -171,8 +171,8 @@ def _draw(
     import torch
     from PIL import Image
 
+    from medclip.data.images import fit_square
     from medclip.heatmap import heatmaps, overlay, to_original
-    from medclip.images import fit_square
 
     folder = Path(config.heatmap)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the commands share: errors as messages, logging, progress bars, and finding the sources they name."""
+"""What the commands share: errors as messages, logging, progress bars and tables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medclip.sources import Source
     from medclip.utils.progress import Progress
 
 #: Errors of users and of their files: shown as a message, not as a traceback.
@@ -58,28 +56,6 @@ def quieten() -> None:
 def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
-
-
-def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) -> list[Source]:
-    """Returns the sources that `names` ("chexpert,nih=/data/CXR8") stand for, each found on disk.
-
-    Raises:
-        ValueError: a name or an option is unknown.
-        FileNotFoundError: a source is not where it was looked for.
-    """
-    from medclip.utils.plugins import check_options, load_plugin
-
-    root = data_root or os.environ.get("MEDCLIP_DATA")
-    specs = [spec.strip().partition("=") for spec in names.split(",") if spec.strip()]
-    if not specs:
-        raise ValueError("No source was named. Write NAME or NAME=PATH, for instance phantom or nih=/data/CXR8.")
-    sources = []
-    for name, _, path in specs:
-        kind = load_plugin("sources", name)
-        chosen = options.get(name) or {}
-        check_options("source", name, kind, chosen)
-        sources.append(kind(kind.locate(path or None, Path(root) if root else None), **chosen))
-    return sources
 
 
 @contextmanager

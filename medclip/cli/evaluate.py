@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from medclip.cli.console import command, find_sources, progress_bar, quieten
+from medclip.cli.console import command, progress_bar, quieten
 from medclip.cli.results import Results
 from medclip.config import given, read_config
 from medclip.protocol import load_protocol, sources_of
 from medclip.settings import EvaluateConfig
+from medclip.sources import find_sources
 
 if TYPE_CHECKING:
+    from medclip.data.prepare import Prepared
+    from medclip.data.source import Source
     from medclip.evaluation import EvaluationData, Evaluator
     from medclip.models import MedCLIPModel, MedCLIPProcessor
-    from medclip.prepare import Prepared
-    from medclip.sources import Source
     from medclip.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def run(argv: list[str]) -> int:
     find = partial(find_sources, data_root=root, options=config.source_options)
     sources, text_sources = find(config.on), find(config.texts) if config.texts else []
 
-    from medclip.prepare import prepare_images, prepare_sentences
+    from medclip.data.prepare import prepare_images, prepare_sentences
     from medclip.utils.plugins import load_plugin
 
     kinds = {name: load_plugin("evaluation", name) for name in _names(config.evaluators)}
@@ -149,10 +150,10 @@ def _data(
 ) -> EvaluationData:
     import pandas as pd
 
-    from medclip.boxes import prepare_boxes
-    from medclip.cache import PixelCache
+    from medclip.data.boxes import prepare_boxes
+    from medclip.data.cache import PixelCache
+    from medclip.data.prepare import together
     from medclip.evaluation import EvaluationData
-    from medclip.prepare import together
 
     images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
     cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)
@@ -172,7 +173,7 @@ def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:
     Raises:
         ValueError: with the nearest that they know.
     """
-    from medclip.tables import observations_of
+    from medclip.data.tables import observations_of
     from medclip.utils.text import suggest
 
     known = observations_of(data.images)
@@ -190,8 +191,8 @@ def _calibrate(
         ValueError: the valid split is what is to be reported on, or there is none.
     """
     from medclip.classifier import ZeroShotClassifier
+    from medclip.data.tables import label_matrix
     from medclip.encode import encode_images
-    from medclip.tables import label_matrix
 
     rows = data.other("valid")
     if rows.empty:
@@ -204,7 +205,7 @@ def _calibrate(
 
 
 def _about(data: EvaluationData, folder: Path) -> dict[str, Any]:
-    from medclip.selection import checksum
+    from medclip.data.test_sets import checksum
 
     rows = data.rows()
     return {
@@ -218,7 +219,7 @@ def _about(data: EvaluationData, folder: Path) -> dict[str, Any]:
 
 def _trained_on(folder: Path, data: EvaluationData) -> int | None:
     """Returns how many patients of the split the model was trained on, None where that is not known; warns of any."""
-    from medclip.subsets import fingerprints
+    from medclip.data.subsets import fingerprints
 
     path = folder.parent / "patients.txt"
     if not path.is_file():
@@ -239,7 +240,7 @@ def _build(
     """Returns an evaluator, built from those settings that its constructor has."""
     import inspect
 
-    from medclip.transforms import augmentation_from
+    from medclip.data.transforms import augmentation_from
 
     settings = dataclasses.asdict(config) | {
         "draws": config.prompt_draws,

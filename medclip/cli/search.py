@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medclip.cli.console import command, find_sources, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar
 from medclip.cli.evaluate import find_model, load_model
 from medclip.config import read_config
 from medclip.settings import SearchConfig
+from medclip.sources import find_sources
 
 if TYPE_CHECKING:
     from medclip.index import Index
@@ -93,10 +94,10 @@ def _build(
     made_with: str,
     progress: Progress,
 ) -> Index:
-    from medclip.cache import PixelCache
+    from medclip.data.cache import PixelCache
+    from medclip.data.prepare import prepare_images, prepare_sentences
     from medclip.encode import encode_images, encode_texts
     from medclip.index import Index
-    from medclip.prepare import prepare_images, prepare_sentences
 
     options = config.source_options or trained.get("source_options", {})
     root = config.data_root or trained.get("data_root")

@@ -13,8 +13,8 @@ from medclip.cli.console import print_table
 if TYPE_CHECKING:
     from medclip.callbacks import Profile
     from medclip.checkpoints import Checkpoints
+    from medclip.data.prepare import Prepared
     from medclip.models import MedCLIPProcessor
-    from medclip.prepare import Prepared
     from medclip.settings import TrainConfig
 
 logger = logging.getLogger(__name__)

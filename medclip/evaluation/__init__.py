@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
-from medclip.cache import PixelCache
-from medclip.tables import label_matrix, observations_of
+from medclip.data.cache import PixelCache
+from medclip.data.tables import label_matrix, observations_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ class EvaluationData:
         split: the split to report on. Others serve for fitting and choosing only, see `other`.
         sentences: prepared sentence table, for evaluators that need texts.
         occurrences: which study says which row of it.
-        boxes: where observations are, see `medclip.boxes.prepare_boxes`.
+        boxes: where observations are, see `medclip.data.boxes.prepare_boxes`.
     """
 
     images: pd.DataFrame

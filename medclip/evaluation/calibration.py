@@ -11,6 +11,7 @@ import pandas as pd
 
 from medclip import figures
 from medclip.classifier import ZeroShotClassifier
+from medclip.data.tables import label_matrix
 from medclip.encode import encode_images
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.metrics import (
@@ -23,7 +24,6 @@ from medclip.metrics import (
     with_bounds,
 )
 from medclip.prompts import Prompts, load_prompts, select_prompts
-from medclip.tables import label_matrix
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 
 from medclip import figures
+from medclip.data.subsets import label_share
+from medclip.data.tables import label_matrix
+from medclip.data.transforms import Augmentation
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.metrics import bootstrap_weights, multilabel, over_draws, percent
 from medclip.models.towers import VisionTower
-from medclip.subsets import label_share
 from medclip.supervision import predict, train_tower
-from medclip.tables import label_matrix
-from medclip.transforms import Augmentation
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from medclip import figures
+from medclip.data.subsets import label_share
+from medclip.data.tables import label_matrix
 from medclip.encode import encode_features
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.metrics import bootstrap_weights, multilabel, over_draws, percent
-from medclip.subsets import label_share
-from medclip.tables import label_matrix
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

@@ -12,11 +12,11 @@ import pandas as pd
 
 from labelers.observations import CHEXPERT5
 from medclip import figures
+from medclip.data.tables import label_matrix
 from medclip.encode import encode_images, encode_texts
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.index import Index
 from medclip.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
-from medclip.tables import label_matrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from labelers.observations import CHEXPERT5
+from medclip.data.tables import label_matrix
+from medclip.data.transforms import Augmentation
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.metrics import bootstrap_weights, multiclass, multilabel
 from medclip.models.towers import VisionTower
 from medclip.supervision import predict, train_tower
-from medclip.tables import label_matrix
-from medclip.transforms import Augmentation
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

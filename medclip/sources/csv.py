@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import SYNONYMS, states_from_names
-from medclip.files import read_csv
-from medclip.sources import Source
-from medclip.tables import IMAGE_EXTRAS, check_images, check_texts
+from medclip.data.csv_files import read_csv
+from medclip.data.source import Source
+from medclip.data.tables import IMAGE_EXTRAS, check_images, check_texts
 from medclip.utils.text import suggest
 
 _IDS = ("image_id", "study_id", "patient_id")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS
-from medclip.sources import Source
-from medclip.tables import SPLITS, check_images
+from medclip.data.source import Source
+from medclip.data.tables import SPLITS, check_images
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
 

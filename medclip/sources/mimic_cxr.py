@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS
-from medclip.files import check_inside, read_csv
-from medclip.sources import Source
-from medclip.tables import check_images
+from medclip.data.csv_files import check_inside, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_images
 from medclip.utils.plugins import load_plugin
 
 LABELS = ("chexpert", "negbio", "reports")

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from medclip.files import read_csv
-from medclip.sources import Source
-from medclip.tables import check_texts
+from medclip.data.csv_files import read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_texts
 
 
 class MimicReports(Source):

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from medclip.files import check_inside, read_csv
-from medclip.sources import Source
-from medclip.tables import check_images, check_texts
+from medclip.data.csv_files import check_inside, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_images, check_texts
 
 _IMAGE_FOLDERS = ("NLMCXR_png", "images/images_normalized", "images_normalized", "images", "png")
 _SECTIONS = ("COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION")

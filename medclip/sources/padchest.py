@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import check_inside, read_csv
-from medclip.sources import Source
-from medclip.tables import check_images
+from medclip.data.csv_files import check_inside, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_images
 
 logger = logging.getLogger(__name__)
 

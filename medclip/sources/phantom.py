@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images, check_texts
 from medclip.phantom.population import Study, draw_study, states_of
 from medclip.phantom.radiograph import draw_boxes, draw_radiograph
 from medclip.phantom.report import write_report
-from medclip.sources import Source
-from medclip.tables import check_boxes, check_images, check_texts
 
 
 class Phantom(Source):

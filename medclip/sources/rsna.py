@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import check_inside, read_csv
-from medclip.selection import balanced
-from medclip.sources import Source
-from medclip.tables import check_boxes, check_images
+from medclip.data.csv_files import check_inside, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images
+from medclip.data.test_sets import balanced
 
 _CLASSES = {"Normal": 1.0, "No Lung Opacity / Not Normal": 0.0, "Lung Opacity": 0.0}
 

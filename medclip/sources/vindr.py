@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import check_inside, read_csv
-from medclip.sources import Source
-from medclip.tables import check_boxes, check_images
+from medclip.data.csv_files import check_inside, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images
 
 #: VinDr's names for CheXpert's observations; its other names stay as they are.
 OBSERVATIONS = {

@@ -13,9 +13,9 @@ from sklearn.metrics import f1_score
 
 from medclip.classifier import ZeroShotClassifier
 from medclip.cli import classify
+from medclip.data.images import fit_square
 from medclip.export import export
 from medclip.heatmap import heatmaps, overlay, to_original
-from medclip.images import fit_square
 from medclip.metrics import best_threshold
 from medclip.models import MedCLIPProcessor
 from medclip.models.model import build_model

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medclip.boxes import prepare_boxes
-from medclip.cache import PixelCache
+from medclip.data.boxes import prepare_boxes
+from medclip.data.cache import PixelCache
+from medclip.data.prepare import prepare_images
 from medclip.evaluation import EvaluationData
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.models.model import build_model
 from medclip.models.processor import train_tokenizer
-from medclip.prepare import prepare_images
 from medclip.utils.plugins import load_plugin
 
 

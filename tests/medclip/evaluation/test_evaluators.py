@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from medclip.data.transforms import Augmentation
 from medclip.evaluation import EvaluationData
 from medclip.evaluation import zero_shot as zero_shot_module
 from medclip.evaluation.calibration import CalibrationEvaluator
@@ -17,7 +18,6 @@ from medclip.evaluation.supervised import Supervised
 from medclip.evaluation.zero_shot import ZeroShot
 from medclip.prompts import Prompts, load_prompts
 from medclip.supervision import masked_bce
-from medclip.transforms import Augmentation
 
 PLAIN = Augmentation(crop=1.0, jitter=0.0, rotate=0.0, shift=0.0, scale=(1.0, 1.0))
 

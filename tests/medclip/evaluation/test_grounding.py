@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medclip.boxes import prepare_boxes
-from medclip.cache import PixelCache
+from medclip.data.boxes import prepare_boxes
+from medclip.data.cache import PixelCache
+from medclip.data.prepare import prepare_images
+from medclip.data.source import Source
 from medclip.evaluation.grounding import Grounding
 from medclip.heatmap import box_scores
-from medclip.prepare import prepare_images
-from medclip.sources import Source
 from tests.fixtures.layouts import source_of
 
 

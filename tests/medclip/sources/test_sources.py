@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from labelers.observations import CHEXPERT14
-from medclip.prepare import prepare_images
+from medclip.data.prepare import prepare_images
 from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts
 from tests.fixtures.picture import picture

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medclip.tables import assign_splits, check_boxes, check_images, check_texts, label_matrix, observations_of
+from medclip.data.tables import assign_splits, check_boxes, check_images, check_texts, label_matrix, observations_of
 
 
 def images(**columns: object) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from labelers.observations import CHEXPERT5, CHEXPERT14, NO_FINDING
-from medclip.tables import label_matrix
+from medclip.data.tables import label_matrix
 
 DEFINITIONS = ("mgca", "gloria", "medclip")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medclip.transforms import (
+from medclip.data.transforms import (
     MEAN,
     STD,
     Augmentation,

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from labelers.observations import LabelPolicy
-from medclip.cache import PixelCache
-from medclip.pairs import Pairs
-from medclip.sampling import Steps, step_loader
-from medclip.sides import ImageSide, TextSide, image_side, text_side, with_partners
-from medclip.streams import Stream, balance_weights, source_weights
-from medclip.subsets import limit_images, limit_sentences
-from medclip.transforms import Augmentation
+from medclip.data.cache import PixelCache
+from medclip.data.datasets import ImageSide, Pairs, TextSide, image_side, text_side, with_partners
+from medclip.data.loader import Steps, step_loader
+from medclip.data.samplers import Stream, balance_weights, source_weights
+from medclip.data.subsets import limit_images, limit_sentences
+from medclip.data.transforms import Augmentation
 
 
 def laps(stream: Stream, steps: int, world: int = 1) -> list[int]:

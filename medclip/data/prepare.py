@@ -20,9 +20,9 @@ import pandas as pd
 
 import labelers
 from labelers.rules import RuleLabeler
-from medclip.cache import PixelCache, file_key
-from medclip.sources import Source
-from medclip.tables import assign_splits, observations_of
+from medclip.data.cache import PixelCache, file_key
+from medclip.data.source import Source
+from medclip.data.tables import assign_splits, observations_of
 from medclip.utils.io import write_atomically
 from medclip.utils.parallel import run_jobs
 from medclip.utils.progress import Progress, counting
@@ -71,7 +71,7 @@ def prepare_images(
     Args:
         folder: the prepared folder; the cache is below it.
         size: side of the cached squares.
-        dicom: how DICOM values become grey, see `medclip.images.read_image`.
+        dicom: how DICOM values become grey, see `medclip.data.images.read_image`.
         workers: processes.
         engine: what does the work, see `medclip.utils.parallel.run_jobs`.
         strict: whether an unreadable image is an error rather than a row of rejected.csv.

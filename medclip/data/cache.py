@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from medclip.images import DICOM_RECIPES, ImageError, fit_square, read_image
+from medclip.data.images import DICOM_RECIPES, ImageError, fit_square, read_image
 from medclip.utils.io import write_atomically
 from medclip.utils.parallel import run_jobs
 from medclip.utils.progress import Count

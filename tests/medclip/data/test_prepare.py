@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medclip.cache import PixelCache
-from medclip.prepare import Prepared, prepare_images, prepare_sentences
-from medclip.sources import Source
+from medclip.data.cache import PixelCache
+from medclip.data.prepare import Prepared, prepare_images, prepare_sentences
+from medclip.data.source import Source
 from medclip.utils.plugins import load_plugin
 from tests.fixtures.layouts import LAYOUTS
 

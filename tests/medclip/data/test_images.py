@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import JPEG2000
 
-from medclip.images import ImageError, _decode, equalise, fit_square, read_image
+from medclip.data.images import ImageError, _decode, equalise, fit_square, read_image
 from tests.fixtures.dicom import dicom
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4

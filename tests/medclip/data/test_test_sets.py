@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from labelers.observations import CHEXPERT5, CHEXPERT14
-from medclip.selection import balanced, checksum, five_by_200
+from medclip.data.test_sets import balanced, checksum, five_by_200
 
 
 def chexpert(rows: int = 6000) -> pd.DataFrame:

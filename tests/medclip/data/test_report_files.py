@@ -6,7 +6,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from medclip.reports import read_reports
+from medclip.data.report_files import read_reports
 
 ROWS = [
     {"study_id": "a", "findings": "One.", "impression": "Two."},

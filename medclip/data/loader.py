@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from medclip.sides import ImageSide, TextSide
-from medclip.streams import Stream
-from medclip.transforms import Augmentation, apply, train_pipeline
+from medclip.data.datasets import ImageSide, TextSide
+from medclip.data.samplers import Stream
+from medclip.data.transforms import Augmentation, apply, train_pipeline
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medclip.transforms import MEAN, STD, Augmentation
+from medclip.data.transforms import MEAN, STD, Augmentation
 
 
 class DeviceAugmentation:

@@ -7,9 +7,9 @@ import logging
 import numpy as np
 import pandas as pd
 
-from medclip.images import image_shape
-from medclip.prepare import qualified
-from medclip.sources import Source
+from medclip.data.images import image_shape
+from medclip.data.prepare import qualified
+from medclip.data.source import Source
 
 logger = logging.getLogger(__name__)
 
