@@ -23,7 +23,7 @@ from torchvision import transforms
 from medclip.data.cache import PixelCache, file_key
 from medclip.data.images import fit_square, read_image
 from medclip.data.transforms import MEAN, STD, Augmentation, apply, normalise, train_pipeline
-from medclip.phantom.radiograph import draw_radiograph
+from medclip.sources.phantom.radiograph import draw_radiograph
 from tests.fixtures.dicom import dicom
 
 BATCH, SIZE = 32, 224

@@ -23,8 +23,8 @@ from medclip.export import export
 from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
 from medclip.models.processor import train_tokenizer
 from medclip.onnx_classifier import OnnxClassifier
-from medclip.phantom.radiograph import draw_radiograph
 from medclip.prompts import Prompts, load_prompts
+from medclip.sources.phantom.radiograph import draw_radiograph
 
 BATCH = 16
 FIVE = {name: Prompts(tuple(f"{name} number {i}" for i in range(10))) for name in CHEXPERT5}

@@ -41,8 +41,8 @@ classifier = ZeroShotClassifier(model, processor, "chexpert14")""",
 # PNG or DICOM files.""",
         """import pandas as pd
 
-from medclip.phantom.population import draw_study, states_of
-from medclip.phantom.radiograph import draw_radiograph
+from medclip.sources.phantom.population import draw_study, states_of
+from medclip.sources.phantom.radiograph import draw_radiograph
 
 films = [draw_radiograph(7, number, size=64) for number in range(6)]
 asked = ["No Finding", "Cardiomegaly", "Edema", "Pleural Effusion", "Support Devices"]

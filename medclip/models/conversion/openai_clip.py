@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from medclip.models.shapes import count
+from medclip.models.conversion.shapes import count
 
 State = dict[str, Tensor]
 Renamed = tuple[State, dict[str, Any], dict[str, str]]

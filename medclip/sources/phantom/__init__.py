@@ -1,4 +1,8 @@
-"""Synthetic radiographs with reports: runs anywhere, costs nothing, and its truth is known."""
+"""Synthetic frontal chest radiographs with reports: runs anywhere, costs nothing, and its truth is known.
+
+`population` decides who has what, `radiograph` draws it, `report` writes about it. All three are deterministic in
+(seed, study number), so any study can be made alone. Nothing here comes from patients.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,13 @@ import pandas as pd
 
 from medclip.data.source import Source
 from medclip.data.tables import check_boxes, check_images, check_texts
-from medclip.phantom.population import Study, draw_study, states_of
-from medclip.phantom.radiograph import draw_boxes, draw_radiograph
-from medclip.phantom.report import write_report
+from medclip.sources.phantom.population import Study, draw_study, states_of
+from medclip.sources.phantom.radiograph import draw_boxes, draw_radiograph
+from medclip.sources.phantom.report import write_report
 
 
 class Phantom(Source):
-    """A made-up population; see `medclip.phantom`.
+    """A made-up population.
 
     Images of the train split carry states as a reader would report them, those of valid and test the truth.
 

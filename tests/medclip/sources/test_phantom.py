@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from labelers.rules import RuleLabeler
-from medclip.phantom.population import PREVALENCE, Sign, Study, draw_study, states_of
-from medclip.phantom.radiograph import _draw, draw_boxes, draw_radiograph
-from medclip.phantom.report import write_report
+from medclip.sources.phantom.population import PREVALENCE, Sign, Study, draw_study, states_of
+from medclip.sources.phantom.radiograph import _draw, draw_boxes, draw_radiograph
+from medclip.sources.phantom.report import write_report
 
 
 def test_a_study_is_the_same_whenever_it_is_drawn() -> None:

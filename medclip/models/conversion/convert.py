@@ -19,9 +19,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
 from medclip.models.config import MedCLIPConfig
+from medclip.models.conversion.openai_clip import is_openai_clip, openai_text, openai_vision
+from medclip.models.conversion.shapes import bert_config, resnet_name, swin_config
 from medclip.models.model import MedCLIPModel
-from medclip.models.openai_clip import is_openai_clip, openai_text, openai_vision
-from medclip.models.shapes import bert_config, resnet_name, swin_config
 
 State = dict[str, Tensor]
 #: Buffers that are the same in every model of a kind; newer code makes them when it needs them.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from medclip.phantom.anatomy import Array, Box, Canvas, draw_anatomy
-from medclip.phantom.disease import DRAWINGS
-from medclip.phantom.population import Study, draw_study
+from medclip.sources.phantom.anatomy import Array, Box, Canvas, draw_anatomy
+from medclip.sources.phantom.disease import DRAWINGS
+from medclip.sources.phantom.population import Study, draw_study
 
 
 def draw_radiograph(seed: int, number: int, *, size: int = 128) -> Array:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from medclip.phantom.population import Sign, Study
+from medclip.sources.phantom.population import Sign, Study
 
 Array = np.ndarray
 #: Columns, rows: left, top, width, height in pixels.

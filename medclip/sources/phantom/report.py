@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from medclip.phantom.population import Sign, Study
+from medclip.sources.phantom.population import Sign, Study
 
 _SENTENCES = Path(__file__).with_name("sentences.yaml")
 #: Chance that an absent observation is denied rather than passed over.

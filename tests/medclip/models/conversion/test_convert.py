@@ -10,7 +10,7 @@ from transformers import CLIPConfig, CLIPModel
 from benchmarks.parity import FOLDER
 from benchmarks.parity_models import differences, fill, official_state, random_bert, swin
 from medclip.models import MedCLIPModel
-from medclip.models.convert import CheckpointError, convert, read_state
+from medclip.models.conversion.convert import CheckpointError, convert, read_state
 from medclip.models.model import build_model
 
 FOUND = list(differences(FOLDER))

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from medclip.phantom.anatomy import LUNG_TOP, LUNG_WIDTH, LUNG_X, Array, Canvas, ramp
-from medclip.phantom.population import Sign
+from medclip.sources.phantom.anatomy import LUNG_TOP, LUNG_WIDTH, LUNG_X, Array, Canvas, ramp
+from medclip.sources.phantom.population import Sign
 
 
 def _toward(side: str) -> float:
