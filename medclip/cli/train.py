@@ -148,16 +148,16 @@ def _train(
     import torch
 
     from labelers.observations import CHEXPERT14
-    from medclip.callbacks import Profile
-    from medclip.checkpoints import Checkpoints
     from medclip.data.cache import PixelCache
     from medclip.data.gpu_transforms import DeviceAugmentation
     from medclip.data.loader import Steps
     from medclip.data.subsets import fingerprints
     from medclip.evaluation import EvaluationData
     from medclip.evaluation.zero_shot import ZeroShot
-    from medclip.trainer import Machine, StepData, Stopped, fit
-    from medclip.training import Optimisation, TrainingModule
+    from medclip.training.callbacks import Profile
+    from medclip.training.checkpoints import Checkpoints
+    from medclip.training.module import Optimisation, TrainingModule
+    from medclip.training.trainer import Machine, StepData, Stopped, fit
     from medclip.utils.io import write_atomically
 
     quieten()
@@ -286,7 +286,7 @@ def _checkpoint(config: TrainConfig, output: Path) -> Path | None:
     if config.resume == "never":
         return None
     if config.resume == "auto":
-        from medclip.checkpoints import newest
+        from medclip.training.checkpoints import newest
 
         found = newest(output / "checkpoints")
         if found is not None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from medclip.cli.console import print_table
 
 if TYPE_CHECKING:
-    from medclip.callbacks import Profile
-    from medclip.checkpoints import Checkpoints
     from medclip.data.prepare import Prepared
     from medclip.models import MedCLIPProcessor
     from medclip.settings import TrainConfig
+    from medclip.training.callbacks import Profile
+    from medclip.training.checkpoints import Checkpoints
 
 logger = logging.getLogger(__name__)
 

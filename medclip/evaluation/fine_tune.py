@@ -16,7 +16,7 @@ from medclip.data.transforms import Augmentation
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.metrics import bootstrap_weights, multilabel, over_draws, percent
 from medclip.models.towers import VisionTower
-from medclip.supervision import predict, train_tower
+from medclip.training.supervised import predict, train_tower
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

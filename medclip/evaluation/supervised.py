@@ -13,7 +13,7 @@ from medclip.data.transforms import Augmentation
 from medclip.evaluation import EvaluationData, Evaluator, Result
 from medclip.metrics import bootstrap_weights, multiclass, multilabel
 from medclip.models.towers import VisionTower
-from medclip.supervision import predict, train_tower
+from medclip.training.supervised import predict, train_tower
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Supervised(Evaluator):
     """What labels alone would give: a network like the model's vision tower, trained on the train split.
 
-    It takes of the model its architecture only; see `medclip.supervision`. The pass that does best on the validation
+    It takes of the model its architecture only; see `medclip.training.supervised`. The pass that does best on the validation
     split is kept. With few images it is a weak ceiling: it overfits sooner than it saturates, so state how many there
     were.
 

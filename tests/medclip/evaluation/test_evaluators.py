@@ -17,7 +17,7 @@ from medclip.evaluation.linear_probe import LinearProbe
 from medclip.evaluation.supervised import Supervised
 from medclip.evaluation.zero_shot import ZeroShot
 from medclip.prompts import Prompts, load_prompts
-from medclip.supervision import masked_bce
+from medclip.training.supervised import masked_bce
 
 PLAIN = Augmentation(crop=1.0, jitter=0.0, rotate=0.0, shift=0.0, scale=(1.0, 1.0))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medclip.targets import entropy, label_similarity, soft_cross_entropy
+from medclip.objectives._targets import entropy, label_similarity, soft_cross_entropy
 
 
 def test_cosine_by_hand() -> None:

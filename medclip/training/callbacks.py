@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
-from medclip.checkpoints import is_due
 from medclip.models import MedCLIPModel
+from medclip.training.checkpoints import is_due
 
 #: Called with the model; returns named numbers.
 Evaluate = Callable[[MedCLIPModel], dict[str, float]]

@@ -18,10 +18,10 @@ import pytest
 import torch
 from PIL import Image
 
-from medclip.callbacks import EvaluateEvery
 from medclip.cli.train import run
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.sources.phantom.radiograph import draw_radiograph
+from medclip.training.callbacks import EvaluateEvery
 from medclip.utils.io import locked
 
 SETTINGS = ["--source-options", "{phantom: {studies: 120, size: 32}}", "--image-size", "32", "--cache-size", "32",

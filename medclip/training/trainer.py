@@ -16,11 +16,11 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasti
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from medclip.callbacks import Evaluate, EvaluateEvery, Progress
-from medclip.checkpoints import Checkpoints
 from medclip.data.loader import Steps, step_loader
-from medclip.distributed import world
-from medclip.training import LOG_EVERY, Optimisation, TrainingModule
+from medclip.training.callbacks import Evaluate, EvaluateEvery, Progress
+from medclip.training.checkpoints import Checkpoints
+from medclip.training.distributed import world
+from medclip.training.module import LOG_EVERY, Optimisation, TrainingModule
 
 
 class Stopped(RuntimeError):

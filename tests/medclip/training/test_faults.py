@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medclip.callbacks import EvaluateEvery
-from medclip.checkpoints import candidates, damage, newest
 from medclip.cli.train import STOPPED, run
 from medclip.encoded import Encoded
 from medclip.objectives.semantic_matching import SemanticMatching
-from medclip.trainer import _DirectIO as DirectIO
-from medclip.watch import Diverged, LossWatch, alignment, uniformity
+from medclip.training.callbacks import EvaluateEvery
+from medclip.training.checkpoints import candidates, damage, newest
+from medclip.training.health import Diverged, LossWatch, alignment, uniformity
+from medclip.training.trainer import _DirectIO as DirectIO
 
 SETTINGS = """
 source_options: {phantom: {studies: 120, size: 32}}
@@ -121,7 +121,7 @@ def test_a_kill_between_any_two_renamings_loses_nothing(home, train, whole, nth:
         usual(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("medclip.checkpoints.os.replace", replace)
+        patch.setattr("medclip.training.checkpoints.os.replace", replace)
         with pytest.raises(Killed):
             train(f"renaming-{nth}")
     assert train(f"renaming-{nth}") == 0
@@ -292,6 +292,6 @@ def test_loggers_that_cannot_be_had(train, monkeypatch) -> None:
     def missing(*_, **__) -> None:
         raise ModuleNotFoundError("wandb")
 
-    monkeypatch.setattr("medclip.trainer.WandbLogger", missing)
+    monkeypatch.setattr("medclip.training.trainer.WandbLogger", missing)
     with pytest.raises(ValueError, match=r"pip install 'medclip\[wandb\]'"):
         train("log2", "--loggers", "tensorboard,wandb")

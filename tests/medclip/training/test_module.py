@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medclip.callbacks import EvaluateEvery
 from medclip.cli.train import run
 from medclip.encoded import Encoded
-from medclip.gradient_cache import encode_in_parts
 from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
 from medclip.objectives.clip import Clip
 from medclip.objectives.semantic_matching import SemanticMatching
-from medclip.training import NotFinite, Optimisation, TrainingModule, warmup_cosine
+from medclip.training.callbacks import EvaluateEvery
+from medclip.training.gradient_cache import encode_in_parts
+from medclip.training.module import NotFinite, Optimisation, TrainingModule, warmup_cosine
 
 SETTINGS = """
 source_options: {phantom: {studies: 160, size: 32}}

@@ -16,13 +16,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from medclip.data.gpu_transforms import DeviceAugmentation
 from medclip.data.loader import Batch
-from medclip.distributed import gather, world
 from medclip.encoded import Encoded
-from medclip.gradient_cache import encode_in_parts
 from medclip.models import MedCLIPModel
 from medclip.models.locking import unlock
 from medclip.objectives import Objective
-from medclip.watch import Diverged, LossWatch, alignment, uniformity
+from medclip.training.distributed import gather, world
+from medclip.training.gradient_cache import encode_in_parts
+from medclip.training.health import Diverged, LossWatch, alignment, uniformity
 
 logger = logging.getLogger(__name__)
 

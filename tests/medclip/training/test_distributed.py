@@ -8,8 +8,8 @@ import torch
 from torch import distributed, multiprocessing
 from torch.nn import functional
 
-from medclip.distributed import gather, world
 from medclip.encoded import Encoded
+from medclip.training.distributed import gather, world
 from medclip.utils.plugins import load_plugin, plugin_names
 
 #: Objectives, and whether each process computes the losses of its own rows only.
