@@ -31,7 +31,7 @@ train.run([
     "--output", "runs/notebook", "--overwrite",
 ]);""",
         """# The model and its processor load as any Hugging Face model does. The classifier encodes its prompts once.""",
-        """from medclip.classifier import ZeroShotClassifier
+        """from medclip.inference.classifier import ZeroShotClassifier
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 
 model = MedCLIPModel.from_pretrained("runs/notebook/model").eval()
@@ -51,7 +51,7 @@ pd.DataFrame(classifier.scores(classifier.embed(films)), columns=classifier.obse
 # `medclip-evaluate --calibrate` fits them on validation images, and `classifier(films)` gives them. The truth:""",
         """pd.DataFrame([states_of(draw_study(7, number)) for number in range(6)])[asked]""",
         """# Ask about anything you can word, and see where in the film the words are.""",
-        """from medclip.prompts import Prompts
+        """from medclip.inference.prompts import Prompts
 
 mine = {"Fluid on the left": Prompts(("There is a left pleural effusion.",), ("No left pleural effusion.",)),
         "Pacemaker": Prompts(("A pacemaker is seen.",), ("No pacemaker.",))}
@@ -61,7 +61,7 @@ pd.DataFrame(own.scores(own.embed(films)), columns=own.observations).round(2)"""
 import torch
 
 from medclip.figures import pictures
-from medclip.heatmap import heatmaps, overlay, to_square
+from medclip.inference.heatmap import heatmaps, overlay, to_square
 
 with torch.inference_mode():
     maps = heatmaps(model.encode_images(processor.images(films), local=True), own.positive)

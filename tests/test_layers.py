@@ -94,8 +94,8 @@ DOORS = {
 }
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ["labelers", "medclip/data/tables.py", "medclip/sources", "medclip/data/images.py", "medclip/data/cache.py",
-             "medclip/data/csv_files.py", "medclip/settings.py", "medclip/data/test_sets.py", "medclip/scoring.py",
-             "medclip/onnx_classifier.py", "medclip/utils/parallel.py",
+             "medclip/data/csv_files.py", "medclip/settings.py", "medclip/data/test_sets.py", "medclip/inference/scoring.py",
+             "medclip/inference/onnx_classifier.py", "medclip/utils/parallel.py",
              "medclip/data/prepare.py", "medclip/sources/phantom", "medclip/utils/plugins.py", "medclip/config.py"]  # fmt: skip
 FILES = sorted(path for package in ("medclip", "labelers") for path in (ROOT / package).rglob("*.py"))
 

@@ -15,7 +15,7 @@ from medclip.config import read_config
 from medclip.settings import ClassifyConfig
 
 if TYPE_CHECKING:
-    from medclip.scoring import PromptScores
+    from medclip.inference.scoring import PromptScores
 
 _EXAMPLES = """\
 examples:
@@ -61,16 +61,16 @@ def _paths(files: list[str]) -> Iterator[str]:
 
 
 def _classifier(config: ClassifyConfig) -> PromptScores:
-    from medclip.onnx_classifier import MANIFEST, OnnxClassifier
+    from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
 
     root = Path(config.model)
     if (root / MANIFEST).is_file():
         if config.heatmap:
             raise ValueError("--heatmap needs the patches of the image tower, which an export does not have.")
         return OnnxClassifier(root, config.prompts or None)
-    from medclip.classifier import ZeroShotClassifier
     from medclip.cli.evaluate import find_model, load_model
-    from medclip.scoring import Calibration
+    from medclip.inference.classifier import ZeroShotClassifier
+    from medclip.inference.scoring import Calibration
 
     folder, _ = find_model(config.model)
     model, processor = load_model(folder, config.device)
@@ -172,7 +172,7 @@ def _draw(
     from PIL import Image
 
     from medclip.data.images import fit_square
-    from medclip.heatmap import heatmaps, overlay, to_original
+    from medclip.inference.heatmap import heatmaps, overlay, to_original
 
     folder = Path(config.heatmap)
     folder.mkdir(parents=True, exist_ok=True)

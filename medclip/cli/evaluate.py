@@ -190,9 +190,9 @@ def _calibrate(
     Raises:
         ValueError: the valid split is what is to be reported on, or there is none.
     """
-    from medclip.classifier import ZeroShotClassifier
     from medclip.data.tables import label_matrix
-    from medclip.encode import encode_images
+    from medclip.inference.classifier import ZeroShotClassifier
+    from medclip.inference.embed import encode_images
 
     rows = data.other("valid")
     if rows.empty:

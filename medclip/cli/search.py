@@ -17,7 +17,7 @@ from medclip.settings import SearchConfig
 from medclip.sources import find_sources
 
 if TYPE_CHECKING:
-    from medclip.index import Index
+    from medclip.inference.index import Index
     from medclip.models import MedCLIPModel, MedCLIPProcessor
     from medclip.utils.progress import Progress
 
@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
         raise ValueError(
             "An index holds images or sentences. Give --images or --texts, and another --index for the other."
         )
-    from medclip.index import Index
+    from medclip.inference.index import Index
 
     folder, trained = find_model(config.model)
     path, made_with = Path(config.index), fingerprint(folder)
@@ -96,8 +96,8 @@ def _build(
 ) -> Index:
     from medclip.data.cache import PixelCache
     from medclip.data.prepare import prepare_images, prepare_sentences
-    from medclip.encode import encode_images, encode_texts
-    from medclip.index import Index
+    from medclip.inference.embed import encode_images, encode_texts
+    from medclip.inference.index import Index
 
     options = config.source_options or trained.get("source_options", {})
     root = config.data_root or trained.get("data_root")
@@ -127,7 +127,7 @@ def _encode(queries: list[str], model: MedCLIPModel, processor: MedCLIPProcessor
     """Returns the embedding of each query: of a file as an image, of anything else as a text."""
     import torch
 
-    from medclip.encode import encode_texts
+    from medclip.inference.embed import encode_texts
 
     rows = []
     for query in queries:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from medclip.data.prepare import Prepared
     from medclip.data.source import Source
     from medclip.data.transforms import Augmentation
+    from medclip.inference.prompts import Prompts
     from medclip.models import MedCLIPModel, MedCLIPProcessor
     from medclip.objectives import Objective
-    from medclip.prompts import Prompts
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def _parts(config: TrainConfig) -> _Parts:
 
     from labelers.observations import LabelPolicy
     from medclip.data.transforms import augmentation_from
-    from medclip.prompts import load_prompts
+    from medclip.inference.prompts import load_prompts
     from medclip.utils.plugins import check_options, load_plugin
 
     if config.resume not in ("auto", "never") and not Path(config.resume).is_file():

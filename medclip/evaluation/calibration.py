@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from medclip import figures
-from medclip.classifier import ZeroShotClassifier
 from medclip.data.tables import label_matrix
-from medclip.encode import encode_images
 from medclip.evaluation import EvaluationData, Evaluator, Result
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.embed import encode_images
+from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 from medclip.metrics import (
     bootstrap_weights,
     calibration_error,
@@ -23,7 +24,6 @@ from medclip.metrics import (
     weighted_mean,
     with_bounds,
 )
-from medclip.prompts import Prompts, load_prompts, select_prompts
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

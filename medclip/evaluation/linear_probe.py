@@ -12,8 +12,8 @@ import pandas as pd
 from medclip import figures
 from medclip.data.subsets import label_share
 from medclip.data.tables import label_matrix
-from medclip.encode import encode_features
 from medclip.evaluation import EvaluationData, Evaluator, Result
+from medclip.inference.embed import encode_features
 from medclip.metrics import bootstrap_weights, multilabel, over_draws, percent
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import pandas as pd
 from labelers.observations import CHEXPERT5
 from medclip import figures
 from medclip.data.tables import label_matrix
-from medclip.encode import encode_images, encode_texts
 from medclip.evaluation import EvaluationData, Evaluator, Result
-from medclip.index import Index
+from medclip.inference.embed import encode_images, encode_texts
+from medclip.inference.index import Index
 from medclip.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import pandas as pd
 from labelers.observations import CHEXPERT5
 from medclip import figures
 from medclip.data.tables import label_matrix
-from medclip.encode import encode_images, encode_texts
 from medclip.evaluation import EvaluationData, Evaluator, Result
+from medclip.inference.embed import encode_images, encode_texts
+from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.scoring import prompt_similarity
 from medclip.metrics import best_threshold, bootstrap_weights, multiclass, multilabel
-from medclip.prompts import Prompts, load_prompts, select_prompts
-from medclip.scoring import prompt_similarity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

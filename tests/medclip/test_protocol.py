@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from medclip.prompts import load_prompts
+from medclip.inference.prompts import load_prompts
 from medclip.protocol import PROTOCOLS, load_protocol, sources_of
 from medclip.settings import EvaluateConfig
 from medclip.utils.plugins import plugin_names

@@ -10,7 +10,7 @@ from PIL import Image
 
 from medclip.cli import search, train
 from medclip.config import read_config
-from medclip.index import Index
+from medclip.inference.index import Index
 from medclip.settings import SearchConfig
 from medclip.sources.phantom.radiograph import draw_radiograph
 

@@ -16,7 +16,7 @@ from medclip.evaluation.fine_tune import FineTune
 from medclip.evaluation.linear_probe import LinearProbe
 from medclip.evaluation.supervised import Supervised
 from medclip.evaluation.zero_shot import ZeroShot
-from medclip.prompts import Prompts, load_prompts
+from medclip.inference.prompts import Prompts, load_prompts
 from medclip.training.supervised import masked_bce
 
 PLAIN = Augmentation(crop=1.0, jitter=0.0, rotate=0.0, shift=0.0, scale=(1.0, 1.0))
@@ -57,8 +57,8 @@ zero_shot_module_encode = zero_shot_module.encode_images
 def test_zero_shot_agrees_with_scikit_learn(data, model) -> None:
     found = ZeroShot(data, resamples=50)(*model)
     rows, valid = data.rows(), data.other("valid")
-    from medclip.classifier import ZeroShotClassifier
-    from medclip.encode import encode_images
+    from medclip.inference.classifier import ZeroShotClassifier
+    from medclip.inference.embed import encode_images
 
     classifier = ZeroShotClassifier(*model, "chexpert14")
     j = classifier.observations.index("Edema")

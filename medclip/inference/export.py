@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medclip.classifier import ZeroShotClassifier
-from medclip.onnx_classifier import MANIFEST, PROMPTS, TEXT, VISION
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.onnx_classifier import MANIFEST, PROMPTS, TEXT, VISION
 from medclip.utils.io import write_atomically
 
 if TYPE_CHECKING:

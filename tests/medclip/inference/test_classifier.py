@@ -11,18 +11,18 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from medclip.classifier import ZeroShotClassifier
 from medclip.cli import classify
 from medclip.data.images import fit_square
-from medclip.export import export
-from medclip.heatmap import heatmaps, overlay, to_original
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.export import export
+from medclip.inference.heatmap import heatmaps, overlay, to_original
+from medclip.inference.onnx_classifier import OnnxClassifier
+from medclip.inference.prompts import Prompts
+from medclip.inference.scoring import Calibration
 from medclip.metrics import best_threshold
 from medclip.models import MedCLIPProcessor
 from medclip.models.model import build_model
 from medclip.models.processor import train_tokenizer
-from medclip.onnx_classifier import OnnxClassifier
-from medclip.prompts import Prompts
-from medclip.scoring import Calibration
 from tests.fixtures.dicom import dicom
 from tests.fixtures.picture import picture
 

@@ -4,7 +4,7 @@ import pytest
 
 from labelers.observations import CHEXPERT14
 from labelers.rules import RuleLabeler
-from medclip.prompts import load_prompts, prompt_set_names, select_prompts
+from medclip.inference.prompts import load_prompts, prompt_set_names, select_prompts
 
 
 @pytest.mark.parametrize("name", prompt_set_names())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medclip.index import Index
+from medclip.inference.index import Index
 
 
 def unit(seed: int, count: int, dim: int = 8) -> np.ndarray:

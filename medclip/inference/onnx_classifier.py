@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from medclip.data.images import fit_square, pad_bicubic, read_image, resize_square
-from medclip.prompts import Prompts, load_prompts
-from medclip.scoring import Calibration, PromptScores, mean_directions
+from medclip.inference.prompts import Prompts, load_prompts
+from medclip.inference.scoring import Calibration, PromptScores, mean_directions
 
 VISION, TEXT, PROMPTS, MANIFEST = "vision.onnx", "text.onnx", "prompts.npz", "medclip_export.json"
 
 
 class OnnxClassifier(PromptScores):
-    """`ZeroShotClassifier` for the files that `medclip.export` wrote; the same answers, through onnxruntime.
+    """`ZeroShotClassifier` for the files that `medclip.inference.export` wrote; the same answers, through onnxruntime.
 
     Args:
         folder: of the export.

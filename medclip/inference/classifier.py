@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medclip.encode import encode_texts
-from medclip.prompts import Prompts, load_prompts
-from medclip.scoring import Calibration, PromptScores, mean_directions
+from medclip.inference.embed import encode_texts
+from medclip.inference.prompts import Prompts, load_prompts
+from medclip.inference.scoring import Calibration, PromptScores, mean_directions
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
