@@ -23,7 +23,7 @@ from labelers.observations import CHEXPERT14
 from medclip.data.cache import PixelCache
 from medclip.data.prepare import prepare_images
 from medclip.data.tables import label_matrix
-from medclip.metrics import bootstrap_weights, multilabel
+from medclip.evaluation.metrics import bootstrap_weights, multilabel
 from medclip.sources import find_sources
 
 BORDER = 0.06  # share of the side

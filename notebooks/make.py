@@ -60,7 +60,7 @@ pd.DataFrame(own.scores(own.embed(films)), columns=own.observations).round(2)"""
         """%matplotlib inline
 import torch
 
-from medclip.figures import pictures
+from medclip.evaluation.figures import pictures
 from medclip.inference.heatmap import heatmaps, overlay, to_square
 
 with torch.inference_mode():
@@ -116,7 +116,7 @@ curve.run([
         """# Every point is a row; a point that is done is not done again, so more seeds or sizes cost only what is new.""",
         """import pandas as pd
 
-from medclip.curve import draw, statement, summary
+from medclip.evaluation.data_efficiency import draw, statement, summary
 
 table = pd.read_csv("runs/notebook-curve/curve.csv")
 summary(table)""",

@@ -90,7 +90,12 @@ DOORS = {
     "lightning": {f"medclip/{name}.py" for name in ("training", "trainer", "callbacks", "checkpoints", "cli/train")},
     "transformers": {"medclip/models", "medclip/cli", "labelers/chexbert.py"},
     "jsonargparse": {"medclip/config.py"},
-    "sklearn": {"medclip/metrics.py", "medclip/figures.py", "medclip/evaluation", "medclip/cli/results.py"},
+    "sklearn": {
+        "medclip/evaluation/metrics.py",
+        "medclip/evaluation/figures.py",
+        "medclip/evaluation",
+        "medclip/evaluation/report.py",
+    },
 }
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ["labelers", "medclip/data/tables.py", "medclip/sources", "medclip/data/images.py", "medclip/data/cache.py",

@@ -18,8 +18,8 @@ import yaml
 from medclip.cli.console import command, print_table, progress_bar
 from medclip.cli.training_data import check_pairs
 from medclip.config import read_config
-from medclip.curve import Point, draw, points_of, statement, summary, tidy, verdict
-from medclip.protocol import load_protocol, sources_of
+from medclip.evaluation.data_efficiency import Point, draw, points_of, statement, summary, tidy, verdict
+from medclip.evaluation.protocol import load_protocol, sources_of
 from medclip.settings import CurveConfig, TrainConfig
 from medclip.sources import find_sources
 from medclip.utils.plugins import load_plugin

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from medclip.cli.console import command, progress_bar, quieten
-from medclip.cli.results import Results
 from medclip.config import given, read_config
-from medclip.protocol import load_protocol, sources_of
+from medclip.evaluation.protocol import load_protocol, sources_of
+from medclip.evaluation.report import Results
 from medclip.settings import EvaluateConfig
 from medclip.sources import find_sources
 
 if TYPE_CHECKING:
     from medclip.data.prepare import Prepared
     from medclip.data.source import Source
-    from medclip.evaluation import EvaluationData, Evaluator
+    from medclip.evaluation.evaluators import EvaluationData, Evaluator
     from medclip.models import MedCLIPModel, MedCLIPProcessor
     from medclip.utils.progress import Progress
 
@@ -63,7 +63,7 @@ def run(argv: list[str]) -> int:
     from medclip.data.prepare import prepare_images, prepare_sentences
     from medclip.utils.plugins import load_plugin
 
-    kinds = {name: load_plugin("evaluation", name) for name in _names(config.evaluators)}
+    kinds = {name: load_plugin("evaluation.evaluators", name) for name in _names(config.evaluators)}
     model, processor = load_model(folder, config.device)
     split_seed = config.split_seed if config.split_seed is not None else int(trained.get("split_seed", 0))
     with progress_bar() as progress:
@@ -90,7 +90,7 @@ def run(argv: list[str]) -> int:
             _calibrate(data, config, model, processor, folder)
         _check_names(data, config)
         built = {name: _build(kind, data, config, trained, progress) for name, kind in kinds.items()}
-        ceiling = load_plugin("evaluation", "supervised")
+        ceiling = load_plugin("evaluation.evaluators", "supervised")
         supervised = _build(ceiling, data, config, trained, progress) if "supervised" in baselines else None
         results = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
         if "untrained" in baselines:
@@ -153,7 +153,7 @@ def _data(
     from medclip.data.boxes import prepare_boxes
     from medclip.data.cache import PixelCache
     from medclip.data.prepare import together
-    from medclip.evaluation import EvaluationData
+    from medclip.evaluation.evaluators import EvaluationData
 
     images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
     cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)

@@ -176,9 +176,9 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     import numpy as np
     import pandas as pd
 
-    from medclip.agreement import kappa, precision_recall
     from medclip.data.tables import label_matrix
-    from medclip.metrics import bootstrap_weights
+    from medclip.evaluation.agreement import kappa, precision_recall
+    from medclip.evaluation.metrics import bootstrap_weights
 
     path = config.score or config.compare
     given = pd.read_csv(path)

@@ -152,8 +152,8 @@ def _train(
     from medclip.data.gpu_transforms import DeviceAugmentation
     from medclip.data.loader import Steps
     from medclip.data.subsets import fingerprints
-    from medclip.evaluation import EvaluationData
-    from medclip.evaluation.zero_shot import ZeroShot
+    from medclip.evaluation.evaluators import EvaluationData
+    from medclip.evaluation.evaluators.zero_shot import ZeroShot
     from medclip.training.callbacks import Profile
     from medclip.training.checkpoints import Checkpoints
     from medclip.training.module import Optimisation, TrainingModule

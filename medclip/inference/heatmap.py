@@ -43,7 +43,7 @@ def to_square(heatmap: np.ndarray, size: int) -> np.ndarray:
 
 
 def box_scores(heatmap: np.ndarray, inside: np.ndarray, seen: np.ndarray) -> dict[str, float]:
-    """Returns how well a heatmap agrees with boxes; see `medclip.evaluation.grounding` for what the names mean.
+    """Returns how well a heatmap agrees with boxes; see `medclip.evaluation.evaluators.grounding` for what the names mean.
 
     Args:
         heatmap: (S, S) cosines.

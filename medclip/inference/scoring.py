@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medclip.metrics import best_threshold, fit_platt
+from medclip.evaluation.metrics import best_threshold, fit_platt
 from medclip.utils.io import write_atomically
 
 _FILE = "medclip_calibration.json"

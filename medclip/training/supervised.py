@@ -15,7 +15,7 @@ from medclip.data.cache import PixelCache
 from medclip.data.samplers import Stream
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation, normalise, resize, train_pipeline
-from medclip.metrics import multilabel
+from medclip.evaluation.metrics import multilabel
 from medclip.models import MedCLIPProcessor
 from medclip.models.towers import VisionTower
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medclip import figures
-from medclip.evaluation import EvaluationData, Evaluator, Result
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
 from medclip.inference.classifier import prompt_embeddings
 from medclip.inference.heatmap import box_scores, heatmaps, overlay, to_square
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
-from medclip.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from labelers.observations import CHEXPERT5
-from medclip import figures
 from medclip.data.tables import label_matrix
-from medclip.evaluation import EvaluationData, Evaluator, Result
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
 from medclip.inference.embed import encode_images, encode_texts
 from medclip.inference.index import Index
-from medclip.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

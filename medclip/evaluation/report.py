@@ -14,11 +14,11 @@ import pandas as pd
 import yaml
 
 from medclip.cli.console import print_table
-from medclip.page import Page
+from medclip.evaluation.html import Page
 
 if TYPE_CHECKING:
-    from medclip.evaluation import Result
-    from medclip.protocol import Protocol
+    from medclip.evaluation.evaluators import Result
+    from medclip.evaluation.protocol import Protocol
 
 _TITLES = {
     "zero-shot": ("Zero-shot classification", "Asked with prompts, not trained on the task."),

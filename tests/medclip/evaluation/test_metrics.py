@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics import f1_score as sklearn_f1
 
-from medclip.metrics import (
+from medclip.evaluation.metrics import (
     accuracy,
     auroc,
     average_precision,

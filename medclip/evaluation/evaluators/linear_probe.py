@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medclip import figures
 from medclip.data.subsets import label_share
 from medclip.data.tables import label_matrix
-from medclip.evaluation import EvaluationData, Evaluator, Result
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import bootstrap_weights, multilabel, over_draws, percent
 from medclip.inference.embed import encode_features
-from medclip.metrics import bootstrap_weights, multilabel, over_draws, percent
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

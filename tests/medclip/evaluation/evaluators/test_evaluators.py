@@ -9,13 +9,13 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from medclip.data.transforms import Augmentation
-from medclip.evaluation import EvaluationData
 from medclip.evaluation import zero_shot as zero_shot_module
-from medclip.evaluation.calibration import CalibrationEvaluator
-from medclip.evaluation.fine_tune import FineTune
-from medclip.evaluation.linear_probe import LinearProbe
-from medclip.evaluation.supervised import Supervised
-from medclip.evaluation.zero_shot import ZeroShot
+from medclip.evaluation.evaluators import EvaluationData
+from medclip.evaluation.evaluators.calibration import CalibrationEvaluator
+from medclip.evaluation.evaluators.fine_tune import FineTune
+from medclip.evaluation.evaluators.linear_probe import LinearProbe
+from medclip.evaluation.evaluators.supervised import Supervised
+from medclip.evaluation.evaluators.zero_shot import ZeroShot
 from medclip.inference.prompts import Prompts, load_prompts
 from medclip.training.supervised import masked_bce
 

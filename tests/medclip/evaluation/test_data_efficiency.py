@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medclip.curve import Point, draw, needed, points_of, statement, summary, tidy, verdict
+from medclip.evaluation.data_efficiency import Point, draw, needed, points_of, statement, summary, tidy, verdict
 
 
 def table() -> pd.DataFrame:

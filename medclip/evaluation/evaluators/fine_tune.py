@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from medclip import figures
 from medclip.data.subsets import label_share
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation
-from medclip.evaluation import EvaluationData, Evaluator, Result
-from medclip.metrics import bootstrap_weights, multilabel, over_draws, percent
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import bootstrap_weights, multilabel, over_draws, percent
 from medclip.models.towers import VisionTower
 from medclip.training.supervised import predict, train_tower
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support
 
-from medclip.agreement import kappa, precision_recall
+from medclip.evaluation.agreement import kappa, precision_recall
 
 
 def test_precision_recall_agree_with_scikit_learn() -> None:

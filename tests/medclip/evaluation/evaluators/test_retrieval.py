@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medclip.evaluation import EvaluationData, retrieval
-from medclip.evaluation.retrieval import Retrieval
+from medclip.evaluation.evaluators import EvaluationData, retrieval
+from medclip.evaluation.evaluators.retrieval import Retrieval
 
 CLASSES = ["Edema", "Fracture"]
 

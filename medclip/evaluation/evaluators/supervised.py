@@ -10,8 +10,8 @@ import torch
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation
-from medclip.evaluation import EvaluationData, Evaluator, Result
-from medclip.metrics import bootstrap_weights, multiclass, multilabel
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import bootstrap_weights, multiclass, multilabel
 from medclip.models.towers import VisionTower
 from medclip.training.supervised import predict, train_tower
 

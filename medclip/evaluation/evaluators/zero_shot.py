@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from labelers.observations import CHEXPERT5
-from medclip import figures
 from medclip.data.tables import label_matrix
-from medclip.evaluation import EvaluationData, Evaluator, Result
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import best_threshold, bootstrap_weights, multiclass, multilabel
 from medclip.inference.embed import encode_images, encode_texts
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 from medclip.inference.scoring import prompt_similarity
-from medclip.metrics import best_threshold, bootstrap_weights, multiclass, multilabel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

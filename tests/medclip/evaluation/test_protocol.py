@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import pytest
 
+from medclip.evaluation.protocol import PROTOCOLS, load_protocol, sources_of
 from medclip.inference.prompts import load_prompts
-from medclip.protocol import PROTOCOLS, load_protocol, sources_of
 from medclip.settings import EvaluateConfig
 from medclip.utils.plugins import plugin_names
 

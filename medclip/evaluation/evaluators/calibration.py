@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from medclip import figures
 from medclip.data.tables import label_matrix
-from medclip.evaluation import EvaluationData, Evaluator, Result
-from medclip.inference.classifier import ZeroShotClassifier
-from medclip.inference.embed import encode_images
-from medclip.inference.prompts import Prompts, load_prompts, select_prompts
-from medclip.metrics import (
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import (
     bootstrap_weights,
     calibration_error,
     f1_score,
@@ -24,6 +21,9 @@ from medclip.metrics import (
     weighted_mean,
     with_bounds,
 )
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.embed import encode_images
+from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 from matplotlib.figure import Figure
 
-from medclip.page import Page
+from medclip.evaluation.html import Page
 
 
 def test_a_page_is_whole_in_itself_and_shows_text_as_text() -> None:
