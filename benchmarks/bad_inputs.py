@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from medclip.images import read_image
+from medclip.data.images import read_image
 from tests.medclip.test_bad_inputs import IMAGES, TABLES
 
 

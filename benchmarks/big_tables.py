@@ -14,9 +14,9 @@ import pandas as pd
 
 from benchmarks.measure import cost
 from labelers.observations import CHEXPERT14
-from medclip.plugins import load_plugin
-from medclip.selection import five_by_200
-from medclip.tables import assign_splits, label_matrix
+from medclip.data.tables import assign_splits, label_matrix
+from medclip.data.test_sets import five_by_200
+from medclip.utils.plugins import load_plugin
 
 
 def write_chexpert(folder: Path, rows: int) -> None:

@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from medclip.cache import PixelCache, file_key
-from medclip.images import fit_square, read_image
-from medclip.phantom.radiograph import draw_radiograph
-from medclip.transforms import MEAN, STD, Augmentation, apply, normalise, train_pipeline
+from medclip.data.cache import PixelCache, file_key
+from medclip.data.images import fit_square, read_image
+from medclip.data.transforms import MEAN, STD, Augmentation, apply, normalise, train_pipeline
+from medclip.sources.phantom.radiograph import draw_radiograph
 from tests.fixtures.dicom import dicom
 
 BATCH, SIZE = 32, 224

@@ -21,9 +21,9 @@ from typing import Any
 
 import pandas as pd
 
-from medclip.files import read_csv
-from medclip.plugins import load_plugin
-from medclip.splits import assign_splits, declared_splits, split_origins, split_table
+from medclip.data.csv_files import read_csv
+from medclip.data.splits import assign_splits, declared_splits, split_origins, split_table
+from medclip.utils.plugins import load_plugin
 
 
 def unpack(data: Path, name: str, target: Path) -> Path:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 
 from benchmarks.measure import cost
-from medclip.gradient_cache import encode_in_parts
 from medclip.models.model import build_model
 from medclip.objectives.clip import Clip
+from medclip.training.gradient_cache import encode_in_parts
 
 
 def inputs(batch: int, size: int) -> tuple[object, ...]:

@@ -14,7 +14,15 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import norm
 
-from medclip.metrics import Interval, auroc, average_precision, bootstrap_weights, f1_score, interval, weighted_mean
+from medclip.evaluation.metrics import (
+    Interval,
+    auroc,
+    average_precision,
+    bootstrap_weights,
+    f1_score,
+    interval,
+    weighted_mean,
+)
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 SHIFT = 1.0  # between the means of the classes

@@ -20,13 +20,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.parity import Difference, off, report
+from medclip.data.images import pad_bicubic
+from medclip.data.transforms import normalise
 from medclip.encoded import Encoded
-from medclip.images import pad_bicubic
-from medclip.models.convert import convert
+from medclip.models.conversion.convert import convert
 from medclip.models.model import MedCLIPModel
 from medclip.models.towers import sum_words
 from medclip.objectives.semantic_matching import SemanticMatching
-from medclip.transforms import normalise
 
 State = dict[str, Tensor]
 

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import torch
 
-from medclip.index import Index
+from medclip.inference.index import Index
 
 COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
 FEATURES, K = 512, 10

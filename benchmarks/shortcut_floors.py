@@ -20,11 +20,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from labelers.observations import CHEXPERT14
-from medclip.cache import PixelCache
-from medclip.cli.console import find_sources
-from medclip.metrics import bootstrap_weights, multilabel
-from medclip.prepare import prepare_images
-from medclip.tables import label_matrix
+from medclip.data.cache import PixelCache
+from medclip.data.prepare import prepare_images
+from medclip.data.tables import label_matrix
+from medclip.evaluation.metrics import bootstrap_weights, multilabel
+from medclip.sources import find_sources
 
 BORDER = 0.06  # share of the side
 

@@ -20,14 +20,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.flop_counter import FlopCounterMode
 
-from medclip.callbacks import Profile
-from medclip.checkpoints import Checkpoints
+from medclip.data.loader import Batch
 from medclip.models import MedCLIPConfig, MedCLIPModel
 from medclip.models.model import build_model
 from medclip.objectives.semantic_matching import SemanticMatching
-from medclip.sampling import Batch
-from medclip.trainer import Machine, StepData, fit
-from medclip.training import Optimisation, TrainingModule
+from medclip.training.callbacks import Profile
+from medclip.training.checkpoints import Checkpoints
+from medclip.training.module import Optimisation, TrainingModule
+from medclip.training.trainer import Machine, StepData, fit
 
 SWIN_TINY = {"model_type": "swin", "embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]}
 BERT_BASE = {"model_type": "bert", "vocab_size": 28996}

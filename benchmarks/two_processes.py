@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertModel, SwinConfig, SwinModel
 
 from medclip.models.processor import train_tokenizer
-from medclip.plugins import load_plugin
+from medclip.utils.plugins import load_plugin
 
 STEPS = 40
 

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from labelers.observations import CHEXPERT5
-from medclip.classifier import ZeroShotClassifier
-from medclip.export import export
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.export import export
+from medclip.inference.onnx_classifier import OnnxClassifier
+from medclip.inference.prompts import Prompts, load_prompts
 from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
 from medclip.models.processor import train_tokenizer
-from medclip.onnx_classifier import OnnxClassifier
-from medclip.phantom.radiograph import draw_radiograph
-from medclip.prompts import Prompts, load_prompts
+from medclip.sources.phantom.radiograph import draw_radiograph
 
 BATCH = 16
 FIVE = {name: Prompts(tuple(f"{name} number {i}" for i in range(10))) for name in CHEXPERT5}

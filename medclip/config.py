@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from medclip.plugins import suggest
+from medclip.utils.text import suggest
 
 T = TypeVar("T")
 

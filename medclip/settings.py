@@ -48,7 +48,7 @@ class TrainConfig:
         0.0, "share of texts drawn from the study of an image; objectives that need pairs take 1", group="sampling"
     )
     pair_text: str = setting("sentence", "what is drawn for a pair: a sentence, or the whole report", group="sampling")
-    augmentation: dict[str, Any] = setting({}, "see medclip.transforms.Augmentation", group="sampling")
+    augmentation: dict[str, Any] = setting({}, "see medclip.data.transforms.Augmentation", group="sampling")
     augment_on: str = setting(
         "cpu", "where: cpu, in --workers processes; or device, in batches beside the model", group="sampling"
     )

@@ -31,7 +31,7 @@ train.run([
     "--output", "runs/notebook", "--overwrite",
 ]);""",
         """# The model and its processor load as any Hugging Face model does. The classifier encodes its prompts once.""",
-        """from medclip.classifier import ZeroShotClassifier
+        """from medclip.inference.classifier import ZeroShotClassifier
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 
 model = MedCLIPModel.from_pretrained("runs/notebook/model").eval()
@@ -41,8 +41,8 @@ classifier = ZeroShotClassifier(model, processor, "chexpert14")""",
 # PNG or DICOM files.""",
         """import pandas as pd
 
-from medclip.phantom.population import draw_study, states_of
-from medclip.phantom.radiograph import draw_radiograph
+from medclip.sources.phantom.population import draw_study, states_of
+from medclip.sources.phantom.radiograph import draw_radiograph
 
 films = [draw_radiograph(7, number, size=64) for number in range(6)]
 asked = ["No Finding", "Cardiomegaly", "Edema", "Pleural Effusion", "Support Devices"]
@@ -51,7 +51,7 @@ pd.DataFrame(classifier.scores(classifier.embed(films)), columns=classifier.obse
 # `medclip-evaluate --calibrate` fits them on validation images, and `classifier(films)` gives them. The truth:""",
         """pd.DataFrame([states_of(draw_study(7, number)) for number in range(6)])[asked]""",
         """# Ask about anything you can word, and see where in the film the words are.""",
-        """from medclip.prompts import Prompts
+        """from medclip.inference.prompts import Prompts
 
 mine = {"Fluid on the left": Prompts(("There is a left pleural effusion.",), ("No left pleural effusion.",)),
         "Pacemaker": Prompts(("A pacemaker is seen.",), ("No pacemaker.",))}
@@ -60,8 +60,8 @@ pd.DataFrame(own.scores(own.embed(films)), columns=own.observations).round(2)"""
         """%matplotlib inline
 import torch
 
-from medclip.figures import pictures
-from medclip.heatmap import heatmaps, overlay, to_square
+from medclip.evaluation.figures import pictures
+from medclip.inference.heatmap import heatmaps, overlay, to_square
 
 with torch.inference_mode():
     maps = heatmaps(model.encode_images(processor.images(films), local=True), own.positive)
@@ -85,7 +85,7 @@ from labelers.explain import explain_rows
 pd.DataFrame(explain_rows(report, labeler.explain(report)))""",
         """# A table of reports, here synthetic ones. On the command line:
 # `medclip-label reports.csv --text-column findings,impression --output labels.csv`.""",
-        """from medclip.plugins import load_plugin
+        """from medclip.utils.plugins import load_plugin
 
 reports = load_plugin("sources", "phantom")(studies=2000).texts()
 states = pd.DataFrame(labeler(reports["text"].tolist()), columns=CHEXPERT14)
@@ -116,7 +116,7 @@ curve.run([
         """# Every point is a row; a point that is done is not done again, so more seeds or sizes cost only what is new.""",
         """import pandas as pd
 
-from medclip.curve import draw, statement, summary
+from medclip.evaluation.data_efficiency import draw, statement, summary
 
 table = pd.read_csv("runs/notebook-curve/curve.csv")
 summary(table)""",

@@ -23,10 +23,6 @@ LAYERS = {
             "streams",
             "pairs",
             "files",
-            "splits",
-            "image_files",
-            "grey",
-            "dicom",
             "selection",
             "settings",
             "gradient_cache",
@@ -66,13 +62,9 @@ LAYERS = {
 #: Same layer, and still in order: a cache holds what an image reader gives, an encoder needs a model.
 NEIGHBOURS = {
     ("cache", "images"),
-    ("dicom", "grey"),
     ("reports", "cache"),
     ("sampling", "sides"),
     ("selection", "tables"),
-    ("tables", "files"),
-    ("sources", "images"),
-    ("tables", "splits"),
     ("encode", "models"),
     ("classifier", "encode"),
     ("classifier", "models"),
@@ -93,19 +85,25 @@ NEIGHBOURS = {
 }
 #: The one door of each heavy dependency.
 DOORS = {
-    "pydicom": {"medclip/dicom.py"},
-    "albumentations": {"medclip/transforms.py"},
+    "pydicom": {"medclip/data/dicom.py"},
+    "albumentations": {"medclip/data/transforms.py"},
     "lightning": {f"medclip/{name}.py" for name in ("training", "trainer", "callbacks", "checkpoints", "cli/train")},
     "transformers": {"medclip/models", "medclip/cli", "labelers/chexbert.py"},
     "jsonargparse": {"medclip/config.py"},
-    "sklearn": {"medclip/metrics.py", "medclip/figures.py", "medclip/evaluation", "medclip/cli/results.py"},
+    "sklearn": {
+        "medclip/evaluation/metrics.py",
+        "medclip/evaluation/figures.py",
+        "medclip/evaluation",
+        "medclip/evaluation/report.py",
+    },
 }
 #: Labelling and preparing must never wait for torch.
-TORCHLESS = ["labelers", "medclip/tables.py", "medclip/sources", "medclip/images.py", "medclip/cache.py",
-             "medclip/dicom.py", "medclip/grey.py", "medclip/image_files.py", "medclip/files.py", "medclip/splits.py",
-             "medclip/settings.py", "medclip/selection.py", "medclip/scoring.py",
-             "medclip/onnx_classifier.py", "medclip/engines.py",
-             "medclip/prepare.py", "medclip/phantom", "medclip/plugins.py", "medclip/config.py"]  # fmt: skip
+TORCHLESS = ["labelers", "medclip/data/tables.py", "medclip/sources", "medclip/data/images.py", "medclip/data/cache.py",
+             "medclip/data/csv_files.py", "medclip/data/dicom.py", "medclip/data/grey.py", "medclip/data/image_files.py",
+             "medclip/data/splits.py", "medclip/settings.py", "medclip/data/test_sets.py",
+             "medclip/inference/scoring.py",
+             "medclip/inference/onnx_classifier.py", "medclip/utils/parallel.py",
+             "medclip/data/prepare.py", "medclip/sources/phantom", "medclip/utils/plugins.py", "medclip/config.py"]  # fmt: skip
 FILES = sorted(path for package in ("medclip", "labelers") for path in (ROOT / package).rglob("*.py"))
 
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from medclip.cli.console import command, print_table, progress_bar
 from medclip.config import read_config
-from medclip.image_files import find_images
+from medclip.data.image_files import find_images
 from medclip.settings import ClassifyConfig
 
 if TYPE_CHECKING:
-    from medclip.scoring import PromptScores
+    from medclip.inference.scoring import PromptScores
 
 _EXAMPLES = """\
 examples:
@@ -62,16 +62,16 @@ def _paths(files: list[str]) -> Iterator[str]:
 
 
 def _classifier(config: ClassifyConfig) -> PromptScores:
-    from medclip.onnx_classifier import MANIFEST, OnnxClassifier
+    from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
 
     root = Path(config.model)
     if (root / MANIFEST).is_file():
         if config.heatmap:
             raise ValueError("--heatmap needs the patches of the image tower, which an export does not have.")
         return OnnxClassifier(root, config.prompts or None)
-    from medclip.classifier import ZeroShotClassifier
     from medclip.cli.evaluate import find_model, load_model
-    from medclip.scoring import Calibration
+    from medclip.inference.classifier import ZeroShotClassifier
+    from medclip.inference.scoring import Calibration
 
     folder, _ = find_model(config.model)
     model, processor = load_model(folder, config.device)
@@ -110,7 +110,7 @@ def _answer(
 
 def _read(paths: list[str], dicom: str, problems: dict[str, str]) -> dict[str, np.ndarray]:
     """Returns the images that can be read, by path; adds to `problems` why the others cannot."""
-    from medclip.images import ImageError, read_image
+    from medclip.data.images import ImageError, read_image
 
     images = {}
     for path in paths:
@@ -177,8 +177,8 @@ def _draw(
     import torch
     from PIL import Image
 
-    from medclip.heatmap import heatmaps, overlay, to_original
-    from medclip.images import fit_square
+    from medclip.data.images import fit_square
+    from medclip.inference.heatmap import heatmaps, overlay, to_original
 
     folder = Path(config.heatmap)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the commands share: errors as messages, logging, progress bars, and finding the sources they name."""
+"""What the commands share: errors as messages, logging, progress bars and tables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medclip.prepare import Progress
-    from medclip.sources import Source
+    from medclip.utils.progress import Progress
 
 #: Errors of users and of their files: shown as a message, not as a traceback.
 _EXPECTED = (ValueError, OSError, KeyError, ArithmeticError, MemoryError)
@@ -58,61 +56,6 @@ def quieten() -> None:
 def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
-
-
-def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) -> list[Source]:
-    """Returns the sources that `names` ("chexpert,nih=/data/CXR8") stand for, each found on disk.
-
-    Raises:
-        ValueError: a name or an option is unknown.
-        FileNotFoundError: a source is not where it was looked for.
-    """
-    from medclip.plugins import check_options, load_plugin, plugin_names
-
-    root = data_root or os.environ.get("MEDCLIP_DATA")
-    specs = [spec.strip().partition("=") for spec in names.split(",") if spec.strip()]
-    if not specs:
-        raise ValueError("No source was named. Write NAME or NAME=PATH, for instance phantom or nih=/data/CXR8.")
-    sources = []
-    for name, _, path in specs:
-        if not path and name.replace("_", "-") not in plugin_names("sources") and Path(name).exists():
-            like = "folder" if Path(name).is_dir() else "csv"
-            raise ValueError(f"{name!r} is a path and not the name of a source. Write {like}={name}, or SOURCE={name}.")
-        kind = load_plugin("sources", name)
-        chosen = options.get(name) or {}
-        check_options("source", name, kind, chosen)
-        sources.append(kind(kind.locate(path or None, Path(root) if root else None), **chosen))
-    return sources
-
-
-def is_first_process() -> bool:
-    """Tells whether this is the first of the processes of a run, whoever started them: torchrun, SLURM or Lightning."""
-    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
-    return int(next((os.environ[name] for name in ranks if name in os.environ), "0")) == 0
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Holds `folder` for this command and the processes it starts; the lock ends with them, however they end.
-
-    Raises:
-        ValueError: another command holds it.
-        OSError: the folder cannot be made.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not is_first_process():
-        yield  # the first process of the run holds it
-        return
-    with (folder / ".lock").open("a") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # not on Windows
-            pass
-        except BlockingIOError:
-            raise ValueError(f"Another run is writing to {folder}. Wait for it, or choose another --output.") from None
-        yield
 
 
 @contextmanager

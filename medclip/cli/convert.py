@@ -33,7 +33,7 @@ def run(argv: list[str]) -> int:
     )
     if not config.checkpoint:
         raise ValueError("Which checkpoint? medclip-convert CHECKPOINT --output FOLDER")
-    from medclip.models.convert import convert
+    from medclip.models.conversion.convert import convert
     from medclip.models.processor import MedCLIPProcessor, load_tokenizer
 
     quieten()

@@ -15,13 +15,15 @@ from typing import Any
 
 import yaml
 
-from medclip.cli.console import command, find_sources, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar
 from medclip.cli.training_data import check_pairs
 from medclip.config import read_config
-from medclip.curve import Point, draw, points_of, statement, summary, tidy, verdict
-from medclip.plugins import load_plugin, suggest
-from medclip.protocol import load_protocol, sources_of
+from medclip.evaluation.data_efficiency import Point, draw, points_of, statement, summary, tidy, verdict
+from medclip.evaluation.protocol import load_protocol, sources_of
 from medclip.settings import CurveConfig, TrainConfig
+from medclip.sources import find_sources
+from medclip.utils.plugins import load_plugin
+from medclip.utils.text import suggest
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +226,7 @@ def _list(config: CurveConfig, points: list[Point], made: Mapping[Point, dict[st
 
 
 def _sum_up(config: CurveConfig, points: list[Point], made: Mapping[Point, dict[str, Any]]) -> None:
-    from medclip.cache import write_atomically
+    from medclip.utils.io import write_atomically
 
     found = _found(config, points, made)
     metrics = [name.strip() for name in config.metrics.split(",") if name.strip()]

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from medclip.cli.console import command, find_sources, progress_bar, quieten
-from medclip.cli.results import Results
+from medclip.cli.console import command, progress_bar, quieten
 from medclip.config import given, read_config
-from medclip.protocol import load_protocol, sources_of
+from medclip.evaluation.protocol import load_protocol, sources_of
+from medclip.evaluation.report import Results
 from medclip.settings import EvaluateConfig
+from medclip.sources import find_sources
 
 if TYPE_CHECKING:
-    from medclip.evaluation import EvaluationData, Evaluator
+    from medclip.data.prepare import Prepared
+    from medclip.data.source import Source
+    from medclip.evaluation.evaluators import EvaluationData, Evaluator
     from medclip.models import MedCLIPModel, MedCLIPProcessor
-    from medclip.prepare import Prepared, Progress
-    from medclip.sources import Source
+    from medclip.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +60,10 @@ def run(argv: list[str]) -> int:
     find = partial(find_sources, data_root=root, options=config.source_options)
     sources, text_sources = find(config.on), find(config.texts) if config.texts else []
 
-    from medclip.plugins import load_plugin
-    from medclip.prepare import declared_of, prepare_images, prepare_sentences
+    from medclip.data.prepare import declared_of, prepare_images, prepare_sentences
+    from medclip.utils.plugins import load_plugin
 
-    kinds = {name: load_plugin("evaluation", name) for name in _names(config.evaluators)}
+    kinds = {name: load_plugin("evaluation.evaluators", name) for name in _names(config.evaluators)}
     model, processor = load_model(folder, config.device)
     split_seed = config.split_seed if config.split_seed is not None else int(trained.get("split_seed", 0))
     declared = declared_of([*sources, *text_sources])
@@ -95,7 +97,7 @@ def run(argv: list[str]) -> int:
             _calibrate(data, config, model, processor, folder)
         _check_names(data, config)
         built = {name: _build(kind, data, config, trained, progress) for name, kind in kinds.items()}
-        ceiling = load_plugin("evaluation", "supervised")
+        ceiling = load_plugin("evaluation.evaluators", "supervised")
         supervised = _build(ceiling, data, config, trained, progress) if "supervised" in baselines else None
         results = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
         if "untrained" in baselines:
@@ -167,10 +169,10 @@ def _data(
 ) -> EvaluationData:
     import pandas as pd
 
-    from medclip.boxes import prepare_boxes
-    from medclip.cache import PixelCache
-    from medclip.evaluation import EvaluationData
-    from medclip.prepare import together
+    from medclip.data.boxes import prepare_boxes
+    from medclip.data.cache import PixelCache
+    from medclip.data.prepare import together
+    from medclip.evaluation.evaluators import EvaluationData
 
     images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
     cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)
@@ -190,8 +192,8 @@ def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:
     Raises:
         ValueError: with the nearest that they know.
     """
-    from medclip.plugins import suggest
-    from medclip.tables import observations_of
+    from medclip.data.tables import observations_of
+    from medclip.utils.text import suggest
 
     known = observations_of(data.images)
     for name in (*config.observations, *config.classes):
@@ -207,9 +209,9 @@ def _calibrate(
     Raises:
         ValueError: the valid split is what is to be reported on, or there is none.
     """
-    from medclip.classifier import ZeroShotClassifier
-    from medclip.encode import encode_images
-    from medclip.tables import label_matrix
+    from medclip.data.tables import label_matrix
+    from medclip.inference.classifier import ZeroShotClassifier
+    from medclip.inference.embed import encode_images
 
     rows = data.other("valid")
     if rows.empty:
@@ -222,7 +224,7 @@ def _calibrate(
 
 
 def _about(data: EvaluationData, folder: Path) -> dict[str, Any]:
-    from medclip.selection import checksum
+    from medclip.data.test_sets import checksum
 
     rows = data.rows()
     return {
@@ -236,7 +238,7 @@ def _about(data: EvaluationData, folder: Path) -> dict[str, Any]:
 
 def _trained_on(folder: Path, data: EvaluationData) -> int | None:
     """Returns how many patients of the split the model was trained on, None where that is not known; warns of any."""
-    from medclip.subsets import fingerprints
+    from medclip.data.subsets import fingerprints
 
     path = folder.parent / "patients.txt"
     if not path.is_file():
@@ -257,7 +259,7 @@ def _build(
     """Returns an evaluator, built from those settings that its constructor has."""
     import inspect
 
-    from medclip.transforms import augmentation_from
+    from medclip.data.transforms import augmentation_from
 
     settings = dataclasses.asdict(config) | {
         "draws": config.prompt_draws,

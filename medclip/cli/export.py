@@ -23,8 +23,8 @@ def run(argv: list[str]) -> int:
     if not config.model:
         raise ValueError("Which model? medclip-export MODEL --output FOLDER")
     from medclip.cli.evaluate import find_model, load_model
-    from medclip.export import export
-    from medclip.scoring import Calibration
+    from medclip.inference.export import export
+    from medclip.inference.scoring import Calibration
 
     folder, _ = find_model(config.model)
     model, processor = load_model(folder, "cpu")

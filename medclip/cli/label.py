@@ -11,17 +11,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medclip.cli.console import command, find_sources, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar
 from medclip.config import read_config
-from medclip.engines import run_jobs
 from medclip.settings import LabelConfig
+from medclip.sources import find_sources
+from medclip.utils.parallel import run_jobs
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
     from labelers.labeler import Labeler
-    from medclip.reports import LabelWriter, Report, Reports
+    from medclip.data.report_files import LabelWriter, Report, Reports
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def run(argv: list[str]) -> int:
 
 def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
     """Returns what writes the label file and, if asked for, the sentence file; on stdout only the heading is due."""
-    from medclip.reports import LabelWriter
+    from medclip.data.report_files import LabelWriter
 
     head = ["id", *observations]
     if config.output == "-":
@@ -105,8 +106,8 @@ def _labeler(name: str, options: tuple[tuple[str, Any], ...]) -> Labeler:
 
 
 def _read(config: LabelConfig) -> Reports:
-    from medclip.plugins import plugin_names
-    from medclip.reports import Reports, read_reports
+    from medclip.data.report_files import Reports, read_reports
+    from medclip.utils.plugins import plugin_names
 
     name = config.input.partition("=")[0]
     if name in plugin_names("sources") and not Path(config.input).exists():
@@ -175,10 +176,10 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     import numpy as np
     import pandas as pd
 
-    from medclip.agreement import kappa, precision_recall
-    from medclip.files import read_csv
-    from medclip.metrics import bootstrap_weights
-    from medclip.tables import as_ids, label_matrix, to_numbers
+    from medclip.data.csv_files import read_csv
+    from medclip.data.tables import as_ids, label_matrix, to_numbers
+    from medclip.evaluation.agreement import kappa, precision_recall
+    from medclip.evaluation.metrics import bootstrap_weights
 
     path = config.score or config.compare
     given = read_csv(Path(path), origin="gold")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medclip.cli.console import command, find_sources, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar
 from medclip.config import read_config
 from medclip.settings import PrepareConfig
+from medclip.sources import find_sources
 
 _EXAMPLES = """\
 examples:
@@ -30,7 +31,7 @@ def run(argv: list[str]) -> int:
         for side, names in (("images", config.images), ("texts", config.texts))
         if names
     }
-    from medclip.prepare import declared_of, prepare_images, prepare_sentences
+    from medclip.data.prepare import declared_of, prepare_images, prepare_sentences
 
     folder, rows = Path(config.prepared), []
     declared = declared_of([source for side in found.values() for source in side])

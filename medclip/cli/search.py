@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medclip.cli.console import command, find_sources, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar
 from medclip.cli.evaluate import find_model, load_model
 from medclip.config import read_config
 from medclip.settings import SearchConfig
+from medclip.sources import find_sources
 
 if TYPE_CHECKING:
-    from medclip.index import Index
+    from medclip.inference.index import Index
     from medclip.models import MedCLIPModel, MedCLIPProcessor
-    from medclip.prepare import Progress
+    from medclip.utils.progress import Progress
 
 _EXAMPLES = """\
 examples:
@@ -42,7 +43,7 @@ def run(argv: list[str]) -> int:
         raise ValueError(
             "An index holds images or sentences. Give --images or --texts, and another --index for the other."
         )
-    from medclip.index import Index
+    from medclip.inference.index import Index
 
     folder, trained = find_model(config.model)
     path, made_with = Path(config.index), fingerprint(folder)
@@ -93,10 +94,10 @@ def _build(
     made_with: str,
     progress: Progress,
 ) -> Index:
-    from medclip.cache import PixelCache
-    from medclip.encode import encode_images, encode_texts
-    from medclip.index import Index
-    from medclip.prepare import prepare_images, prepare_sentences
+    from medclip.data.cache import PixelCache
+    from medclip.data.prepare import prepare_images, prepare_sentences
+    from medclip.inference.embed import encode_images, encode_texts
+    from medclip.inference.index import Index
 
     options = config.source_options or trained.get("source_options", {})
     root = config.data_root or trained.get("data_root")
@@ -126,7 +127,7 @@ def _encode(queries: list[str], model: MedCLIPModel, processor: MedCLIPProcessor
     """Returns the embedding of each query: of a file as an image, of anything else as a text."""
     import torch
 
-    from medclip.encode import encode_texts
+    from medclip.inference.embed import encode_texts
 
     rows = []
     for query in queries:

@@ -5,29 +5,33 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medclip.cli.console import alone_in, command, find_sources, is_first_process, quieten
+from medclip.cli.console import command, quieten
 from medclip.cli.trained import finish, means, show_profile
 from medclip.cli.training_data import check_pairs, patients, prepare, tables, warn_of_flips
 from medclip.config import read_config, write_config
 from medclip.settings import TrainConfig
+from medclip.sources import find_sources
+from medclip.utils.io import locked
+from medclip.utils.parallel import is_first_process
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from labelers.observations import LabelPolicy
-    from medclip.cache import PixelCache
+    from medclip.data.cache import PixelCache
+    from medclip.data.datasets import ImageSide, TextSide
+    from medclip.data.prepare import Prepared
+    from medclip.data.source import Source
+    from medclip.data.transforms import Augmentation
+    from medclip.inference.prompts import Prompts
     from medclip.models import MedCLIPModel, MedCLIPProcessor
     from medclip.objectives import Objective
-    from medclip.prepare import Prepared
-    from medclip.prompts import Prompts
-    from medclip.sides import ImageSide, TextSide
-    from medclip.sources import Source
-    from medclip.transforms import Augmentation
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ def run(argv: list[str]) -> int:
     check_pairs(config, images, texts)
     output = Path(config.output)
     parts = _parts(config)
-    with alone_in(output):
+    with locked(output) if is_first_process() else nullcontext():
         if _is_complete(output, config):
             print(f"{output} holds this run, complete: {output / 'metrics.json'}. To repeat it, add --overwrite.")
             return 0
@@ -84,9 +88,9 @@ def _parts(config: TrainConfig) -> _Parts:
     import torch
 
     from labelers.observations import LabelPolicy
-    from medclip.plugins import check_options, load_plugin
-    from medclip.prompts import load_prompts
-    from medclip.transforms import augmentation_from
+    from medclip.data.transforms import augmentation_from
+    from medclip.inference.prompts import load_prompts
+    from medclip.utils.plugins import check_options, load_plugin
 
     if config.resume not in ("auto", "never") and not Path(config.resume).is_file():
         raise FileNotFoundError(
@@ -144,16 +148,17 @@ def _train(
     import torch
 
     from labelers.observations import CHEXPERT14
-    from medclip.cache import PixelCache, write_atomically
-    from medclip.callbacks import Profile
-    from medclip.checkpoints import Checkpoints
-    from medclip.device_transforms import DeviceAugmentation
-    from medclip.evaluation import EvaluationData
-    from medclip.evaluation.zero_shot import ZeroShot
-    from medclip.sampling import Steps
-    from medclip.subsets import fingerprints
-    from medclip.trainer import Machine, StepData, Stopped, fit
-    from medclip.training import Optimisation, TrainingModule
+    from medclip.data.cache import PixelCache
+    from medclip.data.gpu_transforms import DeviceAugmentation
+    from medclip.data.loader import Steps
+    from medclip.data.subsets import fingerprints
+    from medclip.evaluation.evaluators import EvaluationData
+    from medclip.evaluation.evaluators.zero_shot import ZeroShot
+    from medclip.training.callbacks import Profile
+    from medclip.training.checkpoints import Checkpoints
+    from medclip.training.module import Optimisation, TrainingModule
+    from medclip.training.trainer import Machine, StepData, Stopped, fit
+    from medclip.utils.io import write_atomically
 
     quieten()
     if config.threads:
@@ -229,7 +234,7 @@ def _sides(
 ) -> tuple[ImageSide, TextSide, int, float]:
     """Returns what batches are drawn from, how many texts are in one, and which share of them are partners."""
     from labelers.observations import CHEXPERT14
-    from medclip.sides import image_side, text_side, with_partners
+    from medclip.data.datasets import image_side, text_side, with_partners
 
     numbers: dict[str, int] = {}
     shared: dict[str, Any] = {"observations": config.observations or list(CHEXPERT14), "policy": parts.policy}
@@ -281,7 +286,7 @@ def _checkpoint(config: TrainConfig, output: Path) -> Path | None:
     if config.resume == "never":
         return None
     if config.resume == "auto":
-        from medclip.checkpoints import newest
+        from medclip.training.checkpoints import newest
 
         found = newest(output / "checkpoints")
         if found is not None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from medclip.cli.console import print_table
 
 if TYPE_CHECKING:
-    from medclip.callbacks import Profile
-    from medclip.checkpoints import Checkpoints
+    from medclip.data.prepare import Prepared
     from medclip.models import MedCLIPProcessor
-    from medclip.prepare import Prepared
     from medclip.settings import TrainConfig
+    from medclip.training.callbacks import Profile
+    from medclip.training.checkpoints import Checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,8 @@ def finish(
     """Saves the best model by validation, and what is known of the run."""
     import torch
 
-    from medclip.cache import write_atomically
     from medclip.models.locking import merge_lora
+    from medclip.utils.io import write_atomically
 
     score = math.nan if checkpoints.best_score is None else checkpoints.best_score
     if checkpoints.best_score is None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from medclip.cli.console import progress_bar
 
 if TYPE_CHECKING:
-    from medclip.prepare import Prepared
+    from medclip.data.prepare import Prepared
+    from medclip.data.source import Source
     from medclip.settings import TrainConfig
-    from medclip.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ def check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) 
     Raises:
         ValueError: no image source and text source describe the same studies.
     """
-    from medclip.plugins import load_plugin, plugin_names
+    from medclip.utils.plugins import load_plugin, plugin_names
 
     if config.objective_options.get("pair_weight") and not config.pairs:
         raise ValueError(
@@ -51,8 +51,8 @@ def prepare(config: TrainConfig, images: list[Source], texts: list[Source]) -> t
     """Returns the image and the text sources prepared; what is there already costs a look."""
     import pandas as pd
 
-    from medclip.prepare import declared_of, prepare_images, prepare_sentences
-    from medclip.splits import split_table
+    from medclip.data.prepare import declared_of, prepare_images, prepare_sentences
+    from medclip.data.splits import split_table
 
     common: dict[str, Any] = {
         "folder": Path(config.prepared),
@@ -78,8 +78,8 @@ def tables(
     config: TrainConfig, images: list[Prepared], texts: list[Prepared], excluded: list[Source]
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Returns the image tables, the sentence tables and their occurrences that are to be trained on."""
-    from medclip.prepare import patients_of
-    from medclip.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
+    from medclip.data.prepare import patients_of
+    from medclip.data.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
 
     image_tables = [side.images for side in images if side.images is not None]
     text_tables = [side.sentences for side in texts if side.sentences is not None]

@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import PushToHubMixin, cached_file
 
-from medclip.images import fit_square, grey_images, pad_bicubic
+from medclip.data.images import fit_square, grey_images, pad_bicubic
+from medclip.data.transforms import MEAN, STD, eval_pipeline, normalise, resize
 from medclip.models.offline import not_to_be_had
-from medclip.transforms import MEAN, STD, eval_pipeline, normalise, resize
 
 _FILE = "medclip_processor.json"
 RESIZES = ("square", "pad-bicubic")
@@ -35,7 +35,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         std: their deviation, divided by.
         resize: "square", fitted and resized as in training; or "pad-bicubic", as the official MedCLIP prepares images
             (padded to a square of at least `image_size`, then resized with Pillow's bicubic filter).
-        dicom: how DICOM values become grey, see `medclip.images.read_image`.
+        dicom: how DICOM values become grey, see `medclip.data.images.read_image`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
     def images(self, images: Any) -> Tensor:
         """Returns pixel values (I, 1, H, W) of one image or several: paths, arrays, tensors or PIL images.
 
-        What values of arrays mean is said in `medclip.images.grey_images`.
+        What values of arrays mean is said in `medclip.data.images.grey_images`.
 
         Raises:
             ImageError: a file cannot be read, or an array is no grey image.

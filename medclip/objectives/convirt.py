@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.targets import check_pairs, cosines, own_positions
+from medclip.objectives._targets import check_pairs, cosines, own_positions
 
 
 class Convirt(Objective):

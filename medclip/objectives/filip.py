@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.targets import check_pairs
+from medclip.objectives._targets import check_pairs
 
 
 class Filip(Objective):

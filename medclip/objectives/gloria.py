@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.targets import check_pairs
+from medclip.objectives._targets import check_pairs
 
 #: Numbers that one step of the attention holds: small enough for a CPU's cache, large enough to fill a GPU.
 _STEP = {"cpu": 2**20, "cuda": 2**27}

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.targets import SIMILARITIES, cosines, entropy, label_similarity, same_study, soft_cross_entropy
+from medclip.objectives._targets import SIMILARITIES, cosines, entropy, label_similarity, same_study, soft_cross_entropy
 
 FORMS = ("softmax", "sigmoid")
 

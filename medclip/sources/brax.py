@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14
-from medclip.files import listed_paths, read_csv
-from medclip.sources import Source
-from medclip.tables import check_images
+from medclip.data.csv_files import listed_paths, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_images
 
 _FRONTAL = ("PA", "AP")
 

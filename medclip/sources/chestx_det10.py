@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from labelers.observations import SYNONYMS, states_from_names
-from medclip.files import listed_paths
-from medclip.sources import Source
-from medclip.tables import check_boxes, check_images
+from medclip.data.csv_files import listed_paths
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images
 
 #: What the readers looked for.
 FINDINGS = (

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS
-from medclip.files import listed_paths, read_csv
-from medclip.sources import Source
+from medclip.data.csv_files import listed_paths, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images, joined_states
 from medclip.sources.siim import box_of
-from medclip.tables import check_boxes, check_images, joined_states
 
 #: Our split of each set.
 _SETS = {"val": "valid", "test": "test"}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14
-from medclip.files import listed_paths, read_csv, require_columns
-from medclip.sources import Source
-from medclip.tables import check_images, check_texts, join_ids
+from medclip.data.csv_files import listed_paths, read_csv, require_columns
+from medclip.data.source import Source
+from medclip.data.tables import check_images, check_texts, join_ids
 
 _TABLES = ("train.csv", "valid.csv", "test.csv")
 _PLUS = "df_chexpert_plus_*.csv"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from medclip.plugins import load_plugin
-from medclip.selection import DEFINITIONS, five_by_200
-from medclip.sources import Source
+from medclip.data.source import Source
+from medclip.data.test_sets import DEFINITIONS, five_by_200
+from medclip.utils.plugins import load_plugin
 
 
 class Chexpert5x200(Source):
-    """The test set of GLoRIA, MGCA and MedCLIP, chosen again from train.csv; see `medclip.selection`.
+    """The test set of GLoRIA, MGCA and MedCLIP, chosen again from train.csv; see `medclip.data.test_sets`.
 
     Its patients are in CheXpert's training set. Leave them out when training: `medclip-train --exclude chexpert-5x200`.
 

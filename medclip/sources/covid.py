@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.selection import balanced
-from medclip.sources import Source
-from medclip.tables import check_images
+from medclip.data.source import Source
+from medclip.data.tables import check_images
+from medclip.data.test_sets import balanced
 
 #: Folders of earlier releases, in lower case, by what they are called now.
 _EARLIER = {"covid-19": "COVID", "covid": "COVID", "normal": "Normal"}

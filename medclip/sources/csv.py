@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS, states_from_names
-from medclip.files import ROW, listed, read_csv
-from medclip.plugins import suggest
-from medclip.sources import Source
-from medclip.tables import IMAGE_EXTRAS, as_ids, check_images, check_texts, joined_states
+from medclip.data.csv_files import ROW, listed, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import IMAGE_EXTRAS, as_ids, check_images, check_texts, joined_states
+from medclip.utils.text import suggest
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Csv(Source):
     under common other names, too (`Path`, `PatientID`, `report`); which were taken is logged. Without a study or
     patient id, each row is its own. Columns `findings` and `impression` are joined where there is no text. Labels are
     either one column per observation, holding 1, 0, -1 or blank, or one column of names (`labels_in`); of several
-    columns that mean one observation, see `medclip.tables.joined_states`. Paths are relative to the table's folder.
+    columns that mean one observation, see `medclip.data.tables.joined_states`. Paths are relative to the table's folder.
     Rows without a path, or with a blank id, are left out and listed.
 
     Args:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS
-from medclip.image_files import find_images
-from medclip.sources import Source
-from medclip.splits import SPLITS
-from medclip.tables import check_images
+from medclip.data.image_files import find_images
+from medclip.data.source import Source
+from medclip.data.splits import SPLITS
+from medclip.data.tables import check_images
 
 
 class Folder(Source):
@@ -38,7 +38,7 @@ class Folder(Source):
         self.population = self.root.name
 
     def images(self) -> pd.DataFrame:
-        """Returns every image below the folder, see `medclip.image_files.find_images`."""
+        """Returns every image below the folder, see `medclip.data.image_files.find_images`."""
         files = list(find_images(self.root))
         if not files:
             raise FileNotFoundError(self.missing([self.root / "Pneumonia" / "1.png"]))

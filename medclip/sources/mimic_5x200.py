@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from medclip.plugins import load_plugin
-from medclip.selection import DEFINITIONS, five_by_200
-from medclip.sources import Source
+from medclip.data.source import Source
+from medclip.data.test_sets import DEFINITIONS, five_by_200
+from medclip.utils.plugins import load_plugin
 
 
 class Mimic5x200(Source):
-    """Chosen from MIMIC-CXR as MedCLIP's authors did, by NegBio's labels; see `medclip.selection`.
+    """Chosen from MIMIC-CXR as MedCLIP's authors did, by NegBio's labels; see `medclip.data.test_sets`.
 
     Their order of rows is not published, so the images are not the same ones. Leave its patients out when training:
     `medclip-train --exclude mimic-5x200`.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import CHEXPERT14, SYNONYMS
-from medclip.files import listed_paths, read_csv
-from medclip.plugins import load_plugin
-from medclip.sources import Source
-from medclip.tables import as_ids, check_images, join_ids, joined_states
+from medclip.data.csv_files import listed_paths, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import as_ids, check_images, join_ids, joined_states
+from medclip.utils.plugins import load_plugin
 
 logger = logging.getLogger(__name__)
 

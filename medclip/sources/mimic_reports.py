@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from medclip.files import decode_text, read_member
-from medclip.sources import Source
+from medclip.data.csv_files import decode_text, read_member
+from medclip.data.source import Source
+from medclip.data.tables import check_texts
 from medclip.sources.mimic_cxr import official_splits
-from medclip.tables import check_texts
 
 logger = logging.getLogger(__name__)
 

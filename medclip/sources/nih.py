@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import SYNONYMS, states_from_names
-from medclip.files import read_csv
-from medclip.image_files import by_name
-from medclip.sources import Source
-from medclip.tables import check_boxes, check_images
+from medclip.data.csv_files import read_csv
+from medclip.data.image_files import by_name
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from medclip.files import listed_paths, read_csv
-from medclip.sources import Source
-from medclip.tables import check_images, check_texts, join_ids
+from medclip.data.csv_files import listed_paths, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_images, check_texts, join_ids
 
 logger = logging.getLogger(__name__)
 

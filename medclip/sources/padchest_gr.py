@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import listed_paths, read_csv
-from medclip.images import image_shape
-from medclip.sources import Source
+from medclip.data.csv_files import listed_paths, read_csv
+from medclip.data.images import image_shape
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images, check_texts, join_ids
 from medclip.sources.padchest import OBSERVATIONS
-from medclip.tables import check_boxes, check_images, check_texts, join_ids
 
 _IMAGES = ("Padchest_GR_files/PadChest_GR", "PadChest_GR", "Padchest_GR_files")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from medclip.files import listed_paths
-from medclip.sources import Source
-from medclip.tables import check_images, check_texts
+from medclip.data.csv_files import listed_paths
+from medclip.data.source import Source
+from medclip.data.tables import check_images, check_texts
 
 logger = logging.getLogger(__name__)
 

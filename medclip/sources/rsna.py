@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import listed_paths, read_csv
-from medclip.selection import balanced
-from medclip.sources import Source
-from medclip.tables import check_boxes, check_images, join_ids, to_numbers
+from medclip.data.csv_files import listed_paths, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images, join_ids, to_numbers
+from medclip.data.test_sets import balanced
 
 logger = logging.getLogger(__name__)
 

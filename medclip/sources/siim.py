@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from medclip.files import read_csv
-from medclip.image_files import by_name
-from medclip.sources import Source
-from medclip.tables import check_boxes, check_images
+from medclip.data.csv_files import read_csv
+from medclip.data.image_files import by_name
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images
 
 _SIDE = 1024  # of every image of the challenge
 

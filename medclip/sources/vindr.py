@@ -9,9 +9,9 @@ from typing import ClassVar
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.files import listed_paths, read_csv
-from medclip.sources import Source
-from medclip.tables import check_boxes, check_images, joined_states, to_numbers
+from medclip.data.csv_files import listed_paths, read_csv
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images, joined_states, to_numbers
 
 #: VinDr's names for CheXpert's observations; its other names stay as they are.
 OBSERVATIONS = {

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from labelers.observations import check_states
-from medclip.plugins import load_plugin, plugin_names
-from medclip.sources import Source
-from medclip.tables import IMAGE_COLUMNS, TEXT_COLUMNS, label_matrix, observations_of
+from medclip.data.source import Source
+from medclip.data.tables import IMAGE_COLUMNS, TEXT_COLUMNS, label_matrix, observations_of
+from medclip.utils.plugins import load_plugin, plugin_names
 from tests.fixtures.layouts import LAYOUTS, source_of
 
 

@@ -19,9 +19,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from medclip.images import ImageError, read_image
-from medclip.plugins import load_plugin
-from medclip.prepare import prepare_images, prepare_sentences
+from medclip.data.images import ImageError, read_image
+from medclip.data.prepare import prepare_images, prepare_sentences
+from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts
 from tests.fixtures.dicom import dicom
 from tests.fixtures.picture import picture

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from medclip.cache import PixelCache
 from medclip.cli import curve, evaluate, label, prepare, search, train
 from medclip.cli.console import command
 from medclip.config import read_config
-from medclip.plugins import check_options, load_plugin
+from medclip.data.cache import PixelCache
+from medclip.data.transforms import augmentation_from
 from medclip.settings import CurveConfig, TrainConfig
-from medclip.transforms import augmentation_from
+from medclip.utils.plugins import check_options, load_plugin
 from tests.fixtures import layouts
 
 ROOT = Path(__file__).parents[3]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from medclip.cli.classify import _paths
-from medclip.cli.console import find_sources
 from medclip.cli.evaluate import load_model
 from medclip.cli.label import run as label
+from medclip.sources import find_sources
 from tests.fixtures.dicom import dicom
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from medclip.cli import search, train
 from medclip.config import read_config
-from medclip.index import Index
-from medclip.phantom.radiograph import draw_radiograph
+from medclip.inference.index import Index
 from medclip.settings import SearchConfig
+from medclip.sources.phantom.radiograph import draw_radiograph
 
 
 @pytest.fixture(scope="module")

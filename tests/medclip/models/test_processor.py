@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medclip.images import ImageError
+from medclip.data.images import ImageError
 from medclip.models.processor import MedCLIPProcessor, train_tokenizer
 
 GREY = (np.add.outer(np.arange(60), np.arange(44)) * 2.4).astype(np.uint8)

@@ -15,7 +15,7 @@ from medclip.objectives.gloria import Gloria, local_similarity, word_attention
 from medclip.objectives.moco import Moco
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.objectives.siglip import Siglip
-from medclip.plugins import load_plugin, plugin_names
+from medclip.utils.plugins import load_plugin, plugin_names
 
 PAIRED = [name for name in plugin_names("objectives") if load_plugin("objectives", name).needs_pairs]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from labelers.observations import CHEXPERT14
-from medclip.plugins import load_plugin
+from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts
 from tests.fixtures.layouts_new import pack_coco
 

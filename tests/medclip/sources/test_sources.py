@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from labelers.observations import CHEXPERT14
-from medclip.plugins import load_plugin
-from medclip.prepare import declared_of, prepare_images, prepare_sentences
+from medclip.data.prepare import declared_of, prepare_images, prepare_sentences
+from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts
 from tests.fixtures.dicom import dicom
 from tests.fixtures.picture import picture

@@ -1,0 +1,1 @@
+"""From files to batches: tables, cached pixels, sentences, samplers and the loader."""

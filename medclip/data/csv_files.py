@@ -1,0 +1,269 @@
+"""Reading what others wrote: tables in any honest form, texts, zip members, and paths that stay inside their folder.
+
+Tables hold text and blanks: an id such as 0012 or 1e3 is what the file says. `tables.to_numbers` makes numbers.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import logging
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TextIO
+
+import pandas as pd
+
+from medclip.utils.text import suggest
+
+logger = logging.getLogger(__name__)
+
+#: Name of the index of a table that was read here: the row of the file, the header being row 1.
+ROW = "row of the file"
+#: No report is longer, in bytes; a member of an archive that is would only fill the memory.
+MAX_TEXT = 20_000_000
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_SEPARATORS = ",;\t|"
+_SHOWN = 10
+
+
+def read_csv(
+    path: Path, *, origin: str, needed: Sequence[str] = (), wanted: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Returns the table at `path` as text, blank cells as NaN, by the rows of the file (`ROW`).
+
+    Understood are comma, semicolon, tab and bar between columns (whichever the header has most of, or a first line
+    `sep=;`), UTF-8 with or without its mark, UTF-16, and gzip, each told by content. Other encodings cannot be told
+    apart by looking, so they are refused with the first line that shows them. Blanks around column names are taken
+    off, and `needed` and `wanted` names are found in capitals, too. A row with more cells than the header is left out
+    and listed, unless the surplus is blank; in a row with fewer the rest is blank.
+
+    Args:
+        path: the file.
+        origin: the source, for messages.
+        needed: columns that must be there.
+        wanted: read these only, of those that are there.
+
+    Raises:
+        ValueError: a column is missing; the file is empty, cut off, of another encoding, or no table.
+    """
+    with _open_text(path, origin) as file:
+        rows = _Rows(file, path, origin)
+        names = _spell(rows.names, (*needed, *(wanted or ())))
+        kept = [i for i, name in enumerate(names) if name and (wanted is None or name in wanted)]
+        columns: list[list[str]] = [[] for _ in kept]
+        numbers: list[int] = []
+        for number, cells in rows:
+            numbers.append(number)
+            for column, place in zip(columns, kept, strict=True):
+                column.append(cells[place])
+    index = pd.Index(numbers, name=ROW, dtype="int64")
+    # By number first: a header may name two columns alike, and the first of them counts.
+    table = pd.DataFrame(dict(enumerate(columns)), index=index, dtype=str).set_axis([names[i] for i in kept], axis=1)
+    table = table.loc[:, ~table.columns.duplicated()]
+    require_columns(table, needed, origin=origin, path=path)
+    return table.mask(table.apply(lambda column: column.str.strip() == ""))
+
+
+class _Rows:
+    """The rows of an open table: its column names, then (row of the file, cells), all of the header's length."""
+
+    def __init__(self, file: TextIO, path: Path, origin: str) -> None:
+        self._where, self._quotes = f"{origin}: {path}", 0
+        lines = self._counted(file)
+        first = next((line for line in lines if line.strip()), "")
+        given = first.strip().lower().startswith("sep=") and len(first.strip()) == 5
+        header = next(lines, "") if given else first
+        separator = first.strip()[-1] if given else _separator(header)
+        self._reader = csv.reader(_chain(header, lines), delimiter=separator)
+        self._first = 2 + given
+        self.names = [name.strip().lstrip("\ufeff") for name in next(self._reader, [])]
+        if not any(self.names):
+            raise ValueError(f"{self._where} is no table: it has no header.")
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        width = len(self.names)
+        named = max(i for i, name in enumerate(self.names, start=1) if name)
+        long: list[int] = []
+        short: list[int] = []
+        for number, cells in enumerate(self._reader, start=self._first):
+            surplus = [cell for cell in cells[width:] if cell.strip()]
+            if surplus:
+                long.append(number)
+            elif any(cells):
+                short += [number] * (len(cells) < named)
+                yield number, cells[:width] + [""] * (width - len(cells))
+        if self._quotes % 2:
+            raise ValueError(f"{self._where} is no table: a quotation mark is opened and never closed.")
+        if long:
+            logger.warning("%s: %s left out, with more cells than the header (a separator in a text "
+                           "without quotes?)", self._where, listed(long))  # fmt: skip
+        if short:
+            logger.warning("%s: %s fewer cells than the header; the rest is blank", self._where, listed(short, "have"))
+
+    def _counted(self, file: TextIO) -> Iterator[str]:
+        for line in file:
+            self._quotes += line.count('"')
+            yield line
+
+
+def listed(rows: Sequence[int], verb: str = "are") -> str:
+    """Returns how many rows of a file there are and which, for a message: "2 rows are (3, 9)"."""
+    shown = ", ".join(map(str, rows[:_SHOWN])) + (", ..." if len(rows) > _SHOWN else "")
+    single = {"are": "is", "have": "has"}[verb]
+    return f"{len(rows)} row{'s' * (len(rows) > 1)} ({shown}) {verb if len(rows) > 1 else single}"
+
+
+def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest
+
+
+def _separator(header: str) -> str:
+    """Returns the separator that a header has most of, outside quotes; the comma where none."""
+    bare = "".join(header.split('"')[::2])
+    return max(_SEPARATORS, key=bare.count)
+
+
+def _spell(found: Sequence[str], expected: Sequence[str]) -> list[str]:
+    """Returns the names `found`, those that differ from an expected one in capitals only spelled like it."""
+    missing = {name.lower(): name for name in expected if name not in found}
+    return [name if name in expected else missing.get(name.lower(), name) for name in found]
+
+
+@contextmanager
+def _open_text(path: Path, origin: str) -> Iterator[TextIO]:
+    """Opens a text file, gzipped or not, by its content; what is wrong with it becomes a ValueError."""
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        zipped = is_gzip(path)
+        with gzip.open(path, "rb") if zipped else path.open("rb") as raw:  # type: ignore[attr-defined]
+            head = raw.read(4096)
+        if head.startswith(b"PK\x03\x04"):
+            what = "an Excel workbook; save it as CSV" if path.suffix.startswith(".xls") else "a zip archive; unpack it"
+            raise ValueError(f"{origin}: {path} is {what}.")
+        with gzip.open(path, "rb") if zipped else path.open("rb") as raw:  # type: ignore[attr-defined]
+            yield io.TextIOWrapper(raw, encoding=encoding_of(head), newline="")
+    except UnicodeDecodeError:
+        raise ValueError(_not_utf8(path, origin)) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{origin}: {path} is cut off or damaged ({error}). Download it again.") from error
+    except csv.Error as error:
+        raise ValueError(f"{origin}: {path} is no table ({error}).") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def is_gzip(path: Path) -> bool:
+    """Tells by its content whether the file at `path` is compressed by gzip, whatever it is called."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def encoding_of(head: bytes) -> str:
+    """Returns the encoding of a text that begins with `head`: by its mark, or UTF-16 by its zero bytes, or UTF-8."""
+    for mark, name in _MARKS.items():
+        if head.startswith(mark):
+            return name
+    for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = head[start::2], head[1 - start :: 2]
+        if len(head) >= 4 and zeros.count(0) > 0.8 * len(zeros) and others.count(0) < 0.2 * len(others):
+            return name
+    return "utf-8"
+
+
+def decode_text(content: bytes) -> str:
+    """Returns a text file's content as text with line ends as on Unix; bytes that are no UTF-8 are taken as Latin."""
+    encoding = encoding_of(content[:4096])
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> str:
+    """Returns the text of a member of `archive`, read no further than `MAX_TEXT`.
+
+    Raises:
+        ValueError: it is longer than any report; its size may not be what the archive says.
+    """
+    with archive.open(name) as member:
+        content = member.read(MAX_TEXT + 1)
+    if len(content) > MAX_TEXT:
+        raise ValueError(f"{name} in {archive.filename} is larger than {MAX_TEXT // 1_000_000} MB; no report is.")
+    return decode_text(content)
+
+
+def require_columns(table: pd.DataFrame, needed: Sequence[str], *, origin: str, path: Path) -> None:
+    """Checks that `table` has the columns `needed`.
+
+    Raises:
+        ValueError: one is missing; the message names the nearest there is.
+    """
+    found = [str(name) for name in table.columns]
+    missing = [name for name in needed if name not in found]
+    if missing:
+        more = ", ..." if len(found) > 20 else ""
+        raise ValueError(
+            f"{origin}: {path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}."
+            f"{suggest(missing[0], found)} Found: {', '.join(found[:20])}{more}."
+        )
+
+
+def _not_utf8(path: Path, origin: str) -> str:
+    with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as file:  # type: ignore[attr-defined]
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = f"0x{line[error.start]:02x}"
+                return (
+                    f"{origin}: {path} is not UTF-8: line {number} holds the byte {byte}. Save it as UTF-8, for "
+                    f"instance with: iconv -f LATIN1 -t UTF-8 {path.name}"
+                )
+    return f"{origin}: {path} is not UTF-8. Save it as UTF-8."
+
+
+def is_inside(path: str) -> bool:
+    """Tells whether a path, taken as text, stays below the folder that it is relative to."""
+    parts = PurePosixPath(path).parts
+    return not (path.startswith(("/", "\\", "~")) or PureWindowsPath(path).drive or ".." in parts or "\\.." in path)
+
+
+def listed_paths(paths: pd.Series, *, origin: str) -> pd.Series:
+    """Returns the paths that a manifest lists, with slashes for backslashes, each below the manifest's folder.
+
+    Raises:
+        ValueError: one is blank or leads out; its row is named.
+    """
+    paths = paths.str.strip().str.replace("\\", "/", regex=False)
+    if paths.isna().any():
+        raise ValueError(f"{origin}: {_row(paths, paths.isna())} lists no path.")
+    check_inside(paths, origin=origin)
+    return paths
+
+
+def check_inside(paths: pd.Series, *, origin: str) -> None:
+    """Checks that every path that a manifest lists stays below the manifest's folder.
+
+    Raises:
+        ValueError: one does not; its row and itself are named.
+    """
+    outside = ~paths.map(is_inside).astype(bool)
+    if outside.any():
+        first = int(outside.to_numpy().argmax())
+        raise ValueError(
+            f"{origin}: {_row(paths, outside)} lists {paths.iloc[first]!r}, which leads out of its folder."
+        )
+
+
+def _row(column: pd.Series, which: pd.Series) -> str:
+    first = int(which.to_numpy().argmax())
+    return f"row {column.index[first] if column.index.name == ROW else first}"

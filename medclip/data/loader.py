@@ -1,0 +1,167 @@
+"""The batches of training: both sides drawn independently, or some texts as partners of images; one for every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from medclip.data.datasets import ImageSide, TextSide
+from medclip.data.samplers import Stream
+from medclip.data.transforms import Augmentation, apply, train_pipeline
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step sees. I and T need not be equal.
+
+    Attributes:
+        pixel_values: (I, 1, H, W).
+        input_ids: (T, L).
+        attention_mask: (T, L).
+        image_labels: (I, O) label vectors.
+        text_labels: (T, O) label vectors.
+        image_studies: (I,) study numbers, -1 where unknown.
+        text_studies: (T,) study numbers; -1 for sentences drawn on their own, which many studies may say.
+        word_ids: (T, L) the number of each token's word, -1 for none; where the objective needs words.
+    """
+
+    pixel_values: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    image_labels: Tensor
+    text_labels: Tensor
+    image_studies: Tensor
+    text_studies: Tensor
+    word_ids: Tensor | None = None
+
+    def pin_memory(self) -> Batch:
+        """Returns the batch in page-locked memory."""
+        return self.each(lambda tensor: tensor.pin_memory())
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Returns the batch with every tensor changed."""
+        return replace(self, **{name: change(value) for name, value in vars(self).items() if value is not None})
+
+
+class Steps(Dataset[Batch]):
+    """The batch of every step, as a map-style dataset: index it with a step.
+
+    Args:
+        images: the image side.
+        texts: the text side.
+        batch_images: I of the global batch.
+        batch_texts: T of the global batch.
+        image_size: side of the pixel values.
+        augmentation: how images vary.
+        seed: of both streams and of augmentation; the streams do not share their draws.
+        pairs: share of the texts that are partners: text k is then drawn from the study of image k, if it has any.
+        rank: of this process.
+        world: number of processes.
+        raw: whether batches hold cached squares, uint8 (I, 1, S, S), to be varied on the device of the model.
+    """
+
+    def __init__(
+        self,
+        images: ImageSide,
+        texts: TextSide,
+        *,
+        batch_images: int,
+        batch_texts: int,
+        image_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        pairs: float = 0.0,
+        rank: int = 0,
+        world: int = 1,
+        raw: bool = False,
+    ) -> None:
+        for name, size in (("batch_images", batch_images), ("batch_texts", batch_texts)):
+            if size % world:
+                raise ValueError(
+                    f"{name}={size} cannot be shared equally by {world} processes. Choose a multiple of it."
+                )
+        self._partners = round(pairs * batch_texts)
+        if self._partners > batch_images:
+            raise ValueError(f"{self._partners} texts cannot be partners of {batch_images} images. Lower the share.")
+        if self._partners and texts.pairs is None:
+            raise ValueError("Partners were asked for, and no training image belongs to a study with a report.")
+        self._images, self._texts = images, texts
+        self._image_stream = Stream(len(images.keys), batch_size=batch_images, seed=2 * seed, weights=images.weights)
+        self._text_stream = Stream(texts.drawn, batch_size=batch_texts, seed=2 * seed + 1, weights=texts.weights)
+        self._pipeline = None if raw else train_pipeline(image_size, augmentation)
+        self._seed, self._rank, self._world = seed, rank, world
+
+    def __getitem__(self, step: int) -> Batch:
+        rows = self._image_stream.rows(step, rank=self._rank, world=self._world)
+        columns = self._text_stream.rows(step, rank=self._rank, world=self._world)
+        images, texts = self._images, self._texts
+        columns, text_studies = self._with_partners(step, images.studies[rows], columns)
+        pixels = images.cache.get(images.keys[rows].tolist())[:, None]
+        if self._pipeline is not None:
+            varied = int(np.random.default_rng([self._seed, 3, step, self._rank]).integers(2**31))
+            pixels = apply(self._pipeline, pixels[:, 0], seed=varied)
+        input_ids = pad([texts.tokens[i] for i in columns], texts.pad_token_id)
+        lengths = np.array([len(texts.tokens[i]) for i in columns])
+        return Batch(
+            pixel_values=torch.from_numpy(pixels),
+            input_ids=input_ids,
+            attention_mask=torch.from_numpy((np.arange(input_ids.shape[1]) < lengths[:, None]).astype(np.int64)),
+            image_labels=torch.from_numpy(images.labels[rows]),
+            text_labels=torch.from_numpy(texts.labels[columns]),
+            image_studies=torch.from_numpy(images.studies[rows]),
+            text_studies=torch.from_numpy(text_studies),
+            word_ids=None if texts.words is None else pad([texts.words[i] for i in columns], -1),
+        )
+
+    def _with_partners(self, step: int, studies: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the texts, the first of them replaced by partners of the images, and their study numbers."""
+        text_studies = np.full(len(columns), -1, dtype=np.int64)
+        if not self._partners:
+            return columns, text_studies
+        assert self._texts.pairs is not None
+        draws = np.random.default_rng([self._seed, 4, step]).random(self._partners)[self._rank :: self._world]
+        studies = studies[: len(draws)]
+        paired = np.flatnonzero(self._texts.pairs.count(studies))
+        columns, text_studies[paired] = columns.copy(), studies[paired]
+        columns[paired] = self._texts.pairs.pick(studies[paired], draws[paired])
+        return columns, text_studies
+
+
+class _FromStep(Sampler[int]):
+    """Steps `start` to `stop`; its length counts from 0, as the trainer counts."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self._start, self._stop = start, stop
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._start, self._stop))
+
+    def __len__(self) -> int:
+        return self._stop
+
+
+def step_loader(steps: Steps, *, start: int, stop: int, workers: int, pin_memory: bool) -> DataLoader[Any]:
+    """Returns a loader of the batches of steps `start` to `stop`."""
+    return DataLoader(
+        steps,
+        batch_size=None,
+        sampler=_FromStep(start, stop),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def pad(rows: list[np.ndarray], filling: int) -> Tensor:
+    """Returns T arrays of numbers as one (T, L), short ones filled."""
+    padded = np.full((len(rows), max(len(row) for row in rows)), filling, dtype=np.int64)
+    for i, row in enumerate(rows):
+        padded[i, : len(row)] = row
+    return torch.from_numpy(padded)

@@ -1,0 +1,120 @@
+"""Evaluators: a model and data in, named numbers, tables and plots out. One file each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from medclip.data.cache import PixelCache
+from medclip.data.tables import label_matrix, observations_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """What evaluators read: a prepared image table of all splits, and where its pixels are.
+
+    Attributes:
+        images: prepared image table.
+        cache: its pixels.
+        split: the split to report on. Others serve for fitting and choosing only, see `other`.
+        sentences: prepared sentence table, for evaluators that need texts.
+        occurrences: which study says which row of it.
+        boxes: where observations are, see `medclip.data.boxes.prepare_boxes`.
+    """
+
+    images: pd.DataFrame
+    cache: PixelCache
+    split: str = "test"
+    sentences: pd.DataFrame | None = None
+    occurrences: pd.DataFrame | None = None
+    boxes: pd.DataFrame | None = None
+
+    def rows(self) -> pd.DataFrame:
+        """Returns the rows of the split to report on.
+
+        Raises:
+            ValueError: it is empty.
+        """
+        table = self.images[self.images["split"] == self.split]
+        if table.empty:
+            counts = self.images["split"].value_counts().to_dict()
+            raise ValueError(f"The {self.split} split holds no images; rows by split: {counts}.")
+        return table.reset_index(drop=True)
+
+    def other(self, split: str) -> pd.DataFrame:
+        """Returns the rows of another split, the only ones to fit, train or choose on; it may be empty.
+
+        A patient who is in the split to report on as well is left out, whatever the source says.
+
+        Raises:
+            ValueError: `split` is what is reported on.
+        """
+        if split == self.split:
+            raise ValueError(
+                f"The {split} split is what is reported on, so nothing is fitted, trained or chosen on it. Report on "
+                "another one, such as --split test."
+            )
+        reported = set(self.images.loc[self.images["split"] == self.split, "patient_id"])
+        table = self.images[(self.images["split"] == split) & ~self.images["patient_id"].isin(reported)]
+        return table.reset_index(drop=True)
+
+    def training_rows(self, who: str) -> pd.DataFrame:
+        """Returns the rows of the train split, for `who` learns from labels.
+
+        Raises:
+            ValueError: there are none.
+        """
+        rows = self.other("train")
+        if rows.empty:
+            counts = self.images["split"].value_counts().to_dict()
+            raise ValueError(f"{who} learns from a train split, and there is none here; rows by split: {counts}.")
+        return rows
+
+    def observations(self, wanted: Sequence[str] = ()) -> list[str]:
+        """Returns those of `wanted` (or of all observation columns) that have states in the split to report on."""
+        table = self.rows()
+        columns = [name for name in (wanted or observations_of(table)) if name in table.columns]
+        known = ~np.isnan(label_matrix(table, columns))
+        return [name for name, any_known in zip(columns, known.any(axis=0), strict=True) if any_known]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluator found.
+
+    Attributes:
+        metrics: flat, such as `auroc/Edema`; intervals as `auroc/Edema/low` and `/high`.
+        headline: the metrics that a summary shows, in its order; all where it is empty.
+        tables: by name, for people.
+        figures: by name.
+    """
+
+    metrics: dict[str, float]
+    headline: tuple[str, ...] = ()
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+
+class Evaluator:
+    """Base of all evaluators, built from data and a seed.
+
+    Attributes:
+        is_plugin: marks the class that stands for its file.
+        primary: the metric that picks checkpoints; higher is better.
+    """
+
+    is_plugin: ClassVar[bool] = True
+    primary: ClassVar[str]
+
+    def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
+        """Returns what is found of `model`, which must be in evaluation mode."""
+        raise NotImplementedError

@@ -1,0 +1,126 @@
+"""Calibration: whether a probability of 0.7 comes true seven times in ten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from medclip.data.tables import label_matrix
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import (
+    bootstrap_weights,
+    calibration_error,
+    f1_score,
+    interval,
+    mean_of,
+    weighted_mean,
+    with_bounds,
+)
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.embed import encode_images
+from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+
+if TYPE_CHECKING:
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+
+class CalibrationEvaluator(Evaluator):
+    """Brier score, calibration error and F1 of probabilities whose curves and thresholds come from the valid split.
+
+    Zero-shot scores become probabilities by a logistic curve for each observation (Platt 1999), and probabilities
+    become decisions by the threshold with the best F1; both are fitted on the validation split and only looked at
+    here. Beside them stand the probabilities before fitting, a sigmoid of the scaled scores, which are a ranking only.
+
+    It can mislead: with a common prevalence of a few percent, always saying the prevalence is well calibrated and
+    useless. So `skill` says how much of that baseline's Brier score is saved; 0 is useless, 1 perfect. Calibration
+    fitted at one hospital does not hold at another.
+
+    Args:
+        data: images and their states, in the valid split and in the one to report on.
+        seed: of the bootstrap.
+        observations: by default all that have states and prompts.
+        prompts: a set by name, a file, or prompts.
+        resamples: of the bootstrap over patients; 0 for none.
+        bins: of the calibration error.
+    """
+
+    primary = "calibration/skill"
+
+    def __init__(
+        self,
+        data: EvaluationData,
+        *,
+        seed: int = 0,
+        observations: Sequence[str] = (),
+        prompts: str | dict[str, Prompts] = "chexpert14",
+        resamples: int = 1000,
+        bins: int = 15,
+    ) -> None:
+        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
+        self._prompts, self._data, self._bins = select_prompts(loaded, data.observations(observations)), data, bins
+        self._table, self._valid = data.rows(), data.other("valid")
+        if not self._prompts:
+            raise ValueError("calibration: no observation of these images has prompts.")
+        if self._valid.empty:
+            raise ValueError("calibration needs a valid split to fit on, and there is none in this data.")
+        patients = self._table["patient_id"].to_numpy()
+        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+
+    def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
+        """Fits on the valid split, and scores what that gives on the split to report on."""
+        classifier = ZeroShotClassifier(model, processor, self._prompts)
+        embeds = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
+        raw = classifier.probabilities(embeds)
+        fitted_on = encode_images(model, self._valid["_key"].tolist(), self._data.cache, processor)
+        made = classifier.calibrate(fitted_on, label_matrix(self._valid, classifier.observations))
+        probabilities, states = classifier.probabilities(embeds), label_matrix(self._table, classifier.observations)
+        rows, briers, pooled = [], [], []
+        for j, name in enumerate(classifier.observations):
+            known = np.isin(states[:, j], (0.0, 1.0))
+            if name not in made.threshold or not known.any():
+                continue
+            truth, chance = states[known, j] == 1, probabilities[known, j]
+            weights = None if self._resamples is None else self._resamples[:, known]
+            brier = partial(weighted_mean, (chance - truth) ** 2)
+            briers.append(partial(_of_all, brier, known))
+            f1 = interval(partial(f1_score, truth, chance >= made.threshold[name]), weights)
+            found = interval(brier, weights)
+            base = float(truth.mean() * (1 - truth.mean()))
+            rows.append(
+                {"observation": name, "positive": int(truth.sum()), "rows": len(truth), "brier": found.value,
+                 "brier_low": found.low, "brier_high": found.high, "skill": 1 - found.value / base if base else np.nan,
+                 "ece": calibration_error(truth, chance, bins=self._bins)[0],
+                 "ece_unfitted": calibration_error(truth, raw[known, j], bins=self._bins)[0],
+                 "threshold": made.threshold[name], "f1": f1.value, "f1_low": f1.low, "f1_high": f1.high}
+            )  # fmt: skip
+            pooled.append((truth, chance, raw[known, j]))
+        if not rows:
+            raise ValueError(
+                "calibration: no observation has five positives and five negatives in the valid split. Report on a "
+                "source with a larger one."
+            )
+        table = pd.DataFrame(rows)
+        truth, chance, before = (np.concatenate(parts) for parts in zip(*pooled, strict=True))
+        error, bins = calibration_error(truth, chance, bins=self._bins)
+        error_before, bins_before = calibration_error(truth, before, bins=self._bins)
+        metrics = with_bounds("calibration/brier", interval(mean_of(briers), self._resamples)) | {
+            "calibration/skill": float(table["skill"].mean()),
+            "calibration/ece": error,
+            "calibration/ece_unfitted": error_before,
+            "calibration/f1": float(table["f1"].mean()),
+        }
+        headline = tuple(name for name in metrics if not name.endswith(("/low", "/high")))
+        figure = figures.reliability(
+            {f"fitted, error {error:.3f}": bins, f"not fitted, {error_before:.3f}": bins_before}
+        )
+        return Result(metrics, headline, {"calibration": table, "reliability": bins}, {"reliability": figure})
+
+
+def _of_all(statistic: partial[np.ndarray], known: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Returns a statistic of known rows from the weights of all rows."""
+    return statistic(None if weights is None else weights[:, known])

@@ -1,0 +1,161 @@
+"""Grounding: whether the patches most like a text lie where readers drew a box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
+from medclip.inference.classifier import prompt_embeddings
+from medclip.inference.heatmap import box_scores, heatmaps, overlay, to_square
+from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+_SIDE = 224
+
+
+class Grounding(Evaluator):
+    """Similarity maps of prompts against boxes: pointing game, contrast-to-noise ratio, overlap.
+
+    For each image and each observation boxed on it, the cosines of the positive prompts' mean direction with the
+    patches are brought to 224 x 224 over the square image, without its padding; the boxes of the observation count
+    together.
+
+    - `pointing`: whether the highest value lies in a box (Zhang et al. 2018, excitation backprop, section 5.1).
+    - `cnr`: |mean inside - mean outside| / sqrt(variance inside + variance outside) (Boecking et al. 2022, BioViL,
+      section 4.3). Inside must be the higher to be right, so ours has a sign.
+    - `iou`: overlap of the boxes with as many of the highest pixels as the boxes have; needs no threshold.
+    - `miou`: the overlap above a cosine of .1, .2, .3, .4 and .5, averaged, as BioViL does.
+
+    It can mislead: large boxes are hit by chance, and findings lie where they usually lie. `by_chance` is what a map
+    of noise gets in the pointing game, `of_others` what the model's maps of other patients get on these boxes: only
+    what is above both is looking at the image.
+
+    Args:
+        data: images, with boxes.
+        seed: of the bootstrap, and of which other image stands in.
+        observations: by default all that have boxes and prompts.
+        prompts: a set by name, a file, or prompts.
+        resamples: of the bootstrap over patients; 0 for none.
+        examples: how many overlays to draw. They show patients' images.
+    """
+
+    primary = "grounding/pointing"
+
+    def __init__(
+        self,
+        data: EvaluationData,
+        *,
+        seed: int = 0,
+        observations: Sequence[str] = (),
+        prompts: str | dict[str, Prompts] = "chexpert14",
+        resamples: int = 1000,
+        examples: int = 0,
+    ) -> None:
+        if data.boxes is None:
+            raise ValueError("grounding needs boxes. These sources have them: nih, phantom, rsna, siim, vindr.")
+        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
+        boxes = data.boxes[data.boxes["observation"].isin(set(loaded) & set(observations or loaded))]
+        images = data.rows().drop_duplicates("image_id").set_index("image_id")
+        self._boxes = boxes[boxes["image_id"].isin(images.index)]
+        if self._boxes.empty:
+            raise ValueError(
+                f"No image of the {data.split} split has a box of an observation with prompts; "
+                f"boxes are of {', '.join(sorted(data.boxes['observation'].unique()))}."
+            )
+        self._prompts = select_prompts(loaded, sorted(self._boxes["observation"].unique()))
+        self._images = images.loc[sorted(self._boxes["image_id"].unique())]
+        self._data, self._seed, self._examples, self._count = data, seed, examples, resamples
+
+    def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
+        """Encodes each boxed image once, and compares its maps with its boxes."""
+        maps = self._maps(model, processor)
+        columns, places = list(self._prompts), {name: i for i, name in enumerate(self._images.index)}
+        patients = self._images["patient_id"].to_numpy()
+        rng = np.random.default_rng(self._seed)
+        rows: list[dict[str, object]] = []
+        for (image, observation), boxes in self._boxes.groupby(["image_id", "observation"], sort=True):
+            inside, seen = _masks(boxes)
+            if not inside.any() or inside[seen].all():
+                continue
+            place, column = places[image], columns.index(str(observation))
+            own = box_scores(to_square(maps[place][column], _SIDE), inside, seen)
+            others = np.flatnonzero(patients != patients[place])
+            stranger = float("nan")
+            if len(others):
+                another = maps[others[rng.integers(len(others))]][column]
+                stranger = box_scores(to_square(another, _SIDE), inside, seen)["pointing"]
+            row = {"image_id": image, "observation": observation, "by_chance": inside.sum() / seen.sum()}
+            rows.append(row | own | {"of_others": stranger, "map": (place, column)})
+        if not rows:
+            raise ValueError("grounding: every box covers its whole image, so nothing can be told from where maps are.")
+        return self._summed(pd.DataFrame(rows), maps)
+
+    def _maps(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
+        """Returns the heatmaps (I, O, rows, columns) of the images for each observation."""
+        texts = prompt_embeddings(model, processor, [entry.positive for entry in self._prompts.values()])
+        keys, parts = self._images["_key"].tolist(), []
+        for start in range(0, len(keys), 64):
+            pixels = processor.squares(self._data.cache.get(keys[start : start + 64])).to(model.device)
+            with torch.inference_mode():
+                parts.append(heatmaps(model.encode_images(pixels, local=True), texts))
+        return np.concatenate(parts)
+
+    def _summed(self, table: pd.DataFrame, maps: np.ndarray) -> Result:
+        patients = self._images.loc[table["image_id"], "patient_id"].to_numpy()
+        weights = bootstrap_weights(patients, resamples=self._count, seed=self._seed) if self._count else None
+        names = {
+            "pointing": "pointing", "by_chance": "pointing/by_chance", "of_others": "pointing/of_others", "cnr": "cnr",
+            "iou": "iou", "miou": "miou",
+        }  # fmt: skip
+        metrics: dict[str, float] = {"grounding/boxed": float(len(table))}
+        for column, name in names.items():
+            found = interval(partial(weighted_mean, table[column].to_numpy(dtype=float)), weights)
+            metrics |= with_bounds(f"grounding/{name}", found)
+        means = table.groupby("observation")[list(names)].mean()
+        means.insert(0, "boxed", table["observation"].value_counts())
+        metrics |= {f"grounding/pointing/{name}": float(value) for name, value in means["pointing"].items()}
+        drawn = {"grounding": self._overlays(table, maps)} if self._examples else {}
+        headline = tuple(f"grounding/{name}" for name in names.values())
+        return Result(metrics, headline, {"grounding": means.reset_index()}, drawn)
+
+    def _overlays(self, table: pd.DataFrame, maps: np.ndarray) -> Figure:
+        """Returns examples spread over the table, whatever their scores."""
+        chosen = table.iloc[np.linspace(0, len(table) - 1, min(self._examples, len(table))).round().astype(int)]
+        size = self._data.cache.size
+        pictures, titles, boxes = [], [], []
+        for row in chosen.to_dict("records"):
+            place, column = row["map"]
+            square = self._data.cache.get([self._images["_key"].iloc[place]])[0]
+            pictures.append(overlay(square, to_square(maps[place][column], size)))
+            titles.append(f"{row['observation']}: {'hit' if row['pointing'] else 'missed'}, cnr {row['cnr']:.2f}")
+            same = (self._boxes["image_id"] == row["image_id"]) & (self._boxes["observation"] == row["observation"])
+            boxes.append(self._boxes.loc[same, ["left", "top", "width", "height"]].to_numpy() * size)
+        return figures.pictures(pictures, titles, boxes=boxes)
+
+
+def _masks(boxes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (S, S) booleans: which pixels are in a box, and which belong to the image and not to its padding."""
+    inside, seen = np.zeros((_SIDE, _SIDE), dtype=bool), np.zeros((_SIDE, _SIDE), dtype=bool)
+    for left, top, width, height in boxes[["left", "top", "width", "height"]].to_numpy():
+        inside[_span(top, height), _span(left, width)] = True
+    left, top, width, height = boxes[["image_left", "image_top", "image_width", "image_height"]].to_numpy()[0]
+    seen[_span(top, height), _span(left, width)] = True
+    return inside & seen, seen
+
+
+def _span(start: float, length: float) -> slice:
+    """Returns the pixels of a share of the side; at least one."""
+    low = int(np.clip(round(start * _SIDE), 0, _SIDE - 1))
+    return slice(low, int(np.clip(round((start + length) * _SIDE), low + 1, _SIDE)))

@@ -1,0 +1,172 @@
+"""Retrieval: the texts nearest to an image, and the images nearest to a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from textwrap import shorten
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from labelers.observations import CHEXPERT5
+from medclip.data.tables import label_matrix
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
+from medclip.inference.embed import encode_images, encode_texts
+from medclip.inference.index import Index
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+
+class Retrieval(Evaluator):
+    """Class precision at K, as MedCLIP and GLoRIA report it, and instance recall at K where images have reports.
+
+    Class precision (MedCLIP, section 4.4): images and sentences with exactly one of the classes positive; the share
+    of the K nearest that are of the query's class, the mean over classes of queries. Instance recall: whether the
+    own report is among the K nearest reports, and the own image among the K nearest images.
+
+    It can mislead: precision at K depends on how many of each class there are, which is why sentences are drawn
+    equally by class; the numbers are in the table. Recall depends on the number of candidates, and reports that say
+    the same word for word count as wrong.
+
+    Args:
+        data: images with states and prepared sentences.
+        seed: of the choice of sentences and the bootstrap.
+        classes: by default CheXpert's five.
+        per_class: sentences of each class, at most.
+        ks: the Ks of precision and recall.
+        resamples: of the bootstrap over patients; 0 for none.
+        examples: images to show with their nearest sentences. They are patients' data.
+    """
+
+    primary = "precision@5/image_to_text"
+
+    def __init__(
+        self,
+        data: EvaluationData,
+        *,
+        seed: int = 0,
+        classes: Sequence[str] = (),
+        per_class: int = 200,
+        ks: Sequence[int] = (1, 2, 5, 10),
+        resamples: int = 1000,
+        examples: int = 0,
+    ) -> None:
+        if data.sentences is None or data.occurrences is None:
+            raise ValueError("retrieval needs texts. Name a text source, such as --texts phantom.")
+        self._data, self._ks, self._table, self._examples = data, tuple(ks), data.rows(), examples
+        self._classes = [name for name in (classes or CHEXPERT5) if name in self._table.columns]
+        self._class_of_image = _single_class(label_matrix(self._table, self._classes))
+        self._texts = self._choose(data.sentences, per_class, seed)
+        patients = self._table["patient_id"].to_numpy()
+        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+        self._reports = _reports(data.sentences, data.occurrences, self._table)
+
+    def _choose(self, sentences: pd.DataFrame, per_class: int, seed: int) -> pd.DataFrame:
+        """Returns sentences with one class positive, at most `per_class` of each, with their class."""
+        table = sentences[sentences["split"] == self._data.split]
+        table = table.assign(_class=_single_class(label_matrix(table, self._classes)))
+        rng = np.random.default_rng(seed)
+        parts = [
+            part.iloc[np.sort(rng.permutation(len(part))[:per_class])]
+            for number in range(len(self._classes))
+            for part in [table[table["_class"] == number]]
+        ]
+        return pd.concat(parts) if parts else table[:0]
+
+    def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
+        """Encodes images, sentences and reports once, and looks each up among the others."""
+        embeds = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
+        metrics: dict[str, float] = {}
+        rows: list[tuple[str, int, int]] = []
+        drawn = {}
+        single = self._class_of_image >= 0
+        if single.any() and len(self._texts):
+            texts = encode_texts(model, self._texts["text"].tolist(), processor)
+            found, counts = self._by_class(embeds[single], texts, single)
+            metrics |= found
+            rows += counts
+            if self._examples:
+                drawn["retrieval"] = self._nearest(embeds, texts, np.flatnonzero(single))
+        if len(self._reports):
+            metrics |= self._by_instance(model, processor, embeds)
+        table = pd.DataFrame(rows, columns=["class", "images", "texts"])
+        headline = tuple(name for name in metrics if not name.endswith(("/low", "/high", "/pairs")))
+        return Result(metrics, headline, {"retrieval": table}, drawn)
+
+    def _nearest(self, embeds: np.ndarray, texts: np.ndarray, single: np.ndarray) -> Figure:
+        """Returns images spread over the table, each over its class and the three nearest sentences."""
+        chosen = single[np.linspace(0, len(single) - 1, min(self._examples, len(single))).round().astype(int)]
+        _, nearest = Index(texts, [""] * len(texts)).search(embeds[chosen], k=min(3, len(texts)))
+        said = self._texts["text"].to_numpy()
+        titles = [
+            "\n".join([self._classes[self._class_of_image[i]].upper(), *(shorten(said[j], 44) for j in found)])
+            for i, found in zip(chosen, nearest, strict=True)
+        ]
+        return figures.pictures(list(self._data.cache.get(self._table["_key"].iloc[chosen].tolist())), titles)
+
+    def _by_class(
+        self, images: np.ndarray, texts: np.ndarray, single: np.ndarray
+    ) -> tuple[dict[str, float], list[tuple[str, int, int]]]:
+        of_image, of_text = self._class_of_image[single], self._texts["_class"].to_numpy()
+        weights = None if self._resamples is None else self._resamples[:, single]
+        metrics: dict[str, float] = {}
+        for name, queries, asked, pool, answers, drawn in (
+            ("image_to_text", images, of_image, texts, of_text, weights),
+            ("text_to_image", texts, of_text, images, of_image, None),
+        ):
+            most = min(max(self._ks), len(pool))
+            _, nearest = Index(pool, [""] * len(pool)).search(queries, k=most)
+            hits = answers[nearest] == asked[:, None]  # (M, K)
+            for k in (k for k in self._ks if k <= most):
+                metrics |= with_bounds(
+                    f"precision@{k}/{name}", interval(partial(_class_mean, hits[:, :k].mean(axis=1), asked), drawn)
+                )
+        numbers = range(len(self._classes))
+        return metrics, [(self._classes[c], int((of_image == c).sum()), int((of_text == c).sum())) for c in numbers]
+
+    def _by_instance(self, model: MedCLIPModel, processor: MedCLIPProcessor, embeds: np.ndarray) -> dict[str, float]:
+        texts = encode_texts(model, self._reports["text"].tolist(), processor)
+        images = embeds[self._reports["image"].to_numpy()]
+        weights = None if self._resamples is None else self._resamples[:, self._reports["image"].to_numpy()]
+        metrics: dict[str, float] = {"recall/pairs": float(len(texts))}
+        for name, queries, pool in (("image_to_text", images, texts), ("text_to_image", texts, images)):
+            most = min(max(self._ks), len(pool))
+            _, nearest = Index(pool, [""] * len(pool)).search(queries, k=most)
+            hits = nearest == np.arange(len(pool))[:, None]
+            for k in (k for k in self._ks if k <= most):
+                found = hits[:, :k].any(axis=1).astype(float)
+                metrics |= with_bounds(f"recall@{k}/{name}", interval(partial(weighted_mean, found), weights))
+        return metrics
+
+
+def _single_class(states: np.ndarray) -> np.ndarray:
+    """Returns (N,) the number of the one class that is positive; -1 where none, several, or one is uncertain."""
+    if not states.shape[1]:
+        return np.full(len(states), -1)
+    single = ((states == 1).sum(axis=1) == 1) & ~(states == -1).any(axis=1)
+    return np.where(single, (states == 1).argmax(axis=1), -1)
+
+
+def _class_mean(values: np.ndarray, classes: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Returns the mean over classes of the mean value of each, for each row of `weights` (B, M)."""
+    means = [
+        weighted_mean(values[classes == c], None if weights is None else weights[:, classes == c])
+        for c in np.unique(classes)
+    ]
+    return np.nanmean(np.stack(means), axis=0)
+
+
+def _reports(sentences: pd.DataFrame, occurrences: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row for each study with an image and a report: its first image's row, and its sentences joined."""
+    first = images.reset_index().drop_duplicates("study_id").set_index("study_id")["index"]
+    said = occurrences[occurrences["study_id"].isin(first.index)]
+    said = said.assign(text=sentences["text"].to_numpy()[said["sentence"].to_numpy()])
+    reports = said.groupby("study_id", sort=True)["text"].agg(" ".join)
+    return pd.DataFrame({"image": first[reports.index].to_numpy(), "text": reports.to_numpy()})

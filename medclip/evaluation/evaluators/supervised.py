@@ -1,0 +1,92 @@
+"""The supervised ceiling: the same vision tower, from scratch, on the labels themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from labelers.observations import CHEXPERT5
+from medclip.data.tables import label_matrix
+from medclip.data.transforms import Augmentation
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import bootstrap_weights, multiclass, multilabel
+from medclip.models.towers import VisionTower
+from medclip.training.supervised import predict, train_tower
+
+if TYPE_CHECKING:
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+
+class Supervised(Evaluator):
+    """What labels alone would give: a network like the model's vision tower, trained on the train split.
+
+    It takes of the model its architecture only; see `medclip.training.supervised`. The pass that does best on the validation
+    split is kept. With few images it is a weak ceiling: it overfits sooner than it saturates, so state how many there
+    were.
+
+    Args:
+        data: images and their states, in all three splits.
+        seed: of weights, order, augmentation and bootstrap.
+        observations: to learn; by default all that have states.
+        classes: of the multiclass score.
+        epochs: passes over the train split.
+        batch_size: images in a step.
+        learning_rate: peak, of AdamW.
+        augmentation: how training images vary.
+        resamples: of the bootstrap; 0 for none.
+        min_count: see `ZeroShot`.
+        progress: called with (step, steps).
+    """
+
+    primary = "auroc/mean"
+
+    def __init__(
+        self,
+        data: EvaluationData,
+        *,
+        seed: int = 0,
+        observations: Sequence[str] = (),
+        classes: Sequence[str] = (),
+        epochs: float = 10.0,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        augmentation: Augmentation | None = None,
+        resamples: int = 1000,
+        min_count: int = 5,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._train = data.training_rows("the supervised baseline")
+        self._data, self._seed, self._min_count, self._progress = data, seed, min_count, progress
+        self._names = data.observations(observations)
+        self._classes = [name for name in (classes or CHEXPERT5) if name in self._names]
+        self._batch_size, self._learning_rate, self._epochs = batch_size, learning_rate, epochs
+        self._augmentation = augmentation
+        patients = data.rows()["patient_id"].to_numpy()
+        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+
+    def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
+        """Trains the network and scores it; `model` itself is not touched."""
+        torch.manual_seed(self._seed)
+        config, train = model.config, self._train
+        tower = VisionTower(config.vision_config, projection_dim=len(self._names), pooling=config.vision_pooling)
+        tower = tower.to(model.device).to(memory_format=torch.channels_last)
+        every = max(1, len(train) // self._batch_size)
+        train_tower(
+            tower, train, self._data.other("valid"), self._names, cache=self._data.cache, processor=processor,
+            steps=max(1, round(self._epochs * every)), every=every, seed=self._seed, batch_size=self._batch_size,
+            learning_rate=self._learning_rate, augmentation=self._augmentation, min_count=self._min_count,
+            progress=self._progress,
+        )  # fmt: skip
+        rows = self._data.rows()
+        scores, states = (
+            predict(tower, rows["_key"].tolist(), self._data.cache, processor),
+            label_matrix(rows, self._names),
+        )
+        metrics, table = multilabel(states, scores, self._names, weights=self._resamples, min_count=self._min_count)
+        tables = {"supervised": table}
+        if len(self._classes) > 1:
+            more, tables["classes"] = multiclass(states, scores, self._names, self._classes, weights=self._resamples)
+            metrics |= more
+        return Result(metrics, tables=tables)

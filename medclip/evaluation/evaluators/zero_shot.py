@@ -1,0 +1,233 @@
+"""Zero-shot classification: an image belongs to the prompts it is nearest to."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from labelers.observations import CHEXPERT5
+from medclip.data.tables import label_matrix
+from medclip.evaluation import figures
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import best_threshold, bootstrap_weights, multiclass, multilabel
+from medclip.inference.embed import encode_images, encode_texts
+from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.scoring import prompt_similarity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+_LEAST_PATIENTS = 10  # of a group: fewer say nothing, and could be recognised
+_AGES = (0, 40, 60, 80)
+_BANDS = ("0-39", "40-59", "60-79", "80+")
+
+
+class ZeroShot(Evaluator):
+    """Multilabel scores with positive and negative prompts, and multiclass accuracy with positive ones.
+
+    Multilabel: the score of an observation is the similarity to its positive prompts minus that to its negative
+    ones; rows whose state is neither 1 nor 0 do not count for it. AUROC and average precision need no threshold; F1
+    takes the one that is best on the validation split. Multiclass, as in CheXpert-5x200: rows with exactly one of the
+    classes positive, the nearest class wins.
+
+    It can mislead where disease goes with something else that shows (a portable film, a hospital's border): read it
+    beside the untrained model, and within one view and source (the groups). Means leave out observations with fewer
+    than `min_count` positives or negatives; each is listed with its counts. Intervals are about patients, deviations
+    over draws about wordings: neither holds the other.
+
+    Args:
+        data: images and their states.
+        seed: of the bootstrap over patients and of the draws.
+        observations: to ask about; by default all that have states and prompts.
+        classes: of the multiclass score.
+        prompts: a set by name, a file, or prompts.
+        ensemble: what several prompts of a side come to: "embeddings", their mean direction; "logits", the mean of
+            their cosines; or "max", the largest cosine.
+        standardise: whether cosines of each class lose their mean and deviation over all images before classes are
+            compared, as GLoRIA does. An image's class then depends on the other images.
+        draws: how often the prompts are drawn anew, for the deviation over wordings; 0 for none.
+        per_draw: prompts of a side in a draw; 0 for half of them.
+        groups: columns whose values are looked at apart; ages are taken in bands.
+        resamples: of the bootstrap; 0 for no intervals, F1, groups and figures.
+        min_count: positives and negatives an observation needs to count in the means.
+    """
+
+    primary = "auroc/mean"
+
+    def __init__(
+        self,
+        data: EvaluationData,
+        *,
+        seed: int = 0,
+        observations: Sequence[str] = (),
+        classes: Sequence[str] = (),
+        prompts: str | dict[str, Prompts] = "chexpert14",
+        ensemble: str = "embeddings",
+        standardise: bool = False,
+        draws: int = 0,
+        per_draw: int = 0,
+        groups: Sequence[str] = ("sex", "age", "view"),
+        resamples: int = 1000,
+        min_count: int = 5,
+    ) -> None:
+        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
+        self._prompts = select_prompts(loaded, data.observations(observations))
+        if not self._prompts:
+            raise ValueError(
+                f"No observation of these images has prompts. The images know {', '.join(data.observations())}; the "
+                f"prompts ask about {', '.join(loaded)}."
+            )
+        self._data, self._table, self._seed, self._min_count = data, data.rows(), seed, min_count
+        self._ensemble, self._standardise, self._draws, self._per_draw = ensemble, standardise, draws, per_draw
+        self._names, self._groups = list(self._prompts), tuple(groups)
+        self._states = label_matrix(self._table, self._names)
+        self._classes = [name for name in (classes or CHEXPERT5) if name in self._prompts]
+        patients = self._table["patient_id"].to_numpy()
+        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+
+    def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
+        """Encodes every image and every prompt once, and scores them."""
+        vectors = self._encode_prompts(model, processor)
+        images = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
+        positive, scores = self._score(images, self._prompts, vectors)
+        thresholds = {} if self._resamples is None else self._thresholds(model, processor, vectors)
+        metrics, table = multilabel(
+            self._states, scores, self._names, weights=self._resamples, min_count=self._min_count,
+            thresholds=thresholds,
+        )  # fmt: skip
+        headline = ["auroc/mean", "ap/mean", "f1/mean", *(f"auroc/{name}" for name in self._names)]
+        tables = {"zero_shot": table}
+        if len(self._classes) > 1:
+            more, tables["classes"] = multiclass(
+                self._states, self._compared(positive), self._names, self._classes, weights=self._resamples
+            )
+            metrics |= more
+            headline = ["accuracy", "balanced_accuracy", *headline]
+        if self._draws:
+            drawn = self._draw(images, vectors)
+            tables["prompt_draws"] = drawn
+            for name in drawn.columns.drop("draw"):
+                metrics |= {f"draws/{name}": drawn[name].mean(), f"draws/{name}/sd": drawn[name].std(ddof=1)}
+                headline.append(f"draws/{name}")
+        if self._resamples is None:
+            return Result(metrics, tuple(headline), tables)
+        groups, more = self._by_group(scores, self._compared(positive))
+        if len(groups):
+            tables["groups"] = groups
+        return Result(metrics | more, tuple(headline), tables, self._figures(scores, positive, tables))
+
+    def _encode_prompts(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> dict[str, np.ndarray]:
+        sides = (side for entry in self._prompts.values() for side in (entry.positive, entry.negative))
+        texts = list(dict.fromkeys(text for side in sides for text in side))
+        return dict(zip(texts, encode_texts(model, texts, processor), strict=True))
+
+    def _score(
+        self, images: np.ndarray, prompts: Mapping[str, Prompts], vectors: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (I, O) similarities to positive prompts, and those minus the ones to negative prompts."""
+        positive, negative = (
+            prompt_similarity(images, [getattr(p, side) for p in prompts.values()], vectors, ensemble=self._ensemble)
+            for side in ("positive", "negative")
+        )
+        return positive, positive - negative
+
+    def _compared(self, positive: np.ndarray) -> np.ndarray:
+        if not self._standardise:
+            return positive
+        return (positive - positive.mean(axis=0)) / np.maximum(positive.std(axis=0), 1e-12)
+
+    def _thresholds(
+        self, model: MedCLIPModel, processor: MedCLIPProcessor, vectors: Mapping[str, np.ndarray]
+    ) -> dict[str, float]:
+        """Returns the score with the best F1 on the validation split, where it has enough of both kinds."""
+        if self._data.split == "valid":
+            return {}
+        rows = self._data.other("valid")
+        images = encode_images(model, rows["_key"].tolist(), self._data.cache, processor)
+        states, (_, scores) = label_matrix(rows, self._names), self._score(images, self._prompts, vectors)
+        found = {}
+        for j, name in enumerate(self._names):
+            known = np.isin(states[:, j], (0.0, 1.0))
+            truth = states[known, j] == 1
+            if min(truth.sum(), (~truth).sum()) >= self._min_count:
+                found[name] = best_threshold(truth, scores[known, j])
+        return found
+
+    def _draw(self, images: np.ndarray, vectors: Mapping[str, np.ndarray]) -> pd.DataFrame:
+        """Returns the main metrics of each draw of prompts; what is drawn for one observation leaves others alone."""
+        rows = []
+        for draw in range(self._draws):
+            chosen = {
+                name: Prompts(self._some(entry.positive, draw, name), self._some(entry.negative, draw, name))
+                for name, entry in self._prompts.items()
+            }
+            positive, scores = self._score(images, chosen, vectors)
+            found, _ = multilabel(self._states, scores, self._names, weights=None, min_count=self._min_count)
+            if len(self._classes) > 1:
+                found |= multiclass(self._states, self._compared(positive), self._names, self._classes, weights=None)[0]
+            wanted: list[str] = [name for name in ("accuracy", "auroc/mean", "ap/mean") if name in found]
+            rows.append({"draw": float(draw), **{name: found[name] for name in wanted}})
+        return pd.DataFrame(rows)
+
+    def _some(self, texts: tuple[str, ...], draw: int, name: str) -> tuple[str, ...]:
+        wanted = self._per_draw or -(-len(texts) // 2)
+        if wanted >= len(texts):
+            return texts
+        rng = np.random.default_rng([self._seed, draw, zlib.crc32(name.encode())])
+        return tuple(texts[i] for i in sorted(rng.permutation(len(texts))[:wanted]))
+
+    def _by_group(self, scores: np.ndarray, positive: np.ndarray) -> tuple[pd.DataFrame, dict[str, float]]:
+        """Returns mean AUROC and accuracy of the images of each group, as a table and as metrics."""
+        rows, metrics = [], {}
+        for column in self._groups:
+            for value, among in _members(self._table, column):
+                if self._table.loc[among, "patient_id"].nunique() < _LEAST_PATIENTS:
+                    continue
+                weights = self._resamples[:, among] if self._resamples is not None else None
+                states = self._states[among]
+                found, _ = multilabel(states, scores[among], self._names, weights=weights, min_count=self._min_count)
+                if len(self._classes) > 1:
+                    found |= multiclass(states, positive[among], self._names, self._classes, weights=weights)[0]
+                row: dict[str, object] = {"group": column, "value": value, "images": int(among.sum())}
+                row["patients"] = self._table.loc[among, "patient_id"].nunique()
+                for name in ("auroc/mean", "accuracy"):
+                    for end in ("", "/low", "/high"):
+                        row[name + end] = found.get(name + end, float("nan"))
+                        if name + end in found:
+                            metrics[f"{name}/{column}={value}{end}"] = found[name + end]
+                rows.append(row)
+        return pd.DataFrame(rows), metrics
+
+    def _figures(
+        self, scores: np.ndarray, positive: np.ndarray, tables: Mapping[str, pd.DataFrame]
+    ) -> dict[str, Figure]:
+        curves = {}
+        for j, name in enumerate(self._names):
+            known = np.isin(self._states[:, j], (0.0, 1.0))
+            truth = self._states[known, j] == 1
+            if min(truth.sum(), (~truth).sum()) >= self._min_count:
+                curves[name] = (truth, scores[known, j])
+        drawn = {"prompts": figures.similarity(self._states, positive, self._names)}
+        if curves:
+            drawn |= {"roc": figures.roc(curves), "precision_recall": figures.precision_recall(curves)}
+        if "classes" in tables:
+            drawn["confusion"] = figures.confusion(tables["classes"])
+        return drawn
+
+
+def _members(table: pd.DataFrame, column: str) -> list[tuple[str, np.ndarray]]:
+    """Returns the values of a column with their rows (N,), ages in bands; one value alone is no group."""
+    if column not in table.columns:
+        return []
+    values = table[column]
+    if column == "age":
+        values = pd.cut(values.astype(float), [*_AGES, np.inf], right=False, labels=_BANDS)
+    values = values.astype("string")
+    found = [(str(value), (values == value).fillna(False).to_numpy(bool)) for value in sorted(values.dropna().unique())]
+    return found if len(found) > 1 else []

@@ -1,0 +1,114 @@
+"""Named protocols: how published numbers were obtained, as settings, with the numbers, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medclip.settings import EvaluateConfig
+from medclip.utils.text import suggest
+
+PROTOCOLS = Path(__file__).parent / "protocols"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number that somebody published.
+
+    Attributes:
+        model: whose.
+        test_set: as a source is called here.
+        metric: as ours is called.
+        value: the number.
+        samples: training images, where it says.
+        images: of the test set.
+    """
+
+    model: str
+    test_set: str
+    metric: str
+    value: float
+    samples: int | None = None
+    images: int | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a publication evaluated.
+
+    Attributes:
+        name: of the file.
+        about: what it is, with its source.
+        settings: of `medclip-evaluate`.
+        test_sets: by name, options of the source and settings that replace the general ones.
+        differences: between paper and code, and between them and here.
+        published: the numbers.
+        prompts: where the published prompts are, if they are not in this package.
+        quoted: how the numbers got here.
+    """
+
+    name: str
+    about: str
+    settings: Mapping[str, Any]
+    test_sets: Mapping[str, Mapping[str, Any]]
+    differences: Sequence[str]
+    published: Sequence[Published]
+    prompts: str = ""
+    quoted: str = ""
+
+    def apply(self, config: EvaluateConfig, given: Collection[str] = ()) -> tuple[EvaluateConfig, list[str]]:
+        """Returns `config` with what the protocol fixes, and how it departs from the protocol nevertheless.
+
+        A setting that somebody gave (one of `given`, or one that is not the usual) wins, and is a departure.
+        """
+        plain, departures = EvaluateConfig(), []
+        wanted, options = dict(self.settings), dict(config.source_options)
+        for name in sources_of(config.on):
+            wanted |= self.test_sets.get(name, {}).get("settings", {})
+            for key, value in self.test_sets.get(name, {}).get("options", {}).items():
+                now = (options.get(name) or {}).get(key, value)
+                options[name] = {key: now, **(options.get(name) or {})}
+                if now != value:
+                    departures.append(f"{name} is read with {key} {now}, the protocol's is {value}")
+        taken = {}
+        for name, value in wanted.items():
+            now = getattr(config, name)
+            if now != value and (name in given or now != getattr(plain, name)):
+                departures.append(f"{name} is {now}, the protocol's is {value}")
+            else:
+                taken[name] = value
+        if len(sources_of(config.on)) > 1:
+            departures.append("several test sets at once; the protocol takes one at a time")
+        if self.prompts and config.prompts == plain.prompts:
+            departures.append(f"prompts are those of {plain.prompts}; the published ones are in {self.prompts}")
+        return dataclasses.replace(config, **taken, source_options=options), departures
+
+    def beside(self, on: Sequence[str], metrics: Mapping[str, float]) -> list[tuple[Published, float]]:
+        """Returns the published numbers of a test set with ours of the same name; of several at once there are none."""
+        if len(on) != 1:
+            return []
+        return [(p, metrics[p.metric]) for p in self.published if p.test_set in on and p.metric in metrics]
+
+
+def sources_of(on: str) -> list[str]:
+    """Returns the names in "nih=/data/CXR8,rsna"."""
+    return [spec.partition("=")[0].strip() for spec in on.split(",") if spec.strip()]
+
+
+def load_protocol(name: str) -> Protocol:
+    """Returns the protocol called `name`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    known = sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
+    if name not in known:
+        raise ValueError(f"--protocol {name}: there is none.{suggest(name, known)} Choose from {', '.join(known)}.")
+    content = yaml.safe_load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"))
+    published = tuple(Published(**entry) for entry in content.pop("published"))
+    return Protocol(name=name, published=published, **content)

@@ -1,0 +1,198 @@
+"""What an evaluation leaves behind: metrics.json, tables, figures, a page to read, and a table on screen."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from medclip.cli.console import print_table
+from medclip.evaluation.html import Page
+
+if TYPE_CHECKING:
+    from medclip.evaluation.evaluators import Result
+    from medclip.evaluation.protocol import Protocol
+
+_TITLES = {
+    "zero-shot": ("Zero-shot classification", "Asked with prompts, not trained on the task."),
+    "retrieval": ("Retrieval", "Texts nearest to an image, and images nearest to a text."),
+    "linear-probe": ("Linear probe", "Logistic regressions on frozen features, with some and all of the labels."),
+    "fine-tune": ("Fine-tuning", "The image tower trained further, with some and all of the labels."),
+    "grounding": ("Grounding", "Similarity maps of prompts against the boxes of readers."),
+    "calibration": ("Calibration", "Curves and thresholds fitted on the validation split only."),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of an evaluation with what is needed to repeat it.
+
+    Attributes:
+        found: what each evaluator found of "model", "untrained" or "supervised".
+        about: of the images: split, images, patients, checksum, ...
+        settings: of the command.
+        sources: manifests of the prepared data.
+        protocol: what was to be followed, if anything.
+        departures: where it was not.
+        test_sets: the names of the image sources.
+    """
+
+    found: dict[tuple[str, str], Result]
+    about: dict[str, Any]
+    settings: dict[str, Any]
+    sources: list[Any]
+    protocol: Protocol | None
+    departures: Sequence[str]
+    test_sets: Sequence[str]
+
+    def metrics(self, who: str = "model") -> dict[str, float]:
+        """Returns all metrics of one of the compared."""
+        parts = [result.metrics for (name, _), result in self.found.items() if name == who]
+        return {key: value for part in parts for key, value in part.items()}
+
+    def comparison(self) -> pd.DataFrame:
+        """Returns the headline metrics (rows) of all that were compared (columns), with their intervals."""
+        columns = list(dict.fromkeys(who for who, _ in self.found))
+        by_column = {who: self.metrics(who) for who in columns}
+        wanted = [name for (who, _), result in self.found.items() if who == "model" for name in _headline(result)]
+        rows = [
+            [name, *(_cell(by_column[who], name) for who in columns)] for name in wanted if name in by_column["model"]
+        ]
+        return pd.DataFrame(rows, columns=["metric", *columns])
+
+    def beside_published(self) -> pd.DataFrame:
+        """Returns ours beside what was published on the same test set by the same protocol."""
+        if self.protocol is None:
+            return pd.DataFrame()
+        rows = self.protocol.beside(self.test_sets, self.metrics())
+        ours = self.about["images"]
+        return pd.DataFrame(
+            [(p.test_set, p.metric, p.model, p.value, round(value, 4), p.images, ours) for p, value in rows],
+            columns=["test set", "metric", "published model", "published", "this model", "their images", "ours"],
+        )
+
+    def write(self, output: Path) -> None:
+        """Writes everything below `output`, each file whole or not at all."""
+        from medclip.utils.io import write_atomically
+
+        output.mkdir(parents=True, exist_ok=True)
+        for who in ("model", "untrained", "supervised"):
+            for kind in ("csv", "png"):  # of an earlier evaluation, which may have been another
+                for path in output.glob(f"{who}-*.{kind}"):
+                    path.unlink()
+        how = {"settings": self.settings, "sources": self.sources, "versions": versions(), "git": git_state()}
+        metrics: dict[str, Any] = dict(self.about)
+        for (who, name), result in self.found.items():
+            metrics.setdefault(who, {})[name] = {
+                key: None if value != value else round(float(value), 6) for key, value in result.metrics.items()
+            }
+            for table_name, table in result.tables.items():
+                path = output / f"{who}-{table_name}.csv"
+                write_atomically(path, lambda part, table=table: table.round(6).to_csv(part, index=False))  # type: ignore[misc]
+            for figure_name, figure in result.figures.items():
+                figure.savefig(output / f"{who}-{figure_name}.png", dpi=120)
+        if self.protocol is not None:
+            metrics["protocol"] = {"name": self.protocol.name, "departures": list(self.departures)}
+            metrics["protocol"]["published"] = self.beside_published().to_dict("records")
+        metrics["how"] = how
+        text = json.dumps(metrics, indent=2)
+        write_atomically(output / "metrics.json", lambda path: path.write_text(text))
+        page = self._page(how)
+        write_atomically(output / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
+
+    def show(self, output: Path) -> None:
+        """Prints the headline."""
+        table = self.comparison()
+        title = f"{self.about['split']} split, {self.about['images']:,} images (95 % intervals over patients)"
+        print_table(title, list(table.columns), table.astype(str).to_numpy().tolist())
+        if self.protocol is not None:
+            beside = self.beside_published()
+            if len(beside):
+                print_table("Beside what was published", list(beside.columns), beside.astype(str).to_numpy().tolist())
+            else:
+                print(f"{self.protocol.name} has no published numbers on {', '.join(self.test_sets)}.")
+            for departure in self.departures:
+                print(f"Not as in {self.protocol.name}: {departure}.")
+        print(f"To read: {output / 'report.html'}; to compute with: {output / 'metrics.json'} and tables beside it")
+
+    def _page(self, how: dict[str, Any]) -> str:
+        about = self.about
+        page = Page(
+            f"Evaluation of {self.settings['model']}",
+            f"{about['images']:,} images of {about['patients']:,} patients, {about['split']} split of "
+            f"{', '.join(self.test_sets)}. Research only: no output of this software is a diagnosis.",
+        )
+        page.section("Summary", "Intervals are 95 % bootstrap intervals over patients.")
+        page.table(self.comparison())
+        if about.get("patients_trained_on"):
+            page.text(f"{about['patients_trained_on']} of these patients were trained on, which flatters the model.")
+        if self.protocol is not None:
+            page.section(f"Protocol {self.protocol.name}", self.protocol.about)
+            page.table(self.beside_published())
+            page.text(f"Published numbers are quoted {self.protocol.quoted}.")
+            for text in self.departures:
+                page.text(f"Departs from it: {text}.")
+            for text in self.protocol.differences:
+                page.text(text)
+        for (who, name), result in self.found.items():
+            if who == "model":  # of the others the summary is enough; their tables are beside this page
+                page.section(*_TITLES.get(name, (name, "")))
+                for table in result.tables.values():
+                    page.table(table)
+                for caption, figure in result.figures.items():
+                    page.figure(figure, caption.replace("_", " "))
+        page.section("How to repeat it")
+        page.code(yaml.safe_dump({**about, **how}, sort_keys=False, allow_unicode=True))
+        return page.render()
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what numbers depend on."""
+    import numpy
+    import sklearn
+    import torch
+    import torchvision
+    import transformers
+
+    import medclip
+
+    modules = {"medclip": medclip, "torch": torch, "torchvision": torchvision, "transformers": transformers}
+    modules |= {"numpy": numpy, "pandas": pd, "scikit-learn": sklearn}
+    return {"python": platform.python_version(), **{name: str(module.__version__) for name, module in modules.items()}}
+
+
+def git_state() -> dict[str, Any] | None:
+    """Returns the commit this package runs from and whether files differ from it; None where it is no checkout."""
+    folder = str(Path(__file__).parent)
+
+    def git(*arguments: str) -> str:
+        asked = ["git", "-C", folder, *arguments]
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", __file__)
+        changed = bool(git("status", "--porcelain", "--untracked-files=no"))
+        return {"commit": git("rev-parse", "HEAD"), "changed": changed}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _headline(result: Result) -> Sequence[str]:
+    return result.headline or [name for name in result.metrics if not name.endswith(("/low", "/high", "/sd", "/rows"))]
+
+
+def _cell(metrics: dict[str, float], name: str) -> str:
+    value = metrics.get(name, float("nan"))
+    if value != value:
+        return "-"
+    low, high, deviation = (metrics.get(f"{name}/{end}", float("nan")) for end in ("low", "high", "sd"))
+    if low == low:
+        return f"{value:.3f} ({low:.3f}-{high:.3f})"
+    return f"{value:.3f} ± {deviation:.3f}" if deviation == deviation else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""From a trained model to answers: embeddings, prompts, scores, heatmaps, indices, exports."""

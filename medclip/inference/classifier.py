@@ -1,0 +1,77 @@
+"""Zero-shot classification: what is in an image is what its embedding is nearest to among prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from medclip.inference.embed import encode_texts
+from medclip.inference.prompts import Prompts, load_prompts
+from medclip.inference.scoring import Calibration, PromptScores, mean_directions
+
+if TYPE_CHECKING:
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+
+class ZeroShotClassifier(PromptScores):
+    """Answers about images by prompts, which are encoded once; each image is encoded once, whatever is asked.
+
+    Args:
+        model: in evaluation mode.
+        processor: its processor.
+        prompts: a prompt set by name, a YAML file, or prompts by observation. Any observations, not only the 14.
+        calibration: for probabilities that are chances; see `calibrate`.
+
+    Example:
+        >>> classifier = ZeroShotClassifier(model, processor, "chexpert14")
+        >>> classifier(["chest.dcm"]).loc[0, "Pneumothorax"]
+    """
+
+    def __init__(
+        self,
+        model: MedCLIPModel,
+        processor: MedCLIPProcessor,
+        prompts: str | Path | dict[str, Prompts] = "chexpert14",
+        *,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.model, self.processor = model, processor
+        self.prompts = prompts if isinstance(prompts, dict) else load_prompts(prompts)
+        positive, negative = (
+            prompt_embeddings(model, processor, [getattr(entry, side) for entry in self.prompts.values()])
+            for side in ("positive", "negative")
+        )
+        scale = float(model.scale().detach())
+        super().__init__(
+            list(self.prompts), positive, negative, scale=scale, calibration=calibration, dicom=processor.dicom
+        )
+
+    def embed(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> np.ndarray:
+        """See `PromptScores`."""
+        parts = []
+        for start in range(0, len(images), batch_size):
+            pixels = self.processor.images(images[start : start + batch_size]).to(self.model.device)
+            with torch.inference_mode():
+                parts.append(self.model.get_image_features(pixels).float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.empty((0, self.positive.shape[1]), dtype=np.float32)
+
+    def __call__(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> pd.DataFrame:
+        """Returns a probability for each image (row) and observation (column)."""
+        return pd.DataFrame(self.probabilities(self.embed(images, batch_size=batch_size)), columns=self.observations)
+
+
+def prompt_embeddings(
+    model: MedCLIPModel, processor: MedCLIPProcessor, prompts: Sequence[tuple[str, ...]]
+) -> np.ndarray:
+    """Returns the mean direction (O, D) of each tuple of prompts; zeros for an empty one, so that it adds nothing.
+
+    Every different prompt is encoded once.
+    """
+    texts = list(dict.fromkeys(text for entry in prompts for text in entry))
+    embeds = dict(zip(texts, encode_texts(model, texts, processor), strict=True))
+    return mean_directions(prompts, embeds, dim=model.config.projection_dim)

@@ -1,0 +1,103 @@
+"""Exact nearest neighbours by cosine, in bounded memory: an index that is built once, saved, and asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from medclip.utils.io import write_atomically
+
+
+class Index:
+    """Embeddings with their names.
+
+    Args:
+        embeds: (N, D), unit length.
+        names: N of them: image ids, sentences, anything that says what an embedding is of.
+        made_with: what says which model made the embeddings; those of different models do not compare.
+        holds: what says where they come from.
+
+    Raises:
+        ValueError: there are not as many names as embeddings.
+
+    Example:
+        >>> index = Index(encode_texts(model, sentences, processor), sentences)
+        >>> index.save("sentences.safetensors")
+        >>> scores, rows = Index.load("sentences.safetensors").search(image_embeds, k=5)
+    """
+
+    def __init__(self, embeds: np.ndarray, names: Sequence[str], *, made_with: str = "", holds: str = "") -> None:
+        if len(embeds) != len(names):
+            raise ValueError(f"Found {len(embeds)} embeddings and {len(names)} names; each needs one.")
+        self.embeds, self.names = np.ascontiguousarray(embeds, dtype=np.float32), list(names)
+        self.made_with, self.holds = made_with, holds
+
+    def search(
+        self,
+        queries: np.ndarray,
+        *,
+        k: int,
+        chunk: int = 2**24,
+        device: str = "cpu",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns cosines and rows, both (M, k), of the k nearest to each of `queries` (M, D), the nearest first.
+
+        At most about `chunk` similarities are held at once.
+
+        Raises:
+            ValueError: k is larger than the index.
+        """
+        if not 0 < k <= len(self.names):
+            raise ValueError(f"k={k}: the index holds {len(self.names)}.")
+        width = min(len(self.names), max(k, 8192))
+        height = max(1, chunk // width)
+        index = torch.from_numpy(self.embeds)
+        scores = np.empty((len(queries), k), dtype=np.float32)
+        rows = np.empty((len(queries), k), dtype=np.int64)
+        for start in range(0, len(queries), height):
+            part = torch.from_numpy(np.ascontiguousarray(queries[start : start + height], dtype=np.float32)).to(device)
+            best = _best(part, index, k=k, width=width)
+            scores[start : start + height], rows[start : start + height] = (found.cpu().numpy() for found in best)
+            if progress is not None:
+                progress(min(start + height, len(queries)), len(queries))
+        return scores, rows
+
+    def save(self, path: str | Path) -> None:
+        """Writes the index as one safetensors file, whole or not at all."""
+        metadata = {"names": json.dumps(self.names), "made_with": self.made_with, "holds": self.holds}
+        write_atomically(Path(path), lambda part: save_file({"embeds": self.embeds}, part, metadata=metadata))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Index:
+        """Returns the index that `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"There is no index {path}.")
+        with safe_open(path, framework="numpy") as opened:
+            metadata = opened.metadata()
+            said = {name: metadata.get(name, "") for name in ("made_with", "holds")}
+            return cls(opened.get_tensor("embeds"), json.loads(metadata["names"]), **said)
+
+
+def _best(queries: Tensor, index: Tensor, *, k: int, width: int) -> tuple[Tensor, Tensor]:
+    """Returns the k best of all parts of the index, keeping k of each part that could still count."""
+    scores = torch.full((len(queries), 0), -2.0, device=queries.device)
+    rows = torch.zeros((len(queries), 0), dtype=torch.long, device=queries.device)
+    for start in range(0, len(index), width):
+        part = index[start : start + width].to(queries.device)
+        found, where = (queries @ part.T).topk(min(k, len(part)), dim=1)
+        scores, rows = torch.cat([scores, found], dim=1), torch.cat([rows, where + start], dim=1)
+        order = scores.argsort(dim=1, descending=True, stable=True)[:, :k]
+        scores, rows = scores.gather(1, order), rows.gather(1, order)
+    return scores, rows

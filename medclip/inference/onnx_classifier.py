@@ -1,0 +1,104 @@
+"""Zero-shot classification from an exported model, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medclip.data.images import fit_square, grey_images, pad_bicubic, resize_square
+from medclip.inference.prompts import Prompts, load_prompts
+from medclip.inference.scoring import Calibration, PromptScores, mean_directions
+
+VISION, TEXT, PROMPTS, MANIFEST = "vision.onnx", "text.onnx", "prompts.npz", "medclip_export.json"
+
+
+class OnnxClassifier(PromptScores):
+    """`ZeroShotClassifier` for the files that `medclip.inference.export` wrote; the same answers, through onnxruntime.
+
+    Args:
+        folder: of the export.
+        prompts: other prompts than those exported with it: a set by name, a YAML file, or prompts by observation.
+        threads: of onnxruntime; 0 for its own choice.
+
+    Raises:
+        FileNotFoundError: `folder` holds no export.
+        ImportError: onnxruntime is not installed; the message says how.
+    """
+
+    def __init__(
+        self, folder: str | Path, prompts: str | Path | dict[str, Prompts] | None = None, *, threads: int = 0
+    ) -> None:
+        self._folder, self._threads = Path(folder), threads
+        if not (self._folder / MANIFEST).is_file():
+            raise FileNotFoundError(f"{folder} holds no {MANIFEST}. Name the --output of medclip-export.")
+        self._manifest = json.loads((self._folder / MANIFEST).read_text())
+        self._settings = json.loads((self._folder / "medclip_processor.json").read_text())
+        self._vision = self._session(VISION)
+        if prompts is None or prompts == self._manifest["prompts"]:
+            observations = self._manifest["observations"]
+            with np.load(self._folder / PROMPTS) as saved:
+                positive, negative = saved["positive"], saved["negative"]
+        else:
+            observations, positive, negative = self._encode_prompts(prompts)
+        named = self._manifest["prompts"] if prompts is None else str(prompts)
+        super().__init__(
+            observations, positive, negative, scale=self._manifest["scale"],
+            calibration=Calibration.load(folder, prompts=named), dicom=self._settings["dicom"],
+        )  # fmt: skip
+
+    def embed(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> np.ndarray:
+        """See `PromptScores`."""
+        parts = [
+            self._vision.run(None, {"pixel_values": self._pixels(images[start : start + batch_size])})[0]
+            for start in range(0, len(images), batch_size)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, self.positive.shape[1]), dtype=np.float32)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns embeddings (T, D) of texts."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        tokenizer.enable_truncation(self._settings["max_length"])
+        tokenizer.enable_padding(pad_id=self._manifest["pad_token_id"])
+        encoded = tokenizer.encode_batch(list(texts))
+        inputs = {
+            "input_ids": np.array([row.ids for row in encoded], dtype=np.int64),
+            "attention_mask": np.array([row.attention_mask for row in encoded], dtype=np.int64),
+        }
+        return self._session(TEXT).run(None, inputs)[0]  # type: ignore[no-any-return]
+
+    def _pixels(self, images: Sequence[np.ndarray | str | Path]) -> np.ndarray:
+        s = self._settings
+        arrays = grey_images(images, at_least=s["cache_size"], dicom=s["dicom"])
+        if s["resize"] == "pad-bicubic":
+            squares = [pad_bicubic(array, s["image_size"]) for array in arrays]
+        else:
+            squares = [resize_square(fit_square(array, s["cache_size"])[0], s["image_size"]) for array in arrays]
+        scaled = np.stack(squares).astype(np.float32) * np.float32(1 / (255 * s["std"]))
+        return (scaled - np.float32(s["mean"] / s["std"]))[:, None]
+
+    def _encode_prompts(self, prompts: str | Path | dict[str, Prompts]) -> tuple[list[str], np.ndarray, np.ndarray]:
+        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
+        sides = [[getattr(entry, side) for entry in loaded.values()] for side in ("positive", "negative")]
+        texts = list(dict.fromkeys(text for side in sides for entry in side for text in entry))
+        # One at a time: what a text is padded to must not matter, whatever the text tower makes of padding.
+        embeds = {text: self.embed_texts([text])[0] for text in texts}
+        dim = len(next(iter(embeds.values())))
+        positive, negative = (mean_directions(side, embeds, dim=dim) for side in sides)
+        return list(loaded), positive, negative
+
+    def _session(self, name: str) -> Any:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(
+                f"Running an export needs the extra packages: pip install 'medclip[onnx]' ({error})"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        return onnxruntime.InferenceSession(str(self._folder / name), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,102 @@
+"""Prompt sets: texts that ask about observations, read from files."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from medclip.utils.text import suggest
+
+_RENAMED = {"COVID": "COVID-19"}
+PROMPT_SETS = Path(__file__).parent / "prompt_sets"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Texts that say an observation is there, and texts that say it is not.
+
+    Attributes:
+        negative: may be empty; then only comparisons between observations are possible.
+    """
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...] = ()
+
+
+def prompt_set_names() -> list[str]:
+    """Returns the names of the prompt sets that come with the package."""
+    return sorted(path.stem for path in PROMPT_SETS.glob("*.yaml"))
+
+
+def load_prompts(name: str | Path) -> dict[str, Prompts]:
+    """Returns prompts by observation, of the set called `name` or of the file at that path.
+
+    Several, joined by commas, add up; of an observation that is in several, the last one's count.
+
+    A YAML file maps each observation to `positive: [...]` and, if wanted, `negative: [...]`; a plain list means
+    positive. A `constants.py` of GLoRIA or MedCLIP is read, not run, see `read_grids`.
+
+    Raises:
+        FileNotFoundError: there is no such set or file.
+        ValueError: the file is laid out otherwise.
+    """
+    if "," in str(name):
+        parts = [load_prompts(part.strip()) for part in str(name).split(",")]
+        return {observation: prompts for part in parts for observation, prompts in part.items()}
+    is_file = str(name).endswith((".yaml", ".yml", ".py"))
+    path = Path(name) if is_file else PROMPT_SETS / f"{name}.yaml"
+    if not path.is_file():
+        known = prompt_set_names()
+        raise FileNotFoundError(
+            f"There is no prompt set {str(name)!r}.{suggest(str(name), known)} "
+            f"Name one of {', '.join(known)}, or the path of a YAML file."
+        )
+    if path.suffix == ".py":
+        return read_grids(path)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path}: expected a mapping from observations to prompts, found {type(content).__name__}.")
+    return {str(name): _read(path, str(name), entry) for name, entry in content.items()}
+
+
+def read_grids(path: Path) -> dict[str, Prompts]:
+    """Returns the prompts that the authors of GLoRIA and MedCLIP publish in `constants.py`, without running it.
+
+    Dictionaries whose names end in CLASS_PROMPTS hold, for each observation, lists of words by component (severity,
+    subtype, location, ...). A prompt is one word of each, in the order of the file, joined by spaces; empty words
+    leave their spaces, and what is listed twice counts twice, as in the published code. There are no negatives.
+
+    Raises:
+        ValueError: the file holds no such dictionary.
+    """
+    prompts = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        names = [target.id for target in getattr(node, "targets", ()) if isinstance(target, ast.Name)]
+        if isinstance(node, ast.Assign) and any(name.endswith("CLASS_PROMPTS") for name in names):
+            for name, components in ast.literal_eval(node.value).items():
+                words = itertools.product(*components.values())
+                prompts[_RENAMED.get(name, name)] = Prompts(tuple(" ".join(chosen) for chosen in words))
+    if not prompts:
+        raise ValueError(f"{path} holds no dictionary whose name ends in CLASS_PROMPTS.")
+    return prompts
+
+
+def _read(path: Path, name: str, entry: object) -> Prompts:
+    sides = {"positive": entry} if isinstance(entry, list) else entry
+    if not isinstance(sides, dict) or not sides.get("positive") or set(sides) - {"positive", "negative"}:
+        raise ValueError(f"{path}: {name!r} needs 'positive: [texts]' and may have 'negative: [texts]'.")
+    sides = {side: texts or [] for side, texts in sides.items()}
+    for texts in sides.values():
+        if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
+            raise ValueError(f"{path}: every prompt of {name!r} must be a text.")
+    return Prompts(tuple(sides["positive"]), tuple(sides.get("negative", ())))
+
+
+def select_prompts(prompts: dict[str, Prompts], observations: Sequence[str]) -> dict[str, Prompts]:
+    """Returns the prompts of `observations`, in that order; those without any are left out."""
+    return {name: prompts[name] for name in observations if name in prompts}

@@ -1,0 +1,1 @@
+"""Weights of other code: read without running code, and renamed to ours."""

@@ -1,0 +1,106 @@
+"""Synthetic frontal chest radiographs with reports: runs anywhere, costs nothing, and its truth is known.
+
+`population` decides who has what, `radiograph` draws it, `report` writes about it. All three are deterministic in
+(seed, study number), so any study can be made alone. Nothing here comes from patients.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medclip.data.source import Source
+from medclip.data.tables import check_boxes, check_images, check_texts
+from medclip.sources.phantom.population import Study, draw_study, states_of
+from medclip.sources.phantom.radiograph import draw_boxes, draw_radiograph
+from medclip.sources.phantom.report import write_report
+
+
+class Phantom(Source):
+    """A made-up population.
+
+    Images of the train split carry states as a reader would report them, those of valid and test the truth.
+
+    Args:
+        root: not used; nothing is on disk.
+        studies: how many images, and how many reports.
+        size: side of the square images, in pixels.
+        seed: of the population.
+        paired: whether the reports are about the images, or about another part of the population.
+    """
+
+    name = "phantom"
+    layout = "nothing: images are drawn and reports written on the fly"
+    obtain = "this package"
+    to_pair = " --source-options '{phantom: {paired: true}}'"
+
+    def __init__(
+        self, root: Path = Path(), *, studies: int = 6000, size: int = 128, seed: int = 0, paired: bool = False
+    ) -> None:
+        super().__init__(root)
+        if studies < 1 or size < 16:
+            raise ValueError(f"phantom: needs studies >= 1 and size >= 16, found studies={studies}, size={size}.")
+        self.studies, self.size, self.seed, self.paired = studies, size, seed, paired
+        self.draw = partial(_draw, seed=seed, size=size)
+
+    @classmethod
+    def locate(cls, path: str | None, data_root: Path | None) -> Path:
+        """Returns a path that is not used."""
+        return Path()
+
+    def shares_studies(self, other: Source) -> bool:
+        """Tells whether the reports are about the images."""
+        return super().shares_studies(other) and self.paired
+
+    def images(self) -> pd.DataFrame:
+        """Returns one frontal image a study, with the states of the 14 observations."""
+        rows = [
+            {
+                **_ids(study),
+                "image_id": f"{self.seed}-{study.number}",
+                "path": f"phantom-{self.seed}-{self.size}-{study.number}",
+                "view": study.view,
+                "split": study.split,
+                "age": study.age,
+                "sex": study.sex,
+                **states_of(study),
+            }
+            for study in self._drawn(0)
+        ]
+        return check_images(pd.DataFrame(rows), origin=self.name)
+
+    def texts(self) -> pd.DataFrame:
+        """Returns one report a study."""
+        first = 0 if self.paired else self.studies + self.studies % 2
+        rows = [{**_ids(study), "text": write_report(study), "split": study.split} for study in self._drawn(first)]
+        return check_texts(pd.DataFrame(rows), origin=self.name)
+
+    def boxes(self) -> pd.DataFrame:
+        """Returns a box for every localised finding of the test split."""
+        rows = [
+            (f"{self.seed}-{study.number}", observation, *box)
+            for study in self._drawn(0)
+            if study.split == "test"
+            for observation, box in draw_boxes(self.seed, study.number, size=self.size)
+        ]
+        columns = ["image_id", "observation", "x", "y", "width", "height"]
+        return check_boxes(pd.DataFrame(rows, columns=columns), origin=self.name)
+
+    def splits(self) -> pd.DataFrame:
+        """Returns patient_id and split of every study, of images and of reports."""
+        studies = [*self._drawn(0), *([] if self.paired else self._drawn(self.studies + self.studies % 2))]
+        return pd.DataFrame([{"patient_id": _ids(study)["patient_id"], "split": study.split} for study in studies])
+
+    def _drawn(self, first: int) -> list[Study]:
+        return [draw_study(self.seed, number) for number in range(first, first + self.studies)]
+
+
+def _ids(study: Study) -> dict[str, str]:
+    return {"study_id": f"{study.seed}-{study.number}", "patient_id": f"{study.seed}-{study.patient}"}
+
+
+def _draw(path: str, *, seed: int, size: int) -> np.ndarray:
+    return draw_radiograph(seed, int(path.rsplit("-", 1)[1]), size=size)

@@ -1,0 +1,1 @@
+"""Training: one step, what is around it, and how it survives."""

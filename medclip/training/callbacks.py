@@ -1,0 +1,126 @@
+"""What happens around the steps of training: evaluation, the bar on screen, and where the time goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+
+from medclip.models import MedCLIPModel
+from medclip.training.checkpoints import is_due
+
+#: Called with the model; returns named numbers.
+Evaluate = Callable[[MedCLIPModel], dict[str, float]]
+#: The parts of a step, in order.
+PARTS = ("data", "transfer", "forward", "backward", "optimiser", "validation and checkpoints")
+
+
+class EvaluateEvery(Callback):
+    """Runs an evaluation every so many steps and at the end; checkpoints are chosen by what it logs."""
+
+    def __init__(self, evaluate: Evaluate, *, every: int) -> None:
+        self._evaluate, self._every = evaluate, every
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Evaluates where it is due."""
+        if is_due(trainer, self._every):
+            pl_module.log_dict({f"valid/{k}": v for k, v in evaluate_now(pl_module.model, self._evaluate).items()})
+
+
+def evaluate_now(model: MedCLIPModel, evaluate: Evaluate) -> dict[str, float]:
+    """Returns what `evaluate` says of the model in evaluation mode, leaving mode and random state as they were."""
+    training, state = model.training, torch.get_rng_state()
+    model.eval()
+    try:
+        with torch.inference_mode():
+            return evaluate(model)
+    finally:
+        model.train(training)
+        torch.set_rng_state(state)
+
+
+class Progress(RichProgressBar):
+    """The bar with loss and time left, without the logger's version number; it looks at the loss now and then only."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=10)
+        self._loss: float | None = None
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Looks at the loss now and then; each look waits for the GPU."""
+        if self._loss is None or trainer.global_step % self.refresh_rate == 0:
+            self._loss = float(outputs["loss"])
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(self, *args: Any) -> dict[str, Any]:
+        """Returns what stands behind the bar."""
+        return {} if self._loss is None else {"loss": round(self._loss, 4)}
+
+
+class Profile(Callback):
+    """Measures what each part of a step takes; a GPU is waited for after each, so the whole is slower than usual.
+
+    Args:
+        skip: first steps that do not count.
+
+    Attributes:
+        seconds: by part, over all counted steps.
+        steps: how many were counted.
+    """
+
+    def __init__(self, *, skip: int = 5) -> None:
+        self._skip, self._since, self._on_gpu = skip, 0.0, False
+        self.seconds, self.steps, self._seen = dict.fromkeys(PARTS, 0.0), 0, 0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begins to measure."""
+        self._on_gpu = pl_module.device.type == "cuda"
+        for name, before, after in (
+            ("transfer_batch_to_device", "data", "transfer"),
+            ("on_train_batch_end", "", "validation and checkpoints"),
+        ):
+            setattr(pl_module, name, self._around(getattr(pl_module, name), before, after))
+        self._since = time.perf_counter()
+
+    def _around(self, hook: Callable[..., Any], before: str, after: str) -> Callable[..., Any]:
+        @wraps(hook)
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            if before:
+                self._mark(before)
+            result = hook(*args, **kwargs)
+            self._mark(after)
+            return result
+
+        return measured
+
+    def _mark(self, part: str) -> None:
+        """Counts the time since the last mark for `part`."""
+        if self._on_gpu:
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        if self._seen >= self._skip:
+            self.seconds[part] += now - self._since
+        self._since = now
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        """Ends the forward pass."""
+        self._mark("forward")
+
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+        """Ends the backward pass."""
+        self._mark("backward")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Ends the update."""
+        self._mark("optimiser")
+        self._seen += 1
+        self.steps += self._seen > self._skip
+
+    def rows(self) -> list[tuple[str, float, float]]:
+        """Returns each part with its milliseconds a step and its share."""
+        steps, whole = max(self.steps, 1), max(sum(self.seconds.values()), 1e-12)
+        return [(part, 1000 * value / steps, value / whole) for part, value in self.seconds.items()]

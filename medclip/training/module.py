@@ -1,0 +1,249 @@
+"""One step of training: encode, gather, the objective, and how weights are updated."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from medclip.data.gpu_transforms import DeviceAugmentation
+from medclip.data.loader import Batch
+from medclip.encoded import Encoded
+from medclip.models import MedCLIPModel
+from medclip.models.locking import unlock
+from medclip.objectives import Objective
+from medclip.training.distributed import gather, world
+from medclip.training.gradient_cache import encode_in_parts
+from medclip.training.health import Diverged, LossWatch, alignment, uniformity
+
+logger = logging.getLogger(__name__)
+
+#: Steps between logged values.
+LOG_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights are updated: AdamW, linear warm-up, cosine decay to zero.
+
+    Attributes:
+        learning_rate: at its peak.
+        weight_decay: of matrices; vectors, norms, biases and the scale are not decayed.
+        warmup: share of the steps.
+        steps: in all.
+        clip_norm: bound of the gradient norm; 0 for none.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    warmup: float
+    steps: int
+    clip_norm: float
+
+
+class NotFinite(ArithmeticError):
+    """The loss became NaN or infinite; the message names the step and the last good checkpoint."""
+
+
+class TrainingModule(lightning.LightningModule):
+    """A model, an objective, and one step of training.
+
+    Args:
+        model: what is trained.
+        objective: what is optimised.
+        optimisation: how.
+        seed: of what is random inside the model.
+        encode_batch: inputs encoded at once; larger batches go through the towers in parts, and again in the backward
+            pass (gradient caching, Gao et al. 2021, arXiv 2101.06983). 0 for all at once.
+        unlock_at: the step from which on locked parts of the model train too; 0 for never.
+        own_rows: each process computes losses for its own rows only, against the inputs of all processes.
+        augment: makes pixel values of batches that hold cached squares.
+    """
+
+    def __init__(
+        self,
+        model: MedCLIPModel,
+        objective: Objective,
+        *,
+        optimisation: Optimisation,
+        seed: int,
+        encode_batch: int = 0,
+        own_rows: bool = False,
+        unlock_at: int = 0,
+        augment: DeviceAugmentation | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+        self.momentum = copy.deepcopy(model).requires_grad_(False) if objective.needs_keys else None
+        self._optimisation, self._seed, self._unlocked = optimisation, seed, False
+        self._encode_batch, self._own_rows, self._unlock_at = encode_batch, own_rows, unlock_at
+        self._augment = augment
+        self._unchecked: list[tuple[int, dict[str, Tensor]]] = []
+        self._watch = LossWatch()
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Moves a batch; from page-locked memory it does not wait."""
+        return batch.each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seeds what is random inside the model by the step, so that a resumed run draws what the first would have."""
+        if self._unlock_at and self.global_step >= self._unlock_at and not self._unlocked:
+            unlock(self.model)
+            self.model.train()
+            self._unlocked = True
+        torch.manual_seed((self._seed * 1_000_003 + self.global_step) * 4099 + world()[0])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Encodes, gathers, and returns the loss."""
+        if self._augment is not None:
+            seed = (self._seed * 1_000_003 + self.global_step) * 4099 + world()[0]
+            batch = replace(batch, pixel_values=self._augment(batch.pixel_values, seed=seed))
+        images, texts = self._encode(self.model, batch, local=self.objective.needs_local)
+        if self.momentum is not None:
+            # Here and not after the step, since a checkpoint may be written in between.
+            follow(self.momentum, self.model, self.objective.momentum)
+            with torch.no_grad():
+                image_keys, text_keys = self._encode(self.momentum, batch, local=False)
+            images, texts = replace(images, keys=image_keys.embeds), replace(texts, keys=text_keys.embeds)
+        images = gather(
+            replace(images, labels=batch.image_labels, study_ids=batch.image_studies), own_rows=self._own_rows
+        )
+        texts = gather(replace(texts, labels=batch.text_labels, study_ids=batch.text_studies), own_rows=self._own_rows)
+        terms = self.objective(images, texts, self.model.scale())
+        self._unchecked.append((self.global_step, {name: value.detach() for name, value in terms.items()}))
+        if self.device.type == "cpu" or self.global_step % LOG_EVERY == 0:
+            self.check_finite()
+        logged = {f"train/{name}": value for name, value in terms.items()}
+        logged["train/scale"] = self.model.logit_scale.detach().exp()
+        if self.global_step % LOG_EVERY == LOG_EVERY - 1:
+            logged["train/alignment"] = alignment(images, texts)
+            logged["train/uniformity_images"] = uniformity(images.embeds)
+            logged["train/uniformity_texts"] = uniformity(texts.embeds)
+        if self._own_rows and self.global_step % LOG_EVERY == LOG_EVERY - 1:
+            # With rows of its own a process knows its share of the loss only.
+            logged = {
+                name: self.trainer.strategy.reduce(value.detach(), reduce_op="mean") for name, value in logged.items()
+            }
+        self.log_dict(logged, prog_bar=False)
+        return terms["loss"]
+
+    def _encode(self, model: MedCLIPModel, batch: Batch, *, local: bool) -> tuple[Encoded, Encoded]:
+        words = batch.word_ids if local else None
+
+        def images_of(pixel_values: Tensor) -> Encoded:
+            return model.encode_images(_channels_last(pixel_values), local=local)
+
+        def texts_of(input_ids: Tensor, attention_mask: Tensor, *word_ids: Tensor) -> Encoded:
+            return model.encode_texts(
+                input_ids, attention_mask, local=local, word_ids=word_ids[0] if word_ids else None
+            )
+
+        tokens = (batch.input_ids, batch.attention_mask, *(() if words is None else (words,)))
+        return (
+            encode_in_parts(images_of, batch.pixel_values, size=self._encode_batch, model=model),
+            encode_in_parts(texts_of, *tokens, size=self._encode_batch, model=model),
+        )
+
+    def check_finite(self) -> None:
+        """Looks at the losses since the last look. On a GPU each look waits for it, so there is not one every step.
+
+        Raises:
+            NotFinite: one of them was no number.
+            Diverged: they are far above where they began.
+        """
+        unchecked, self._unchecked = self._unchecked, []
+        last = self.trainer.checkpoint_callback.last
+        good = f"The last good checkpoint: {last if last.is_file() else 'none yet'}."
+        for step, terms in unchecked:
+            if self._watch.has_diverged(float(terms["loss"])):
+                raise Diverged(
+                    f"The loss is far above where it began, {float(terms['loss']):.3g} at step {step}. {good} Lower "
+                    "--learning-rate, or raise --warmup."
+                )
+            if not torch.isfinite(terms["loss"]):
+                values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
+                raise NotFinite(
+                    f"The loss is not finite at step {step} ({values}). {good} Lower --learning-rate, or look for "
+                    "images without pixels or labels that are not states."
+                )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what a resumed run must know of its losses."""
+        checkpoint["watch"] = self._watch.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes it up."""
+        self._watch.load_state_dict(checkpoint.get("watch", {}))
+
+    def on_fit_start(self) -> None:
+        """Refuses what several processes cannot do, before the first step.
+
+        Raises:
+            ValueError: parts are to be unlocked later.
+        """
+        if self._unlock_at and world()[1] > 1:
+            raise ValueError(
+                "--unlock-after works in one process only, since others would not hear of new gradients. With several, "
+                "train in two runs: the second without locks, on the first's model."
+            )
+
+    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Clips the gradient norm and logs what it was before.
+
+        Lightning's own clipping refuses fused optimizers under every mixed precision. It must refuse them only where
+        the optimizer unscales gradients itself, and `configure_optimizers` fuses nothing there.
+        """
+        bound = self._optimisation.clip_norm or math.inf
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, bound)
+        if self.global_step % LOG_EVERY == LOG_EVERY - 1:
+            self.log("train/gradient_norm", norm, prog_bar=False)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Returns AdamW with decayed and undecayed groups, and the schedule."""
+        o = self._optimisation
+        parameters = [*self.model.parameters(), *self.objective.parameters()]
+        if not self._unlock_at:
+            parameters = [p for p in parameters if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": o.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        optimizer = AdamW(groups, lr=o.learning_rate, fused=fuses(self.device) and not scaled)
+        schedule = LambdaLR(optimizer, lambda step: warmup_cosine(step, steps=o.steps, warmup=o.warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fuses(device: torch.device) -> bool:
+    """Tells whether the optimizer updates all weights in one kernel; tests of GPU settings on a CPU replace it."""
+    return device.type == "cuda"
+
+
+def warmup_cosine(step: int, *, steps: int, warmup: float) -> float:
+    """Returns the share of the peak learning rate at `step`: a linear rise over `warmup`, then half a cosine."""
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
+    """Moves the weights of `slow` towards those of `fast`; `momentum` is the share that stays. Buffers are copied."""
+    for kept, current in zip(slow.parameters(), fast.parameters(), strict=True):
+        kept.lerp_(current, 1 - momentum)
+    for stored, now in zip(slow.buffers(), fast.buffers(), strict=True):
+        stored.copy_(now)
+
+
+def _channels_last(pixel_values: Tensor) -> Tensor:
+    return pixel_values.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,192 @@
+"""Runs training with Lightning: the machine, the loggers, the loader, and one call that trains to the last step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from medclip.data.loader import Steps, step_loader
+from medclip.training.callbacks import Evaluate, EvaluateEvery, Progress
+from medclip.training.checkpoints import Checkpoints
+from medclip.training.distributed import world
+from medclip.training.module import LOG_EVERY, Optimisation, TrainingModule
+
+
+class Stopped(RuntimeError):
+    """The run was told to stop before its last step; the same command goes on."""
+
+
+class StepData(lightning.LightningDataModule):
+    """Loads the batches from the step at which training stands to its last."""
+
+    def __init__(self, build: Callable[[int, int], Steps], *, steps: int, workers: int) -> None:
+        super().__init__()
+        self._build, self._steps, self._workers = build, steps, workers
+
+    def train_dataloader(self) -> Any:
+        """Returns the loader; called after a checkpoint was restored, so `global_step` is where to go on."""
+        assert self.trainer is not None
+        pinned = self.trainer.strategy.root_device.type == "cuda"
+        start = self.trainer.global_step
+        return step_loader(
+            self._build(*world()), start=start, stop=self._steps, workers=self._workers, pin_memory=pinned
+        )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run runs on; see Lightning's Trainer.
+
+    Attributes:
+        accelerator: auto, cpu, gpu or mps.
+        devices: how many on each node, or auto.
+        nodes: how many; torchrun and SLURM say it by themselves.
+        strategy: auto, ddp, fsdp, or any other of Lightning's.
+        precision: by default bf16-mixed on a GPU that has it and 32-true elsewhere.
+        compile: whether the towers are compiled.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    nodes: int = 1
+    strategy: str = "auto"
+    precision: str | None = None
+    compile: bool = False
+
+
+def fit(
+    module: TrainingModule,
+    data: StepData,
+    *,
+    optimisation: Optimisation,
+    output: Path,
+    evaluate: Evaluate,
+    checkpoints: Checkpoints,
+    every: int,
+    resume: Path | None = None,
+    machine: Machine = Machine(),
+    loggers: Sequence[str] = ("tensorboard",),
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+) -> None:
+    """Trains to the last step.
+
+    Args:
+        every: steps between evaluations.
+        checkpoints: what is saved, and by which key of `evaluate` the best is picked.
+        resume: the checkpoint to go on from.
+        loggers: of tensorboard, wandb and mlflow; a CSV is written always.
+        callbacks: more of Lightning's.
+
+    Raises:
+        NotFinite: the loss is no number any more.
+        Diverged: the loss is far above where it began.
+        Stopped: the run was told to stop, and saved.
+    """
+    around = [*callbacks, EvaluateEvery(evaluate, every=every), checkpoints, LearningRateMonitor("step")]
+    if progress:
+        around.append(Progress())
+    trainer = lightning.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.nodes,
+        strategy=_strategy(machine),
+        precision=machine.precision or _precision(machine.accelerator),  # type: ignore[arg-type]
+        plugins=_plugins(),
+        sync_batchnorm=machine.accelerator != "cpu" and torch.cuda.is_available(),  # over all GPUs
+        max_steps=optimisation.steps,
+        max_epochs=1,  # one pass over the steps
+        callbacks=around,
+        logger=_loggers(loggers, output),
+        log_every_n_steps=LOG_EVERY,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    module.train()
+    module.model.vision.to(memory_format=torch.channels_last)
+    if machine.compile:
+        module.model.vision.compile()
+        module.model.text.compile(dynamic=True)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume)
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(
+            f"The GPU's memory is not enough ({str(error).splitlines()[0]}). Encode batches in parts, which changes no "
+            "number: --encode-batch 32; or lower --batch-images and --batch-texts."
+        ) from error
+    except SIGTERMException as error:
+        raise Stopped(f"Told to stop after step {trainer.global_step}; saved as {checkpoints.last}") from error
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ChildProcessError(
+            f"A process that loads data died ({str(error).splitlines()[0]}), perhaps for want of memory. Give the same "
+            "command again, with fewer --workers: it goes on from the last checkpoint."
+        ) from error
+    if trainer.global_step < optimisation.steps:
+        raise Stopped(f"Stopped after step {trainer.global_step} of {optimisation.steps}")
+
+
+class _DirectIO(TorchCheckpointIO):  # type: ignore[misc]
+    """Writes where it is told; `Checkpoints` sees to it that a file is whole before it takes its name."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        torch.save(checkpoint, path)
+
+
+def _plugins() -> list[Any]:
+    """Returns our way of writing, and SLURM without requeueing, unless torchrun started the processes in its job."""
+    on_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [_DirectIO(), *([SLURMEnvironment(auto_requeue=False)] if on_slurm else [])]
+
+
+def _strategy(machine: Machine) -> str | Strategy:
+    """Returns how processes share the work. Backbones hold parts that are never used, such as poolers."""
+    visible = torch.cuda.device_count() if machine.accelerator != "cpu" else 1
+    devices = machine.devices if isinstance(machine.devices, int) else visible
+    launched = TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+    if machine.strategy in ("auto", "ddp") and (launched or devices > 1 or machine.nodes > 1):
+        return DDPStrategy(static_graph=True)
+    return machine.strategy
+
+
+def _loggers(names: Sequence[str], output: Path) -> list[Logger]:
+    """Returns loggers that write below `output`; what they send elsewhere is for their own settings to say."""
+    made: list[Logger] = [CSVLogger(output, name="logs")]
+    for name in names:
+        try:
+            if name == "tensorboard":
+                made.append(TensorBoardLogger(output, name="logs", version="tensorboard"))
+            elif name == "wandb":
+                made.append(WandbLogger(name=output.name, save_dir=output, project="medclip"))
+            elif name == "mlflow":
+                folder = str(output / "mlruns")
+                made.append(MLFlowLogger(run_name=output.name, experiment_name="medclip", save_dir=folder))
+            else:
+                raise ValueError(f"--loggers {name}: choose from tensorboard, wandb and mlflow.")
+        except ModuleNotFoundError as error:
+            raise ValueError(f"--loggers {name} needs a package: pip install 'medclip[{name}]'") from error
+    return made
+
+
+def _precision(accelerator: str) -> str:
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    # Emulated bf16 (V100, T4) is slower than 32 bits.
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from medclip.data.csv_files import decode_text, listed_paths, read_csv, read_member
+from medclip.data.tables import as_ids, check_images, join_ids, joined_states, to_numbers, years
+
+
+def table(folder: Path, text: str | bytes, **options: object) -> pd.DataFrame:
+    (folder / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_csv(folder / "t.csv", origin="x", **options)
+
+
+PLAIN = "id,b\n0012,x\n1e3,\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN,
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", "|"),
+        "sep=;\n" + PLAIN.replace(",", ";"),
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        "\ufeff" + PLAIN,
+        PLAIN.encode("utf-16"),
+        PLAIN.encode("utf-16-be"),
+        gzip.compress(PLAIN.encode()),
+        gzip.compress(("\ufeff" + PLAIN).encode()),
+        PLAIN.replace("\n", ",,\n"),
+        PLAIN.replace("id,b", " id , b "),
+        PLAIN.replace("\n1e3", "\n\n\n1e3"),
+    ],
+)
+def test_tables_of_any_form_say_the_same(tmp_path: Path, content: str | bytes) -> None:
+    found = table(tmp_path, content)
+    assert found.fillna("").to_dict("list") == {"id": ["0012", "1e3"], "b": ["x", ""]}
+
+
+@pytest.mark.parametrize("name", ["plain.csv.gz", "packed.csv"])
+def test_compression_is_told_by_content(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(PLAIN.encode() if name.startswith("plain") else gzip.compress(PLAIN.encode()))
+    assert len(read_csv(tmp_path / name, origin="x")) == 2
+
+
+def test_rows_are_those_of_the_file(tmp_path: Path, caplog) -> None:
+    found = table(tmp_path, 'a,b\n1,"two\nlines"\n\n2,x,y\n3\n4,z\n')
+    assert found.index.tolist() == [2, 5, 6]
+    assert "1 row (4) is left out, with more cells than the header" in caplog.text
+    assert "1 row (5) has fewer cells than the header; the rest is blank" in caplog.text
+    with pytest.raises(ValueError, match=r"x, column 'b': 'z' in row 6 is no number"):
+        to_numbers(found["b"].replace("two\nlines", "1"), origin="x")
+    images = found.assign(image_id=["i", "j", "i"], study_id="s", patient_id="p", path="f")
+    with pytest.raises(ValueError, match="the first in row 6"):
+        check_images(images[["image_id", "study_id", "patient_id", "path"]], origin="x")
+
+
+def test_columns_are_found_in_capitals(tmp_path: Path) -> None:
+    assert list(table(tmp_path, "rad_ID,Other\n1,2\n", needed=("rad_id",)).columns) == ["rad_id", "Other"]
+    with pytest.raises(ValueError, match="lacks the column path"):
+        table(tmp_path, "a,b\n1,2\n", needed=("path",))
+
+
+def test_numbers_as_people_write_them() -> None:
+    found = to_numbers(pd.Series(["1", "0,5", "TRUE", "false", "NA", None, " -1.0 "]), origin="x")
+    assert found.fillna(9).tolist() == [1, 0.5, 1, 0, 9, 9, -1]
+
+
+def test_ages_are_in_years() -> None:
+    found = years(pd.Series(["58", "058Y", "003M", "011D", "52W", 61.0, "411", "x", None]))
+    assert found[:6].round(2).tolist() == [58, 58, 0.25, 0.03, 1.0, 61]
+    assert found[6:].isna().all()
+
+
+def test_ids_stay_text() -> None:
+    assert as_ids(pd.Series([12.0, None, 7.0])).tolist()[::2] == ["12", "7"]
+    assert as_ids(pd.Series([" 0012", "1.10", "1e3"])).tolist() == ["0012", "1.10", "1e3"]
+
+
+def test_columns_of_one_observation_are_joined() -> None:
+    raw = pd.DataFrame({"Mass": ["1", "0", "", "-1", "", "0"], "Nodule": ["0", "0", "", "0", "0", "-1"]})
+    found = joined_states(raw, origin="x")
+    assert found["Lung Lesion"].fillna(9).tolist() == [1, 0, 9, -1, 0, -1]
+
+
+def test_tables_that_do_not_meet_say_how_their_ids_look() -> None:
+    images = pd.DataFrame({"study_id": ["50000001", "50000002"]})
+    labels = pd.DataFrame({"Edema": [1]}, index=["s50000001.0"])
+    with pytest.raises(ValueError, match=r"none of the 2 rows has its study_id in labels.*99999999.*s99999999\.9"):
+        join_ids(images, labels, on="study_id", origin="x", what="labels")
+
+
+def test_tables_that_meet_in_part_say_how_much(caplog) -> None:
+    images, labels = pd.DataFrame({"study_id": ["1", "2", "3"]}), pd.DataFrame({"Edema": [1]}, index=["1"])
+    assert join_ids(images, labels, on="study_id", origin="x", what="labels")["Edema"].notna().sum() == 1
+    assert "x: 2 of 3 rows have no study_id in labels" in caplog.text
+
+
+def test_listed_paths_use_slashes_and_stay_inside() -> None:
+    assert listed_paths(pd.Series(["a\\b.png", " c.png"]), origin="x").tolist() == ["a/b.png", "c.png"]
+    for wrong in ("..\\a.png", "C:\\a.png", "/a.png", "a/../../b"):
+        with pytest.raises(ValueError, match="leads out of its folder"):
+            listed_paths(pd.Series([wrong]), origin="x")
+    with pytest.raises(ValueError, match="row 1 lists no path"):
+        listed_paths(pd.Series(["a", None]), origin="x")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_texts_are_decoded(encoding: str) -> None:
+    assert (
+        decode_text("No effusion, café.\r\nHeart normal.\r".encode(encoding)) == "No effusion, café.\nHeart normal.\n"
+    )
+
+
+def test_members_of_archives_are_read_so_far_and_no_further(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.txt", "No effusion.".encode("utf-16"))
+        archive.writestr("b.txt", b" " * 30_000_000)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert read_member(archive, "a.txt") == "No effusion."
+        with pytest.raises(ValueError, match="larger than 20 MB"):
+            read_member(archive, "b.txt")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medclip.data.boxes import prepare_boxes
+from medclip.data.cache import PixelCache
+from medclip.data.prepare import prepare_images
+from medclip.data.source import Source
+from medclip.evaluation.evaluators.grounding import Grounding
+from medclip.inference.heatmap import box_scores
+from tests.fixtures.layouts import source_of
+
+
+def test_box_scores_by_hand() -> None:
+    heat = np.array([[0.0, 0.2, 0.0], [0.1, 0.9, 0.6], [0.0, 0.0, 5.0]])
+    inside, seen = np.zeros((3, 3), bool), np.ones((3, 3), bool)
+    inside[1, 1:] = True
+    seen[2] = False  # padding, and what shines there does not count
+    found = box_scores(heat, inside, seen)
+    within, without = np.array([0.9, 0.6]), np.array([0.0, 0.2, 0.0, 0.1])
+    assert found["pointing"] == 1
+    assert found["cnr"] == pytest.approx((within.mean() - without.mean()) / np.sqrt(within.var() + without.var()))
+    assert found["iou"] == 1
+    assert found["miou"] == pytest.approx(np.mean([2 / 4, 2 / 3, 1, 1, 1]))
+
+
+def test_a_map_that_looks_away_is_told_so() -> None:
+    heat = np.zeros((4, 4))
+    heat[0, 0] = 1
+    inside = np.zeros((4, 4), bool)
+    inside[2:, 2:] = True
+    found = box_scores(heat, inside, np.ones((4, 4), bool))
+    assert found["pointing"] == 0
+    assert found["cnr"] < 0
+    assert found["miou"] == 0
+
+
+def test_grounding_of_maps_that_know_the_boxes(data, model, monkeypatch) -> None:
+    evaluator = Grounding(data, resamples=50, examples=3)
+    names = list(evaluator._prompts)
+    maps = np.zeros((len(evaluator._images), len(names), 32, 32), dtype=np.float32)
+    for i, image in enumerate(evaluator._images.index):
+        for box in data.boxes[data.boxes["image_id"] == image].itertuples():
+            top, left = round(box.top * 32), round(box.left * 32)
+            maps[
+                i, names.index(box.observation), top : top + round(box.height * 32), left : left + round(box.width * 32)
+            ] = 1
+    monkeypatch.setattr(evaluator, "_maps", lambda *_: maps)
+    knowing = evaluator(*model)
+    assert knowing.metrics["grounding/pointing"] > 0.99
+    assert knowing.metrics["grounding/iou"] > 0.75
+    assert knowing.metrics["grounding/pointing/of_others"] < 0.7
+    assert knowing.metrics["grounding/pointing/low"] <= knowing.metrics["grounding/pointing"]
+    assert set(knowing.figures) == {"grounding"}
+    untrained = Grounding(data, resamples=0)(*model)
+    assert untrained.metrics["grounding/pointing"] < 0.6
+    assert not untrained.figures
+
+
+def test_grounding_needs_boxes(data) -> None:
+    with pytest.raises(ValueError, match="needs boxes"):
+        Grounding(dataclasses.replace(data, boxes=None))
+    with pytest.raises(ValueError, match="No image of the valid split has a box"):
+        Grounding(dataclasses.replace(data, split="valid"))
+
+
+def test_boxes_land_on_the_square_where_their_pixels_do(tmp_path) -> None:
+    """A bright rectangle in a wide and in a tall film, looked up again in the cached squares."""
+
+    class Films(Source):
+        name = "films"
+
+        def images(self) -> pd.DataFrame:
+            rows = []
+            for name, (width, height) in {"wide": (300, 200), "tall": (120, 240)}.items():
+                pixels = np.full((height, width), 40, np.uint8)
+                pixels[60:90, 30:80] = 250
+                Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+                rows.append(
+                    {"image_id": name, "study_id": name, "patient_id": name, "path": str(tmp_path / f"{name}.png")}
+                )
+            return pd.DataFrame(rows).assign(split="test", view="frontal", Edema=1.0)
+
+        def boxes(self) -> pd.DataFrame:
+            box = {"observation": "Edema", "x": 30, "y": 60, "width": 50, "height": 30}
+            return pd.DataFrame([{"image_id": name, **box} for name in ("wide", "tall")])
+
+    prepared = prepare_images(Films(tmp_path), folder=tmp_path / "prepared", size=120, split_seed=0)
+    cache = PixelCache(tmp_path / "prepared" / "cache", 120)
+    boxes = prepare_boxes(Films(tmp_path), prepared.images).set_index("image_id")
+    for row in prepared.images.itertuples():
+        bright = np.argwhere(cache.get([prepared.images.loc[row.Index, "_key"]])[0] > 150)
+        box = boxes.loc[row.image_id]
+        found = np.array([box["top"], box["left"], box["top"] + box["height"], box["left"] + box["width"]]) * 120
+        np.testing.assert_allclose(found, [*bright.min(axis=0), *(bright.max(axis=0) + 1)], atol=1.01)
+
+
+@pytest.mark.parametrize("name", ["nih", "rsna", "siim", "vindr"])
+def test_boxes_of_every_source_lie_within_their_images(tmp_path: Path, caplog, name: str) -> None:
+    source = source_of(name, tmp_path / "data")
+    images = prepare_images(source, folder=tmp_path / "prepared", size=32, split_seed=0).images
+    boxes = prepare_boxes(source, images)
+    assert len(boxes) or "reach out of their image" in caplog.text  # the layouts' films are smaller than real ones
+    right, bottom = boxes["left"] + boxes["width"], boxes["top"] + boxes["height"]
+    assert (boxes[["left", "top"]].to_numpy() >= 0).all()
+    assert (right <= boxes["image_left"] + boxes["image_width"] + 0.05).all()
+    assert (bottom <= boxes["image_top"] + boxes["image_height"] + 0.05).all()

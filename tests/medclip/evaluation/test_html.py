@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from medclip.evaluation.html import Page
+
+
+def test_a_page_is_whole_in_itself_and_shows_text_as_text() -> None:
+    page = Page("A <b> & c", "below")
+    page.section("Numbers", "see <script>")
+    page.table(
+        pd.DataFrame({"what": ["<i>"], "auroc": [0.81234], "auroc_low": [0.7], "auroc_high": [0.9], "n": [1200]})
+    )
+    figure = Figure()
+    figure.subplots().plot([0, 1])
+    page.figure(figure, "a curve")
+    page.code("a: <1>")
+    html = page.render()
+    assert html.startswith("<!doctype html>")
+    assert html.count("data:image/png;base64,") == 1
+    assert "0.812 (0.700-0.900)" in html
+    assert "1,200" in html
+    assert "auroc_low" not in html
+    assert "&lt;script&gt;" in html
+    assert "<script" not in html and "<i>" not in html
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', html)

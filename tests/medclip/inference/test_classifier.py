@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from medclip.cli import classify
+from medclip.data.images import fit_square
+from medclip.evaluation.metrics import best_threshold
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.export import export
+from medclip.inference.heatmap import heatmaps, overlay, to_original
+from medclip.inference.onnx_classifier import OnnxClassifier
+from medclip.inference.prompts import Prompts
+from medclip.inference.scoring import Calibration
+from medclip.models import MedCLIPProcessor
+from medclip.models.model import build_model
+from medclip.models.processor import train_tokenizer
+from tests.fixtures.dicom import dicom
+from tests.fixtures.picture import picture
+
+PROMPTS = {
+    "Edema": Prompts(("edema", "pulmonary edema"), ("no edema",)),
+    "Fracture": Prompts(("a fracture",), ("none",)),
+    "Sarcoid": Prompts(("sarcoid nodes",)),
+}
+IMAGES = [np.random.default_rng(i).integers(0, 256, (50 + i, 40), dtype=np.uint8) for i in range(5)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["pulmonary edema no a fracture none sarcoid nodes"], vocab_size=80)
+    built = build_model(vocab_size=len(tokenizer), projection_dim=16).eval()
+    return built, MedCLIPProcessor(tokenizer, image_size=32, cache_size=36)
+
+
+@pytest.fixture
+def classifier(model) -> ZeroShotClassifier:
+    return ZeroShotClassifier(*model, PROMPTS)
+
+
+def test_images_and_prompts_go_through_their_towers_once(model, monkeypatch) -> None:
+    built, processor = model
+    calls = {"images": 0, "texts": 0}
+    original = {"images": built.encode_images, "texts": built.encode_texts}
+
+    def counting(side: str):
+        def call(first, *args, **kwargs):
+            calls[side] += len(first)
+            return original[side](first, *args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(built, "encode_images", counting("images"))
+    monkeypatch.setattr(built, "encode_texts", counting("texts"))
+    classifier = ZeroShotClassifier(built, processor, PROMPTS)
+    classifier(IMAGES)
+    classifier.distribution(classifier.embed(IMAGES[:2]), ["Edema", "Sarcoid"])
+    assert calls == {"images": 7, "texts": 6}
+
+
+def test_an_answer_depends_on_its_image_alone(classifier) -> None:
+    together = classifier(IMAGES).to_numpy()
+    alone = np.concatenate([classifier([image]).to_numpy() for image in IMAGES])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_allclose(classifier(IMAGES[::-1]).to_numpy()[::-1], together, atol=1e-6)
+    np.testing.assert_allclose(classifier(IMAGES, batch_size=2).to_numpy(), together, atol=1e-6)
+
+
+def test_an_observation_does_not_depend_on_the_others(model, classifier) -> None:
+    fewer = ZeroShotClassifier(*model, {name: PROMPTS[name] for name in ("Sarcoid", "Edema")})
+    np.testing.assert_allclose(fewer(IMAGES)["Edema"], classifier(IMAGES)["Edema"], atol=1e-6)
+    turned = ZeroShotClassifier(*model, {"Edema": Prompts(PROMPTS["Edema"].positive[::-1], ("no edema",))})
+    np.testing.assert_allclose(turned(IMAGES)["Edema"], classifier(IMAGES)["Edema"], atol=1e-6)
+
+
+def test_one_of_several_classes_sums_to_one(classifier) -> None:
+    shares = classifier.distribution(classifier.embed(IMAGES), ["Edema", "Sarcoid"])
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+
+
+def test_calibration_gives_chances_and_the_best_threshold(classifier, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    embeds = rng.normal(size=(4000, 16)).astype(np.float32)
+    embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
+    chances = 1 / (1 + np.exp(-(6 * classifier.scores(embeds)[:, 0] - 1)))
+    states = np.full((4000, 3), np.nan)
+    states[:, 0] = rng.random(4000) < chances
+    states[:3, 1] = 1
+    made = classifier.calibrate(embeds, states, prompts="mine")
+    assert list(made.slope) == ["Edema"]
+    assert np.abs(classifier.probabilities(embeds)[:, 0] - chances).max() < 0.06
+    assert np.isnan(classifier.probabilities(embeds)[:, 1]).all()
+    made.save(tmp_path)
+    assert Calibration.load(tmp_path, prompts="mine") == made
+    assert Calibration.load(tmp_path, prompts="others") is None
+    assert Calibration.load(tmp_path / "elsewhere", prompts="mine") is None
+
+
+def test_the_best_threshold_is_that_of_a_full_search() -> None:
+    rng = np.random.default_rng(1)
+    probabilities = rng.integers(0, 12, 80) / 11
+    truth = rng.random(80) < probabilities
+    best = max(np.unique(probabilities), key=lambda t: f1_score(truth, probabilities >= t))
+    found = best_threshold(truth, probabilities)
+    assert f1_score(truth, probabilities >= found) == pytest.approx(f1_score(truth, probabilities >= best))
+
+
+@pytest.mark.parametrize("shape", [(80, 40), (40, 80), (60, 60)])
+def test_a_heatmap_is_where_the_patch_is(shape: tuple[int, int]) -> None:
+    """A square that is hot in one patch is hot there in the original, too."""
+    _, geometry = fit_square(np.zeros(shape, np.uint8), 32)
+    row, column = round(shape[0] * 0.7), round(shape[1] * 0.3)
+    hot = np.zeros((32, 32), np.float32)
+    y, x = int(row * geometry.scale + geometry.top), int(column * geometry.scale + geometry.left)
+    hot[y, x] = 1
+    found = to_original(hot, geometry, size=32)
+    assert found.shape == shape
+    peak = np.unravel_index(found.argmax(), shape)
+    assert abs(peak[0] - row) <= 2 / geometry.scale
+    assert abs(peak[1] - column) <= 2 / geometry.scale
+    assert overlay(np.full(shape, 9, np.uint8), found).shape == (*shape, 3)
+
+
+def test_heatmaps_are_cosines_of_patches(model) -> None:
+    built, processor = model
+    with torch.no_grad():
+        encoded = built.encode_images(processor.images(IMAGES[:2]), local=True)
+    text = np.eye(16, dtype=np.float32)[:1]
+    found = heatmaps(encoded, text)
+    assert found.shape == (2, 1, *encoded.grid)
+    patch = encoded.local[1, 0].numpy()
+    assert found[1, 0, 0, 0] == pytest.approx(patch[0] / np.linalg.norm(patch), abs=1e-6)
+    with pytest.raises(ValueError, match="local=True"):
+        heatmaps(built.encode_images(processor.images(IMAGES[:1])), text)
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    export(*model, folder)
+    return folder
+
+
+def test_an_export_says_what_the_model_says(model, exported) -> None:
+    theirs, ours = ZeroShotClassifier(*model), OnnxClassifier(exported)
+    np.testing.assert_allclose(ours.embed(IMAGES), theirs.embed(IMAGES), atol=1e-5)
+    np.testing.assert_allclose(ours.probabilities(ours.embed(IMAGES[:1])), theirs(IMAGES[:1]), atol=1e-5)
+    other = OnnxClassifier(exported, PROMPTS)
+    np.testing.assert_allclose(other.positive, ZeroShotClassifier(*model, PROMPTS).positive, atol=1e-5)
+
+
+def test_an_export_in_eight_bits_is_close(model, tmp_path) -> None:
+    export(*model, tmp_path, int8=True)
+    cosines = (OnnxClassifier(tmp_path).embed(IMAGES) * ZeroShotClassifier(*model).embed(IMAGES)).sum(axis=1)
+    assert cosines.min() > 0.95
+
+
+def test_an_export_runs_without_torch(exported, tmp_path) -> None:
+    picture(tmp_path / "a.png", seed=0)
+    code = ("import sys; from medclip.cli.classify import run; "
+            f"run([{str(exported)!r}, {str(tmp_path / 'a.png')!r}, '--format', 'json']); "
+            "assert not {'torch', 'transformers', 'albumentations'} & set(sys.modules)")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)[0]["path"].endswith("a.png")
+
+
+def test_what_is_no_export_says_so(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no medclip_export"):
+        OnnxClassifier(tmp_path)
+
+
+@pytest.fixture
+def saved(model, tmp_path) -> Path:
+    built, processor = model
+    built.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_files_folders_and_dicom_are_classified(saved, tmp_path, capsys) -> None:
+    picture(tmp_path / "images" / "a.png", seed=0)
+    dicom(tmp_path / "images" / "b.dcm", np.arange(1280).reshape(40, 32))
+    (tmp_path / "images" / "c.png").write_bytes(b"")
+    arguments = [str(saved), str(tmp_path / "images"), str(tmp_path / "nowhere.png"), "--device", "cpu"]
+    assert classify.run([*arguments, "--format", "csv", "--output", str(tmp_path / "answers.csv")]) == 1
+    table = pd.read_csv(tmp_path / "answers.csv")
+    assert [Path(p).name for p in table["path"]] == ["a.png", "b.dcm", "c.png", "nowhere.png"]
+    assert table["error"].tolist()[2:] == ["the file is empty", "No such file or directory"]
+    assert table["Edema"].notna().tolist() == [True, True, False, False]
+    capsys.readouterr()
+    classify.run([*arguments[:2], "--device", "cpu", "--classes", "[Edema, Fracture]"])
+    assert "Fracture" in capsys.readouterr().out
+    classify.run([*arguments[:2], "--device", "cpu", "--heatmap", str(tmp_path / "maps"), "--show", "[Edema]"])
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["a-Edema.png", "b-Edema.png"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [(["--format", "xml"], "table, csv or json"), (["--classes", "[Flu]"], "no prompts for Flu"), ([], "Which model")],
+)
+def test_wrong_questions_are_explained(saved, tmp_path, extra: list[str], message: str) -> None:
+    picture(tmp_path / "a.png", seed=0)
+    files = [str(tmp_path / "a.png")] if extra else []
+    with pytest.raises(ValueError, match=message):
+        classify.run([str(saved), *files, *extra, "--device", "cpu"])
+
+
+def test_an_export_answers_with_its_own_prompts(model, tmp_path, capsys) -> None:
+    (tmp_path / "mine.yaml").write_text("Sarcoid: [sarcoid nodes]\nEdema: {positive: [edema], negative: [no edema]}\n")
+    export(*model, tmp_path / "e", prompts=str(tmp_path / "mine.yaml"))
+    picture(tmp_path / "a.png", seed=0)
+    assert classify.run([str(tmp_path / "e"), str(tmp_path / "a.png"), "--format", "json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)[0]) == {"path", "Sarcoid", "Edema"}
+
+
+def test_files_are_read_as_the_model_was_trained(model, tmp_path, monkeypatch) -> None:
+    built, processor = model
+    monkeypatch.setattr(processor, "dicom", "mimic-cxr-jpg")
+    built.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    dicom(tmp_path / "b.dcm", np.arange(1280).reshape(40, 32) ** 2 // 400)
+    arguments = [str(tmp_path / "model"), str(tmp_path / "b.dcm"), "--device", "cpu", "--format", "csv"]
+    classify.run([*arguments, "--output", str(tmp_path / "a.csv"), "--batch-size", "1"])
+    expected = ZeroShotClassifier(built, processor)([str(tmp_path / "b.dcm")])["Edema"][0]
+    assert pd.read_csv(tmp_path / "a.csv")["Edema"][0] == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medclip.inference.index import Index
+
+
+def unit(seed: int, count: int, dim: int = 8) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("chunk", [1, 1000, 2**24])
+@pytest.mark.parametrize("count", [7, 20_000])
+def test_the_nearest_are_those_of_a_full_sort(chunk: int, count: int) -> None:
+    index, queries = unit(0, count), unit(1, 5)
+    scores, rows = Index(index, [str(i) for i in range(count)]).search(queries, k=4, chunk=chunk)
+    cosines = queries @ index.T
+    expected = np.argsort(-cosines, axis=1)[:, :4]
+    assert (rows == expected).all()
+    np.testing.assert_allclose(scores, np.take_along_axis(cosines, expected, axis=1), atol=1e-6)
+
+
+def test_saved_and_loaded_it_answers_the_same(tmp_path) -> None:
+    index = Index(unit(0, 9), [f"sentence {i}" for i in range(9)])
+    index.save(tmp_path / "index.safetensors")
+    loaded = Index.load(tmp_path / "index.safetensors")
+    assert loaded.names == index.names
+    assert (loaded.search(unit(1, 3), k=2)[1] == index.search(unit(1, 3), k=2)[1]).all()
+    with pytest.raises(FileNotFoundError, match="no index"):
+        Index.load(tmp_path / "other")
+
+
+def test_more_than_there_are_cannot_be_asked_for() -> None:
+    with pytest.raises(ValueError, match="k=4: the index holds 3"):
+        Index(unit(0, 3), list("abc")).search(unit(1, 1), k=4)
+    with pytest.raises(ValueError, match="3 embeddings and 2 names"):
+        Index(unit(0, 3), list("ab"))

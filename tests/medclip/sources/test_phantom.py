@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from labelers.rules import RuleLabeler
+from medclip.sources.phantom.population import PREVALENCE, Sign, Study, draw_study, states_of
+from medclip.sources.phantom.radiograph import _draw, draw_boxes, draw_radiograph
+from medclip.sources.phantom.report import write_report
+
+
+def test_a_study_is_the_same_whenever_it_is_drawn() -> None:
+    assert draw_study(3, 5000) == draw_study(3, 5000)
+    assert draw_study(3, 5000) != draw_study(4, 5000)
+    assert (draw_radiograph(3, 5000, size=48) == draw_radiograph(3, 5000, size=48)).all()
+    assert write_report(draw_study(3, 5000)) == write_report(draw_study(3, 5000))
+
+
+def test_prevalence_is_the_published_one() -> None:
+    studies = [draw_study(0, number) for number in range(6000)]
+    for name, (positive, uncertain) in PREVALENCE.items():
+        states = np.array([study.sign(name).state for study in studies])
+        assert abs((states == 1).mean() - positive) < 0.03
+        assert abs((states == -1).mean() - uncertain) < 0.03
+
+
+def test_patients_stay_in_one_split_and_no_finding_means_none() -> None:
+    studies = [draw_study(0, number) for number in range(400)]
+    splits = {}
+    for study in studies:
+        assert splits.setdefault(study.patient, study.split) == study.split
+        states = states_of(study)
+        others = [v for k, v in states.items() if k not in ("No Finding", "Support Devices")]
+        assert states["No Finding"] == int(not any(others))
+        if study.split != "train":
+            assert set(states.values()) <= {0, 1}
+
+
+def only(observation: str, severity: float) -> Study:
+    base = draw_study(0, 7)
+    signs = tuple(
+        Sign(
+            f.observation, int(f.observation == observation), f.observation == observation, severity, "left", (0.3, 0.5)
+        )
+        for f in base.signs
+    )
+    return Study(base.seed, base.number, base.patient, base.age, base.sex, base.view, base.split, signs)
+
+
+@pytest.mark.parametrize("observation", list(PREVALENCE))
+def test_every_observation_shows(observation: str) -> None:
+    without = _draw(only("nothing", 0.8), 128).image.astype(int)
+    with_it = _draw(only(observation, 0.8), 128).image.astype(int)
+    assert np.abs(with_it - without).max() > 12
+
+
+def test_boxes_are_inside_the_image() -> None:
+    boxes = [box for number in range(40) for _, box in draw_boxes(0, number, size=64)]
+    assert len(boxes) > 20
+    for left, top, width, height in boxes:
+        assert 0 <= left < left + width <= 64
+        assert 0 <= top < top + height <= 64
+
+
+def test_reports_say_what_the_study_has() -> None:
+    labeler = RuleLabeler()
+    studies = [draw_study(1, number) for number in range(400)]
+    states = labeler([write_report(study) for study in studies])
+    for j, name in enumerate(labeler.observations):
+        if name != "No Finding":
+            truth = np.array([study.sign(name).state for study in studies])
+            told = ~np.isnan(states[:, j])
+            assert (states[told, j] == truth[told]).mean() > 0.98, name
+
+
+def test_negative_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="count from 0"):
+        draw_study(0, -1)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+import torch
+from torch import distributed, multiprocessing
+from torch.nn import functional
+
+from medclip.encoded import Encoded
+from medclip.training.distributed import gather, world
+from medclip.utils.plugins import load_plugin, plugin_names
+
+#: Objectives, and whether each process computes the losses of its own rows only.
+CASES = [(name, own) for name in plugin_names("objectives") for own in (False, True)]
+
+
+def inputs() -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    pixels, tokens = (torch.randn(8, 5, 6, generator=generator, dtype=torch.float64) for _ in range(2))
+    labels = torch.randint(0, 2, (16, 3), generator=generator).double()
+    return pixels, tokens, labels[:8], labels[8:]
+
+
+def step(name: str, own: bool, rank: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns loss and gradient of a linear tower, with the batch strided over processes as the sampler does."""
+    pixels, tokens, image_labels, text_labels = (tensor[rank::size] for tensor in inputs())
+    words = 2 + torch.arange(8)[rank::size] % 4
+    # A process pads to the longest of its own texts.
+    tokens, mask = tokens[:, : words.max()], torch.arange(int(words.max())) < words[:, None]
+    tower = torch.nn.Parameter(torch.eye(6, dtype=torch.float64)[:, :4].clone())
+
+    def encode(local: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> Encoded:
+        pooled = (local * mask[..., None]).sum(dim=1) @ tower
+        embeds = functional.normalize(pooled, dim=1)
+        return gather(
+            Encoded(embeds, local=local @ tower, mask=mask, labels=labels, keys=embeds.detach().flip(1)), own_rows=own
+        )
+
+    objective = load_plugin("objectives", name)().double()
+    objective.begin(dim=4, prevalence=torch.full((3,), 0.5, dtype=torch.float64))
+    images = encode(pixels, image_labels, torch.ones(pixels.shape[:2], dtype=torch.bool))
+    loss = objective(images, encode(tokens, text_labels, mask), torch.tensor(10.0, dtype=torch.float64))["loss"]
+    loss.backward()
+    return loss.detach(), tower.grad
+
+
+def process(rank: int, size: int, port: int, results) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    distributed.init_process_group("gloo", rank=rank, world_size=size)
+    assert world() == (rank, size)
+    for case in CASES:
+        loss, gradient = step(*case, rank, size)
+        for tensor in (loss, gradient):  # as DDP does: mean over processes
+            distributed.all_reduce(tensor)
+        results[case] = (loss / size, gradient / size)
+    distributed.destroy_process_group()
+
+
+def test_alone_nothing_is_gathered() -> None:
+    encoded = Encoded(torch.ones(2, 3))
+    assert gather(encoded) is encoded
+    assert world() == (0, 1)
+
+
+def in_processes(size: int) -> dict[tuple[str, bool], tuple[torch.Tensor, torch.Tensor]]:
+    """Returns loss and gradient of every case, as `size` processes find them together."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with multiprocessing.Manager() as manager:
+        results = manager.dict()
+        multiprocessing.spawn(process, (size, port, results), nprocs=size)
+        return dict(results)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_several_processes_equal_one(size: int) -> None:
+    found = in_processes(size)
+    for case in CASES:
+        loss, gradient = step(*case, 0, 1)
+        torch.testing.assert_close(found[case][0], loss)
+        torch.testing.assert_close(found[case][1], gradient)

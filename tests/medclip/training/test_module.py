@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from medclip.cli.train import run
+from medclip.encoded import Encoded
+from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
+from medclip.objectives.clip import Clip
+from medclip.objectives.semantic_matching import SemanticMatching
+from medclip.training.callbacks import EvaluateEvery
+from medclip.training.gradient_cache import encode_in_parts
+from medclip.training.module import NotFinite, Optimisation, TrainingModule, warmup_cosine
+
+SETTINGS = """
+source_options: {phantom: {studies: 160, size: 32}}
+image_size: 32
+cache_size: 32
+projection_dim: 16
+batch_images: 16
+batch_texts: 24
+steps: 6
+evaluate_every: 2
+learning_rate: 1.0e-3
+workers: 0
+threads: 1
+accelerator: cpu
+augmentation: {crop: 1.0}
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(SETTINGS)
+
+    def train(name: str, *extra: str) -> Path:
+        output = tmp_path / name
+        arguments = [
+            "--config",
+            str(tmp_path / "tiny.yaml"),
+            "--output",
+            str(output),
+            "--prepared",
+            str(tmp_path / "p"),
+        ]
+        assert run([*arguments, *extra]) == 0
+        return output
+
+    return train
+
+
+def metrics(output: Path) -> dict[str, object]:
+    return json.loads((output / "metrics.json").read_text())
+
+
+def same_weights(first: Path, second: Path) -> bool:
+    a, b = (load_file(output / "model" / "model.safetensors") for output in (first, second))
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_everything_it_promises_and_repeats_itself(command) -> None:
+    first, second = command("first"), command("second")
+    assert {"model", "checkpoints", "logs", "config.yaml", "metrics.json"} <= {path.name for path in first.iterdir()}
+    assert metrics(first) == metrics(second)
+    assert same_weights(first, second)
+    assert metrics(first)["steps"] == 6
+    model, processor = MedCLIPModel.from_pretrained(first / "model"), MedCLIPProcessor.from_pretrained(first / "model")
+    assert model.get_text_features(**processor.texts(["No effusion."])).shape == (1, 16)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(command, monkeypatch) -> None:
+    whole = command("whole")
+    usual = EvaluateEvery.on_train_batch_end
+
+    def killed(self, trainer, *rest) -> None:
+        usual(self, trainer, *rest)
+        if trainer.global_step == 5:
+            raise MemoryError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EvaluateEvery, "on_train_batch_end", killed)
+        with pytest.raises(MemoryError):
+            command("cut")
+    cut = command("cut")
+    assert metrics(cut) == metrics(whole)
+    assert same_weights(cut, whole)
+
+
+def test_a_finished_run_is_not_repeated_and_another_is_not_overwritten(command, capsys) -> None:
+    output = command("one")
+    before = (output / "metrics.json").stat().st_mtime_ns
+    command("one")
+    assert "complete" in capsys.readouterr().out
+    assert (output / "metrics.json").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r"other settings \(learning_rate\)"):
+        command("one", "--learning-rate", "0.1")
+    command("one", "--learning-rate", "0.1", "--overwrite")
+    assert (output / "metrics.json").stat().st_mtime_ns != before
+
+
+def test_a_loss_that_is_no_number_stops_at_once(command, monkeypatch) -> None:
+    forward = SemanticMatching.forward
+    monkeypatch.setattr(SemanticMatching, "forward", lambda *a: {k: v * float("nan") for k, v in forward(*a).items()})
+    with pytest.raises(NotFinite, match=r"not finite at step 0 .*Lower --learning-rate"):
+        command("nan")
+
+
+def test_resuming_from_nothing_says_so(command) -> None:
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        command("x", "--resume", "nowhere.ckpt")
+
+
+def test_the_schedule_rises_falls_and_ends_at_zero() -> None:
+    values = [warmup_cosine(step, steps=100, warmup=0.1) for step in range(101)]
+    assert values[0] == pytest.approx(0.1)
+    assert values[9] == values[10] == 1.0
+    assert values[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.5)))
+    assert values[100] == pytest.approx(0.0)
+
+
+def test_vectors_and_the_scale_are_not_decayed() -> None:
+    from tests.medclip.models.test_models import TINY_RESNET, tiny
+
+    module = TrainingModule(
+        tiny(TINY_RESNET), SemanticMatching(), optimisation=Optimisation(1e-3, 0.1, 0.1, 10, 1.0), seed=0
+    )
+    decayed, kept = module.configure_optimizers()["optimizer"].param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
+    assert all(p.ndim >= 2 for p in decayed["params"])
+    assert any(p is module.model.logit_scale for p in kept["params"])
+
+
+def step_gradients(size: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Returns loss, gradients and buffers of a step with `size` inputs encoded at once, dropout included."""
+    torch.manual_seed(0)
+    text = {"model_type": "bert", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 16, "vocab_size": 20, "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0}  # fmt: skip
+    vision = {"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "intermediate_size": 16, "image_size": 16, "patch_size": 8, "hidden_dropout_prob": 0.0}  # fmt: skip
+    model = MedCLIPModel(MedCLIPConfig(vision_config=vision, text_config=text, projection_dim=8)).train().double()
+    pixels, tokens = torch.randn(6, 3, 16, 16).double(), torch.randint(0, 20, (6, 5))
+    images = encode_in_parts(model.encode_images, pixels, size=size, model=model)
+    texts = encode_in_parts(model.encode_texts, tokens, torch.ones_like(tokens), size=size, model=model)
+    loss = Clip()(images, texts, model.scale())["loss"]
+    loss.backward()
+    return loss.detach(), {n: p.grad for n, p in model.named_parameters()}, dict(model.named_buffers())
+
+
+@pytest.mark.parametrize("size", [1, 4, 6])
+def test_encoding_in_parts_changes_no_gradient(size: int) -> None:
+    whole, parts = step_gradients(0), step_gradients(size)
+    torch.testing.assert_close(parts, whole)
+
+
+def test_batch_normalisation_counts_each_part_once() -> None:
+    torch.manual_seed(0)
+    tower = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Dropout()
+    )
+
+    def encode(pixels: torch.Tensor) -> Encoded:
+        return Encoded(tower(pixels))
+
+    encoded = encode_in_parts(encode, torch.randn(6, 1, 5, 5), size=2, model=tower)
+    before = tower[1].running_mean.clone()
+    encoded.embeds.sum().backward()
+    assert int(tower[1].num_batches_tracked) == 3
+    assert torch.equal(tower[1].running_mean, before)
+
+
+@pytest.mark.parametrize(
+    ("objective", "extra"),
+    [("moco", ()), ("gloria", ("--vision-local", "previous")), ("convirt", ("--projection", "mlp", "--lock-text", "1")),
+     ("filip", ("--lock-vision", "all")), ("clip", ("--pair-text", "report", "--encode-batch", "5"))],
+)  # fmt: skip
+def test_paired_objectives_train_and_resume(command, objective: str, extra: tuple[str, ...], monkeypatch) -> None:
+    arguments = (
+        "--objective",
+        objective,
+        *extra,
+        "--source-options",
+        "{phantom: {studies: 160, size: 32, paired: true}}",
+    )
+    whole = command("whole", *arguments)
+    calls = {"count": 0}
+    original = EvaluateEvery.on_train_batch_end
+
+    def broken(self, *args):
+        original(self, *args)
+        calls["count"] += 1
+        if calls["count"] == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EvaluateEvery, "on_train_batch_end", broken)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        command("killed", *arguments)
+    monkeypatch.undo()
+    assert same_weights(whole, command("killed", *arguments))
+
+
+def test_locked_parts_keep_their_weights(command) -> None:
+    options = ("--source-options", "{phantom: {studies: 160, size: 32}}", "--lock-vision", "all", "--lock-text", "1")
+    options += ("--evaluate-every", "9")
+    short, long = command("short", "--steps", "2", *options), command("long", *options)
+    a, b = (load_file(output / "model" / "model.safetensors") for output in (short, long))
+    for name, value in a.items():
+        locked = name.startswith(("vision.backbone", "text.backbone.embeddings", "text.backbone.encoder.layer.0"))
+        if value.is_floating_point() and "pooler" not in name:
+            assert torch.equal(value, b[name]) == locked, name
+
+
+def test_a_limit_takes_fewer_images(command, caplog) -> None:
+    with caplog.at_level("INFO"):
+        command("few", "--limit", "40")
+    assert any("Training on 40 images" in message or "Training on 41 images" in message for message in caplog.messages)
+
+
+def test_pairs_that_cannot_be_end_at_once(command) -> None:
+    with pytest.raises(ValueError, match=r"(?s)clip needs images and reports of the same studies.*--texts openi"):
+        command("none", "--objective", "clip")
+
+
+def test_locked_parts_can_train_later(command) -> None:
+    options = ("--lock-vision", "all", "--evaluate-every", "9")
+    never, later = command("never", *options), command("later", *options, "--unlock-after", "0.5")
+    a, b = (load_file(output / "model" / "model.safetensors") for output in (never, later))
+    changed = [n for n in a if n.startswith("vision.backbone") and a[n].ndim > 1 and not torch.equal(a[n], b[n])]
+    assert changed
+
+
+def test_low_rank_additions_end_up_in_the_weights(command) -> None:
+    options = ("--lora-text", "2", "--lock-vision", "all", "--evaluate-every", "9")
+    short, long = command("short", *options, "--steps", "1"), command("long", *options)
+    a, b = (load_file(output / "model" / "model.safetensors") for output in (short, long))
+    assert a.keys() == b.keys()
+    assert not any("lora" in name for name in a)
+    name = next(n for n in a if n.startswith("text.backbone.encoder") and n.endswith("weight") and a[n].ndim == 2)
+    change = (a[name] - b[name]).double()
+    assert 0 < torch.linalg.matrix_rank(change, tol=1e-6) <= 4
+    MedCLIPModel.from_pretrained(long / "model")
+
+
+def test_a_weight_of_pairs_needs_pairs(command) -> None:
+    with pytest.raises(ValueError, match="pair_weight has no effect without pairs"):
+        command("none", "--objective-options", "{pair_weight: 0.5}")
