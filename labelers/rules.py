@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
 from labelers.attributes import load_attributes
+from labelers.findings import Finding, Statement, statements
 from labelers.mentions import Matcher
-from labelers.patterns import token_spans, tokenize
+from labelers.patterns import tokenize
 from labelers.scope import Scopes
 from labelers.sections import find_sections
 from labelers.sentences import sentence_spans
 from labelers.vocabulary import Vocabulary, load_vocabulary
 
 _CACHE_LIMIT = 500_000
+_STATEMENT_CACHE_LIMIT = 50_000  # statements are larger than summaries
 #: Sections that tell why an image was taken or how, not what it shows.
 SILENT_SECTIONS = frozenset({"indication", "history", "comparison", "technique", "examination", "recommendation"})
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Why an observation got a state: one mention, the sentence it stands in, and the cue that decided.
-
-    Attributes:
-        sentence: characters [start, end) of the text.
-        span: characters [start, end) of the mention.
-        pattern: the lexicon line that found the mention.
-        cue: the lexicon line of the deciding cue, or "" where the mention speaks for itself.
-        cue_span: characters [start, end) of that cue, or None.
-        attributes: severity, side, location and course, where they are said.
-    """
-
-    observation: str
-    state: str
-    sentence: tuple[int, int]
-    span: tuple[int, int]
-    pattern: str
-    cue: str
-    cue_span: tuple[int, int] | None
-    attributes: Mapping[str, str]
 
 
 class RuleLabeler:
@@ -60,7 +38,9 @@ class RuleLabeler:
         self._matcher = Matcher(self._vocabulary)
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers
+        self._attributes = load_attributes(self._vocabulary.language)
         self._summaries: dict[str, Summary] = {}
+        self._said: dict[str, tuple[Statement, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -103,12 +83,22 @@ class RuleLabeler:
             for start, end in sentence_spans(text[section.start : section.end], language=language)
         ]
 
-    def explain(self, text: str) -> list[Evidence]:
-        """Returns the evidence for every state that `text` gets, in reading order."""
-        evidence = []
-        for _, (start, end) in self.sentences(text):
-            evidence += self._explain_sentence(text, start, end)
-        return evidence
+    def findings(self, text: str) -> list[Finding]:
+        """Returns every finding of `text` as a record, in reading order.
+
+        The state of an observation is that of its findings by precedence: positive, uncertain, negative. No Finding
+        is the exception: it has a record only where the text says so, and a state by what else is found.
+        """
+        own = self._vocabulary.observations
+        return [finding for finding in self.explain(text) if finding.said.observation in own]
+
+    def explain(self, text: str) -> list[Finding]:
+        """Returns the evidence for every state that `text` gets: its findings, and those of helpers."""
+        return [
+            Finding(section, start, said)
+            for section, (start, end) in self.sentences(text)
+            for said in self._statements(text[start:end])
+        ]
 
     def _ranks(self, text: str) -> list[int]:
         return self._aggregator.ranks(self._summary(text[start:end]) for _, (start, end) in self.sentences(text))
@@ -132,31 +122,15 @@ class RuleLabeler:
             self._summaries[sentence] = summary
         return summary
 
-    def _explain_sentence(self, text: str, start: int, end: int) -> list[Evidence]:
-        tokens, spans = tokenize(text[start:end]), token_spans(text[start:end])
-        mentions, cues = self._matcher(tokens)
-        scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
-
-        def characters(first: int, last: int) -> tuple[int, int]:
-            return start + spans[first][0], start + spans[last - 1][1]
-
-        evidence = []
-        told = load_attributes(self._vocabulary.language)(tokens, mentions)
-        for mention, attributes in zip(mentions, told, strict=True):
-            state, cue = scopes.state_of(mention)
-            if state not in RANK:
-                continue
-            evidence += [
-                Evidence(
-                    observation=self._names[index],
-                    state=state,
-                    sentence=(start, end),
-                    span=characters(mention.start, mention.end),
-                    pattern=mention.pattern,
-                    cue=cue.cue.pattern if cue else "",
-                    cue_span=characters(cue.start, cue.end) if cue else None,
-                    attributes=attributes,
-                )
-                for index in mention.observations
-            ]
-        return evidence
+    def _statements(self, sentence: str) -> tuple[Statement, ...]:
+        said = self._said.get(sentence)
+        if said is None:
+            tokens = tokenize(sentence)
+            mentions, cues = self._matcher(tokens)
+            scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
+            read = [(mention, *scopes.state_of(mention)) for mention in mentions]
+            said = statements(sentence, tokens, read, self._names, self._attributes)
+            if len(self._said) >= _STATEMENT_CACHE_LIMIT:
+                self._said.clear()
+            self._said[sentence] = said
+        return said

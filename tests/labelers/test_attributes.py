@@ -24,8 +24,9 @@ def attributes(text: str, vocabulary: str = "chexpert14") -> dict[str, dict[str,
         ("The heart is mildly enlarged.", {"Cardiomegaly": {"severity": "mild"}}),
         (
             "Unchanged bibasilar atelectasis.",
-            {"Atelectasis": {"course": "stable", "location": "lower", "side": "bilateral"}},
+            {"Atelectasis": {"course": "unchanged", "location": "basal", "side": "bilateral"}},
         ),
+        ("8 x 6 mm nodule.", {"Lung Lesion": {"size": "8 x 6 mm"}}),
         ("Pneumothorax.", {"Pneumothorax": {}}),
     ],
 )
@@ -33,5 +34,15 @@ def test_attributes(text: str, expected: dict[str, dict[str, str]]) -> None:
     assert attributes(text) == expected
 
 
-def test_attributes_in_chinese() -> None:
-    assert attributes("左侧少量胸腔积液。", "chexpert14-zh")["Pleural Effusion"] == {"severity": "mild", "side": "left"}
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("左侧少量胸腔积液。", "Pleural Effusion", {"severity": "mild", "side": "left"}),
+        ("右上肺结节，约8×6mm。", "Lung Lesion", {"side": "right", "location": "upper", "size": "8 x 6 mm"}),
+        ("右侧胸腔积液，较前增多。", "Pleural Effusion", {"side": "right", "course": "increased"}),
+        ("双侧大量胸腔积液，左肺清晰。", "Pleural Effusion", {"side": "bilateral", "severity": "severe"}),
+        ("左侧气胸，右侧胸腔积液。", "Pneumothorax", {"side": "left"}),
+    ],
+)
+def test_attributes_in_chinese(text: str, name: str, expected: dict[str, str]) -> None:
+    assert attributes(text, "chexpert14-zh")[name] == expected

@@ -1,0 +1,230 @@
+"""Which mention each attribute of a sentence belongs to.
+
+An attribute belongs to the mention it stands in, or to the one behind it in the same noun phrase ("small left
+effusion"), or to the one before it ("effusion on the left, unchanged"), or it opens the sentence ("in the left lung
+there is ..."). The words that decide stand in the language's `attachment.txt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from labelers.mentions import Mention
+from labelers.sizes import Size
+from labelers.vocabulary import read_groups
+
+#: Kinds of which a mention may have several; of the others the nearest counts.
+SEVERAL = ("location",)
+#: Kinds that mentions joined by "and" or "or" share.
+_SHARED = ("side", "location")
+#: Kinds that follow their mention only as its predicate or apposition: "the effusion is small".
+_STRICT = ("severity", "size", "certainty")
+_REACH = 15  # tokens an attribute may stand from its mention
+_PAIRED_SIDES = {"left", "right"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """Tokens [start, end) of a sentence that say something of a mention.
+
+    Attributes:
+        kind: "severity", "side", "location", "size", "course", "comparison" or "certainty".
+        value: one of the values of that kind in `attributes.txt`; "" for sizes.
+        size: for sizes.
+    """
+
+    kind: str
+    value: str
+    start: int
+    end: int
+    size: Size | None = None
+
+
+@dataclass(frozen=True)
+class AttachmentWords:
+    """The groups of a language's `attachment.txt`, and the verbs of its `clauses.txt`."""
+
+    stops: frozenset[str]
+    links: frozenset[str]
+    prepositions: frozenset[str]
+    pairs: frozenset[str]
+    fillers: frozenset[str]
+    clause_ends: frozenset[str]
+    comparison_words: frozenset[str]
+    verbs: frozenset[str]
+    existence: frozenset[str]
+
+
+def load_attachment_words(language: str) -> AttachmentWords:
+    """Returns the words that decide attachment in a language; groups that it lacks are empty."""
+    groups, clauses = read_groups(language, "attachment"), read_groups(language, "clauses")
+    names = ("stops", "links", "prepositions", "pairs", "fillers")
+    return AttachmentWords(
+        **{name: frozenset(groups.get(name, ())) for name in names},
+        clause_ends=frozenset(groups.get("clause ends", ())),
+        comparison_words=frozenset(groups.get("comparison words", ())),
+        verbs=frozenset(clauses.get("verbs", ())),
+        existence=frozenset(clauses.get("existence", ())),
+    )
+
+
+class Attachment:
+    """Assigns the attributes of one sentence to its units: mentions, those that overlap taken together."""
+
+    def __init__(
+        self, words: AttachmentWords, tokens: Sequence[str], mentions: Sequence[Mention], found: list[Attribute]
+    ) -> None:
+        self._words = words
+        self._tokens = tokens
+        # "significant change" names an abnormality, and none in "no significant change".
+        self._units = _units(m for m in mentions if not any(a.start <= m.start and m.end <= a.end for a in found))
+        self._marked = {i for a in found for i in range(a.start, a.end)}
+        self._breaks = self._clause_breaks()
+        self._common = tuple(a for a in found if a.kind == "comparison")
+        self._before: list[list[Attribute]] = [[] for _ in self._units]
+        self._after: list[list[Attribute]] = [[] for _ in self._units]
+        for attribute in found:
+            if attribute.kind != "comparison":
+                self._assign(attribute)
+        self._share()
+
+    def attributes_of(self, mention: Mention) -> tuple[Attribute, ...]:
+        """Returns what belongs to `mention`."""
+        index = next((i for i, (start, end) in enumerate(self._units) if start <= mention.start < end), None)
+        if index is None:
+            return ()
+        kept: list[Attribute] = []
+        for kind in dict.fromkeys(a.kind for a in (*self._before[index], *self._after[index])):
+            before = [a for a in self._before[index] if a.kind == kind]
+            after = [a for a in self._after[index] if a.kind == kind]
+            kept += _chosen(kind, before, after)
+        return tuple(sorted((*kept, *self._common), key=lambda a: a.start))
+
+    def _assign(self, attribute: Attribute) -> None:
+        following = next((i for i, (_, end) in enumerate(self._units) if end > attribute.start), None)
+        if following is not None and (
+            self._units[following][0] <= attribute.start or self._leads_to(attribute, self._units[following][0])
+        ):
+            self._before[following].append(attribute)
+            return
+        previous = len(self._units) - 1 if following is None else following - 1
+        if previous >= 0 and self._follows(attribute, self._units[previous][1]):
+            self._after[previous].append(attribute)
+        elif following is not None and self._opens(attribute, self._units[following][0]):
+            self._before[following].append(attribute)
+
+    def _leads_to(self, attribute: Attribute, start: int) -> bool:
+        """Tells whether only words of one noun phrase stand between `attribute` and the mention behind it."""
+        words = self._words
+        if start - attribute.end > _REACH:
+            return False
+        for i in range(attribute.end, start):
+            token = self._tokens[i]
+            if i in self._marked or token in words.links:
+                continue
+            joined = token in words.pairs and i - 1 in self._marked and i + 1 in self._marked
+            blocked = token in words.prepositions or token in words.pairs or token in words.verbs
+            if not joined and (blocked or token in words.stops or token in words.clause_ends):
+                return False
+        return True
+
+    def _follows(self, attribute: Attribute, end: int) -> bool:
+        """Tells whether `attribute` speaks of the mention that ends at `end`."""
+        words = self._words
+        if attribute.start - end > _REACH:
+            return False
+        for i in range(end, attribute.start):
+            token = self._tokens[i]
+            if token in words.stops or i in self._breaks:
+                return False
+            if token in words.clause_ends and not self._goes_on(i + 1, attribute):
+                return False
+            if attribute.kind in _STRICT and i not in self._marked and token not in words.fillers:
+                return False
+        return True
+
+    def _goes_on(self, start: int, attribute: Attribute) -> bool:
+        """Tells whether the clause from `start` on has no subject of its own before a course or a size."""
+        between = range(start, attribute.start)
+        filled = all(i in self._marked or self._tokens[i] in self._words.fillers for i in between)
+        return filled and attribute.kind in ("course", "size")
+
+    def _opens(self, attribute: Attribute, start: int) -> bool:
+        """Tells whether `attribute` opens a clause with the mention at `start`: "in the left lung there is"."""
+        words, tokens = self._words, self._tokens
+        if attribute.kind in _STRICT or start - attribute.end > _REACH:
+            return False
+        lead = attribute.start - 1
+        while lead >= 0 and (lead in self._marked or tokens[lead] in words.fillers - words.prepositions):
+            lead -= 1
+        if attribute.kind != "course" and not (lead >= 0 and tokens[lead] in words.prepositions):
+            return False
+        return not any(token in words.stops for token in tokens[attribute.end : start])
+
+    def _share(self) -> None:
+        """Gives sides and locations to every mention of a pair: "atelectasis or pneumonia at the left base"."""
+        last = len(self._units) - 1
+        for i in range(last):
+            if self._paired(i):
+                _inherit(self._before[i], self._before[i + 1])
+        for i in range(last, 0, -1):
+            if self._paired(i - 1) and not _kinds(self._before[i]) & set(_SHARED):
+                _inherit(self._after[i], self._after[i - 1], unless=self._before[i - 1])
+
+    def _paired(self, i: int) -> bool:
+        between = self._tokens[self._units[i][1] : self._units[i + 1][0]]
+        return bool(between) and all(token in self._words.pairs for token in between)
+
+    def _clause_breaks(self) -> set[int]:
+        """Returns the joints behind which a new clause with its own subject and verb begins."""
+        words, breaks = self._words, set[int]()
+        joint: int | None = None
+        for i, token in enumerate(self._tokens):
+            if token in (",", "and", "or"):
+                joint = i
+            elif token in words.verbs and joint is not None:
+                own_subject = any(
+                    j not in self._marked and self._tokens[j] not in words.fillers for j in range(joint + 1, i)
+                )
+                existence = any(word in words.existence for word in self._tokens[i + 1 : i + 4])
+                if token == "there" or (own_subject and not existence):
+                    breaks.add(joint)
+                joint = None
+        return breaks
+
+
+def _units(mentions: Iterable[Mention]) -> list[tuple[int, int]]:
+    """Returns the spans of mentions in order, overlapping ones joined."""
+    units: list[tuple[int, int]] = []
+    for start, end in sorted((m.start, m.end) for m in mentions):
+        if units and start < units[-1][1]:
+            units[-1] = units[-1][0], max(end, units[-1][1])
+        else:
+            units.append((start, end))
+    return units
+
+
+def _chosen(kind: str, before: list[Attribute], after: list[Attribute]) -> list[Attribute]:
+    """Returns which of several attributes of one kind count."""
+    if kind in SEVERAL:
+        return list({a.value: a for a in (*before, *after)}.values())
+    near = before or after
+    if kind == "side":
+        values = {a.value for a in near}
+        return near if values >= _PAIRED_SIDES else [_nearest(before, after)]
+    return [_nearest(before, after)]
+
+
+def _nearest(before: list[Attribute], after: list[Attribute]) -> Attribute:
+    return before[-1] if before else after[0]
+
+
+def _kinds(attributes: Iterable[Attribute]) -> set[str]:
+    return {a.kind for a in attributes}
+
+
+def _inherit(source: list[Attribute], target: list[Attribute], *, unless: Sequence[Attribute] = ()) -> None:
+    """Adds the shared kinds of `source` that `target` has none of."""
+    own = _kinds(target) | _kinds(unless)
+    target += [a for a in source if a.kind in _SHARED and a.kind not in own]
