@@ -8,7 +8,7 @@ import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
 from labelers.attributes import load_attributes
-from labelers.findings import Finding, Statement, statements
+from labelers.findings import Finding, ReadMention, Statement, statements
 from labelers.mentions import Matcher
 from labelers.patterns import tokenize
 from labelers.scope import Scopes
@@ -35,7 +35,7 @@ class RuleLabeler:
 
     def __init__(self, vocabulary: str | Vocabulary = "chexpert14", *, profile: str | None = None) -> None:
         self._vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else load_vocabulary(vocabulary, profile)
-        self._matcher = Matcher(self._vocabulary)
+        self._matchers = [Matcher(layer) for layer in self._vocabulary.layers()]
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers
         self._attributes = load_attributes(self._vocabulary.language)
@@ -107,29 +107,32 @@ class RuleLabeler:
         summary = self._summaries.get(sentence)
         if summary is None:
             found: dict[int, int] = {}
-            tokens = tokenize(sentence)
-            mentions, cues = self._matcher(tokens)
-            if mentions:
-                scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
-                for mention in mentions:
-                    rank = RANK.get(scopes.state_of(mention)[0], 0)
-                    for observation in mention.observations:
-                        if rank > found.get(observation, 0):
-                            found[observation] = rank
+            for mention, state, _ in self._read(tokenize(sentence)):
+                rank = RANK.get(state, 0)
+                for observation in mention.observations:
+                    if rank > found.get(observation, 0):
+                        found[observation] = rank
             summary = tuple(found.items())
             if len(self._summaries) >= _CACHE_LIMIT:
                 self._summaries.clear()
             self._summaries[sentence] = summary
         return summary
 
+    def _read(self, tokens: Sequence[str]) -> list[ReadMention]:
+        """Returns the mentions of a sentence with their states and deciding cues."""
+        read: list[ReadMention] = []
+        for matcher in self._matchers:
+            mentions, cues = matcher(tokens)
+            if mentions:
+                scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
+                read += [(mention, *scopes.state_of(mention)) for mention in mentions]
+        return read
+
     def _statements(self, sentence: str) -> tuple[Statement, ...]:
         said = self._said.get(sentence)
         if said is None:
             tokens = tokenize(sentence)
-            mentions, cues = self._matcher(tokens)
-            scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
-            read = [(mention, *scopes.state_of(mention)) for mention in mentions]
-            said = statements(sentence, tokens, read, self._names, self._attributes)
+            said = statements(sentence, tokens, self._read(tokens), self._names, self._attributes)
             if len(self._said) >= _STATEMENT_CACHE_LIMIT:
                 self._said.clear()
             self._said[sentence] = said

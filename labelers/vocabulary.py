@@ -1,16 +1,17 @@
 """Reading and checking a lexicon: the text files that say what the rule labeler looks for.
 
 A vocabulary is a folder: `vocabulary.yaml` names the observations and the language, `phrases/<Observation>.txt`
-their phrases, `subjects.txt` what a normal statement denies. A language is a folder too: cues, headings,
-abbreviations. In every file `#` begins a comment. `docs/lexicon.md` describes the format.
+their phrases, `subjects.txt` what a normal statement denies; or it extends another. A language is a folder too: cues,
+headings, abbreviations. In every file `#` begins a comment. `docs/lexicon.md` describes the format.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -78,6 +79,7 @@ class Vocabulary:
             supports No Finding) and "Other" (disease outside the list; present, it rules No Finding out).
         no_finding: the column computed from the others, or None.
         devices: the column that never rules No Finding out, or None.
+        added: of the observations those laid over another vocabulary, which keeps its states.
     """
 
     name: str
@@ -90,6 +92,24 @@ class Vocabulary:
     subjects: tuple[Subject, ...]
     cues: tuple[Cue, ...]
     clause_words: dict[str, frozenset[str]]
+    added: tuple[str, ...] = ()
+
+    def layers(self) -> tuple[Vocabulary, ...]:
+        """Returns the parts that are read apart: what is extended, and what is added.
+
+        Phrases use up words that would otherwise be cues, and hide shorter subjects. Read apart, those of the added
+        observations cannot change a state of the others.
+        """
+        if not self.added:
+            return (self,)
+        return tuple(
+            replace(
+                self,
+                phrases=tuple(p for p in self.phrases if (p.observation in self.added) == added),
+                subjects=tuple(s for s in self.subjects if (s.observations[0] in self.added) == added),
+            )
+            for added in (False, True)
+        )
 
 
 def vocabulary_names() -> list[str]:
@@ -123,34 +143,65 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
             f"Name one of {', '.join(vocabulary_names())}, or the path of a folder laid out like them."
         )
     fields = yaml.safe_load(described.read_text(encoding="utf-8"))
+    if "extends" in fields:
+        return _extend(folder, fields, profile)
     unknown = set(fields) - {"language", "observations", "helpers", "no_finding", "devices"}
     if unknown or not {"language", "observations"} <= set(fields):
         raise ValueError(
             f"{described}: found {sorted(fields)}; needs 'language' and 'observations', "
-            "and may have 'helpers', 'no_finding', 'devices'."
+            "and may have 'helpers', 'no_finding', 'devices'; or 'extends' and 'observations' alone."
         )
     observations, helpers = tuple(fields["observations"]), tuple(fields.get("helpers", ()))
     language = fields["language"]
-    phrases = {(p.observation, p.pattern): p for p in _read_phrases(folder, observations + helpers)}
     cues = {cue.pattern: cue for cue in _read_cues(LEXICON / language / "cues.txt")}
     if profile is not None:
-        overlay = _find_profile(profile)
-        known = [p for p in _read_phrases(overlay, None) if p.observation in observations + helpers]
-        phrases |= {(p.observation, p.pattern): p for p in known}
-        path = overlay / "cues.txt"
+        path = _find_profile(profile) / "cues.txt"
         cues |= {cue.pattern: cue for cue in _read_cues(path)} if path.is_file() else {}
     return Vocabulary(
-        name=folder.name if profile is None else f"{folder.name}+{Path(profile).name}",
+        name=_full_name(folder, profile),
         language=language,
         observations=observations,
         helpers=helpers,
         no_finding=fields.get("no_finding"),
         devices=fields.get("devices"),
-        phrases=tuple(phrases.values()),
+        phrases=_with_profile(_read_phrases(folder, observations + helpers), observations + helpers, profile),
         subjects=tuple(_read_subjects(folder, observations + helpers)),
         cues=tuple(cues.values()),
         clause_words={key: frozenset(words) for key, words in read_groups(language, "clauses").items()},
     )
+
+
+def _extend(folder: Path, fields: dict[str, Any], profile: str | None) -> Vocabulary:
+    """Returns the vocabulary that `fields` extend, with the observations of `folder` added."""
+    place = folder / "vocabulary.yaml"
+    if set(fields) != {"extends", "observations"}:
+        raise ValueError(f"{place}: found {sorted(fields)}; one that extends another has 'extends' and 'observations'.")
+    base, added = load_vocabulary(fields["extends"], profile), tuple(fields["observations"])
+    if base.added:
+        raise ValueError(f"{place}: {base.name} extends a vocabulary itself. Name that one, and list all observations.")
+    if twice := set(added) & set(base.observations + base.helpers):
+        raise ValueError(f"{place}: {sorted(twice)} are in {base.name} already. Name them otherwise.")
+    return replace(
+        base,
+        name=_full_name(folder, profile),
+        observations=base.observations + added,
+        phrases=base.phrases + _with_profile(_read_phrases(folder, added), added, profile),
+        subjects=base.subjects + tuple(_read_subjects(folder, added)),
+        added=added,
+    )
+
+
+def _full_name(folder: Path, profile: str | None) -> str:
+    return folder.name if profile is None else f"{folder.name}+{Path(profile).name}"
+
+
+def _with_profile(phrases: Iterator[Phrase], observations: tuple[str, ...], profile: str | None) -> tuple[Phrase, ...]:
+    """Returns `phrases`, those with the words of a line of the profile replaced by it, and its other lines added."""
+    kept = {(p.observation, p.pattern): p for p in phrases}
+    if profile is not None:
+        known = [p for p in _read_phrases(_find_profile(profile), None) if p.observation in observations]
+        kept |= {(p.observation, p.pattern): p for p in known}
+    return tuple(kept.values())
 
 
 def read_lines(folder: str, name: str) -> list[str]:
