@@ -106,16 +106,19 @@ class RuleLabeler:
     def _summary(self, sentence: str) -> Summary:
         summary = self._summaries.get(sentence)
         if summary is None:
-            found: dict[int, int] = {}
-            for mention, state, _ in self._read(tokenize(sentence)):
-                rank = RANK.get(state, 0)
-                for observation in mention.observations:
-                    if rank > found.get(observation, 0):
-                        found[observation] = rank
-            summary = tuple(found.items())
-            if len(self._summaries) >= _CACHE_LIMIT:
-                self._summaries.clear()
-            self._summaries[sentence] = summary
+            summary = self._keep_summary(sentence, self._read(tokenize(sentence)))
+        return summary
+
+    def _keep_summary(self, sentence: str, read: Sequence[ReadMention]) -> Summary:
+        found: dict[int, int] = {}
+        for mention, state, _ in read:
+            rank = RANK.get(state, 0)
+            for observation in mention.observations:
+                if rank > found.get(observation, 0):
+                    found[observation] = rank
+        if len(self._summaries) >= _CACHE_LIMIT:
+            self._summaries.clear()
+        summary = self._summaries[sentence] = tuple(found.items())
         return summary
 
     def _read(self, tokens: Sequence[str]) -> list[ReadMention]:
@@ -132,7 +135,9 @@ class RuleLabeler:
         said = self._said.get(sentence)
         if said is None:
             tokens = tokenize(sentence)
-            said = statements(sentence, tokens, self._read(tokens), self._names, self._attributes)
+            read = self._read(tokens)
+            self._keep_summary(sentence, read)  # who asks for findings mostly asks for labels too
+            said = statements(sentence, tokens, read, self._names, self._attributes)
             if len(self._said) >= _STATEMENT_CACHE_LIMIT:
                 self._said.clear()
             self._said[sentence] = said

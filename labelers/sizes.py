@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 _NUMBER = r"\d{1,3}(?:\.\d{1,2})?"
-_UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?|毫米|厘米|公分)"
+_UNIT = r"(?:mm|cm|millimet(?:er|re)s?|centimet(?:er|re)s?|毫米|厘米|公分)(?![a-zA-Z])"
 _BY = r"(?:x|X|×|\*|by)"
 _TO = r"(?:-|–|—|to|~|至|到)"
 _SIZE = re.compile(
