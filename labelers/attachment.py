@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from labelers.mentions import Mention
 from labelers.sizes import Size
@@ -24,8 +25,7 @@ _REACH = 15  # tokens an attribute may stand from its mention
 _PAIRED_SIDES = {"left", "right"}
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):
     """Tokens [start, end) of a sentence that say something of a mention.
 
     Attributes:
@@ -78,31 +78,44 @@ class Attachment:
         self._words = words
         self._tokens = tokens
         # "significant change" names an abnormality, and none in "no significant change".
-        self._units = _units(m for m in mentions if not any(a.start <= m.start and m.end <= a.end for a in found))
+        self._units = [
+            unit for unit in _units(mentions) if not any(a.start <= unit[0] and unit[1] <= a.end for a in found)
+        ]
         self._marked = {i for a in found for i in range(a.start, a.end)}
-        self._breaks = self._clause_breaks()
+        self._breaks: set[int] | None = None
         self._common = tuple(a for a in found if a.kind == "comparison")
         self._before: list[list[Attribute]] = [[] for _ in self._units]
         self._after: list[list[Attribute]] = [[] for _ in self._units]
         for attribute in found:
             if attribute.kind != "comparison":
                 self._assign(attribute)
-        self._share()
+        if len(self._units) > 1:
+            self._share()
 
     def attributes_of(self, mention: Mention) -> tuple[Attribute, ...]:
         """Returns what belongs to `mention`."""
-        index = next((i for i, (start, end) in enumerate(self._units) if start <= mention.start < end), None)
-        if index is None:
+        index = self._unit_from(mention.start)
+        if index is None or self._units[index][0] > mention.start:
             return ()
+        before, after = self._before[index], self._after[index]
+        if not before and not after:
+            return self._common
+        if len(before) + len(after) == 1:
+            return (*before, *after, *self._common)
         kept: list[Attribute] = []
-        for kind in dict.fromkeys(a.kind for a in (*self._before[index], *self._after[index])):
-            before = [a for a in self._before[index] if a.kind == kind]
-            after = [a for a in self._after[index] if a.kind == kind]
-            kept += _chosen(kind, before, after)
-        return tuple(sorted((*kept, *self._common), key=lambda a: a.start))
+        for kind in dict.fromkeys([a.kind for a in before] + [a.kind for a in after]):
+            kept += _chosen(kind, [a for a in before if a.kind == kind], [a for a in after if a.kind == kind])
+        return tuple(sorted(kept, key=_start)) + self._common
+
+    def _unit_from(self, position: int) -> int | None:
+        """Returns the first unit that ends behind `position`."""
+        for i, (_, end) in enumerate(self._units):
+            if end > position:
+                return i
+        return None
 
     def _assign(self, attribute: Attribute) -> None:
-        following = next((i for i, (_, end) in enumerate(self._units) if end > attribute.start), None)
+        following = self._unit_from(attribute.start)
         if following is not None and (
             self._units[following][0] <= attribute.start or self._leads_to(attribute, self._units[following][0])
         ):
@@ -134,6 +147,8 @@ class Attachment:
         words = self._words
         if attribute.start - end > _REACH:
             return False
+        if self._breaks is None:
+            self._breaks = self._clause_breaks()
         for i in range(end, attribute.start):
             token = self._tokens[i]
             if token in words.stops or i in self._breaks:
@@ -214,6 +229,10 @@ def _chosen(kind: str, before: list[Attribute], after: list[Attribute]) -> list[
         values = {a.value for a in near}
         return near if values >= _PAIRED_SIDES else [_nearest(before, after)]
     return [_nearest(before, after)]
+
+
+def _start(attribute: Attribute) -> int:
+    return attribute.start
 
 
 def _nearest(before: list[Attribute], after: list[Attribute]) -> Attribute:

@@ -6,7 +6,7 @@ belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from labelers.attachment import Attachment, Attribute, load_attachment_words
@@ -16,6 +16,7 @@ from labelers.vocabulary import read_groups
 
 #: Value of the lines "! words".
 EXCLUDED = "!"
+_CACHE_LIMIT = 10_000
 
 
 class Attributes:
@@ -30,23 +31,32 @@ class Attributes:
         self._kinds = [(kind, value) for kind, value, _ in entries]
         self._patterns = PatternSet(pattern for _, _, pattern in entries)
         self._words = load_attachment_words(language)
+        self._grades: dict[tuple[str, ...], str] = {}
 
     def find(self, tokens: Sequence[str]) -> list[Attribute]:
         """Returns all attributes in `tokens`, sizes apart, in order; the longest of a kind at each place."""
+        matches = self._patterns.find(tokens)
+        if not matches:
+            return []
         found: dict[str, list[Attribute]] = {}
-        for match in self._patterns.find(tokens):
+        for match in matches:
             kind, value = self._kinds[match.entry]
             start = match.start
             while kind == "comparison" and start < match.end - 1 and tokens[start] in self._words.comparison_words:
                 start += 1  # "compared to the prior study": the study is what is compared with
             found.setdefault(kind, []).append(Attribute(kind, value, start, match.end))
-        kept = [attribute for of_kind in found.values() for attribute in _longest(of_kind)]
-        return sorted(kept, key=lambda a: (a.start, a.end))
+        kept = [a for of_kind in found.values() for a in (_longest(of_kind) if len(of_kind) > 1 else of_kind)]
+        return sorted((a for a in kept if a.value != EXCLUDED), key=_place)
 
-    def certainty(self, words: Sequence[str]) -> str:
+    def certainty(self, words: tuple[str, ...]) -> str:
         """Returns the grade of certainty that the words of a cue stand for, or ""."""
-        grades = [a.value for a in self.find(words) if a.kind == "certainty"]
-        return grades[-1] if grades else ""
+        grade = self._grades.get(words)
+        if grade is None:
+            grades = [a.value for a in self.find(words) if a.kind == "certainty"]
+            if len(self._grades) >= _CACHE_LIMIT:
+                self._grades.clear()
+            grade = self._grades[words] = grades[-1] if grades else ""
+        return grade
 
     def __call__(
         self, tokens: Sequence[str], mentions: Sequence[Mention], sizes: Sequence[Attribute] = ()
@@ -58,7 +68,9 @@ class Attributes:
             mentions: all that the sentence names, those that count for nothing included: they have attributes too.
             sizes: of the sentence, as attributes.
         """
-        found = sorted([*self.find(tokens), *sizes], key=lambda a: (a.start, a.end))
+        found = self.find(tokens)
+        if sizes:
+            found = sorted([*found, *sizes], key=_place)
         if not found or not mentions:
             return [() for _ in mentions]
         sentence = Attachment(self._words, tokens, mentions, found)
@@ -74,6 +86,10 @@ def _entries(language: str) -> Iterator[tuple[str, str, str]]:
             yield kind, EXCLUDED if excluded else value, line[1:].strip() if excluded else line
 
 
+def _place(attribute: Attribute) -> tuple[int, int]:
+    return attribute.start, attribute.end
+
+
 def _longest(found: list[Attribute]) -> list[Attribute]:
     """Keeps the longest of overlapping attributes; exclusions take their place and are left out."""
     kept: list[Attribute] = []
@@ -81,25 +97,13 @@ def _longest(found: list[Attribute]) -> list[Attribute]:
         rivals = [b for b in kept if b.start < a.end and a.start < b.end]
         if not any(b.value == EXCLUDED or b.end - b.start > a.end - a.start or b == a for b in rivals):
             kept.append(a)
-    return [a for a in kept if a.value != EXCLUDED]
+    return kept
 
 
 def side_of(attributes: Iterable[Attribute]) -> str:
     """Returns "left", "right", "bilateral" or ""."""
     sides = {a.value for a in attributes if a.kind == "side"}
     return "bilateral" if len(sides) > 1 else next(iter(sides), "")
-
-
-def as_words(attributes: Sequence[Attribute]) -> Mapping[str, str]:
-    """Returns values by kind, several joined by commas, for people to read."""
-    words: dict[str, str] = {"side": side_of(attributes)}
-    for attribute in attributes:
-        kind, value = attribute.kind, attribute.value
-        if kind == "size" and attribute.size is not None:
-            value = " x ".join(f"{number:g}" for number in attribute.size.mm) + " mm"
-        if kind not in ("side", "comparison", "certainty"):
-            words[kind] = f"{words[kind]}, {value}" if kind in words else value
-    return {kind: value for kind, value in sorted(words.items()) if value}
 
 
 @lru_cache(maxsize=4)

@@ -38,6 +38,7 @@ class RuleLabeler:
         self._matchers = [Matcher(layer) for layer in self._vocabulary.layers()]
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers
+        self._own = frozenset(self._vocabulary.observations)
         self._attributes = load_attributes(self._vocabulary.language)
         self._summaries: dict[str, Summary] = {}
         self._said: dict[str, tuple[Statement, ...]] = {}
@@ -89,8 +90,7 @@ class RuleLabeler:
         The state of an observation is that of its findings by precedence: positive, uncertain, negative. No Finding
         is the exception: it has a record only where the text says so, and a state by what else is found.
         """
-        own = self._vocabulary.observations
-        return [finding for finding in self.explain(text) if finding.said.observation in own]
+        return [finding for finding in self.explain(text) if finding.said.observation in self._own]
 
     def explain(self, text: str) -> list[Finding]:
         """Returns the evidence for every state that `text` gets: its findings, and those of helpers."""

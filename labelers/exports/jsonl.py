@@ -8,22 +8,23 @@ from functools import lru_cache
 
 from labelers.findings import Finding, Statement, said_record
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def lines(report_id: str, text: str, findings: Sequence[Finding], *, labeler: str) -> str:
     """Returns one line for each finding of a report."""
-    head = f'{{"id": {json.dumps(report_id, ensure_ascii=False)}, "section": "'
+    head = f'{{"id": {_encode(report_id)}, "section": "'
     return "".join([_line(head, finding) for finding in findings])
 
 
 def _line(head: str, finding: Finding) -> str:
-    start, end = finding.sentence
-    first, last = finding.span
-    return (
-        f'{head}{finding.section}", "sentence_span": [{start}, {end}], "span": [{first}, {last}], {_said(finding.said)}'
-    )
+    start, said = finding.start, finding.said
+    first, last = said.span
+    place = f'"sentence_span": [{start}, {start + len(said.sentence)}], "span": [{start + first}, {start + last}]'
+    return f'{head}{finding.section}", {place}, {_said(said)}'
 
 
 @lru_cache(maxsize=50_000)
 def _said(said: Statement) -> str:
     """Returns the rest of a line: what does not depend on where the sentence stands."""
-    return json.dumps(said_record(said), ensure_ascii=False)[1:] + "\n"
+    return _encode(said_record(said))[1:] + "\n"

@@ -42,7 +42,7 @@ def radgraph(text: str, findings: Sequence[Finding]) -> dict[str, Any]:
     links: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
     for finding in findings:
         named = entity(finding.span, f"Observation::{_LABELS[finding.state]}")
-        for attribute in finding.said.attributes:
+        for attribute in finding.said.description.spans:
             span = finding.start + attribute.start, finding.start + attribute.end
             if attribute.kind in _MODIFIERS:
                 links.append((entity(span, f"Observation::{_LABELS[finding.state]}"), "modify", named))

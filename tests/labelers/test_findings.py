@@ -55,7 +55,7 @@ def test_spans_point_into_the_report() -> None:
             assert text[slice(*finding.span)] == finding.mention
             assert text[slice(*finding.sentence)] == finding.said.sentence
             assert finding.cue_span is None or text[slice(*finding.cue_span)] == finding.cue
-            for a in finding.said.attributes:
+            for a in finding.said.description.spans:
                 assert 0 <= a.start < a.end <= len(finding.said.sentence)
 
 
