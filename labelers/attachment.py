@@ -21,6 +21,8 @@ SEVERAL = ("location",)
 _SHARED = ("side", "location")
 #: Kinds that follow their mention only as its predicate or apposition: "the effusion is small".
 _STRICT = ("severity", "size", "certainty")
+#: Kinds that an organ does not hand on: in "opacity in the right lung" the side is the opacity's.
+_OF_ORGANS = ("severity", "size", "course")
 _REACH = 15  # tokens an attribute may stand from its mention
 _PAIRED_SIDES = {"left", "right"}
 
@@ -73,13 +75,21 @@ class Attachment:
     """Assigns the attributes of one sentence to its units: mentions, those that overlap taken together."""
 
     def __init__(
-        self, words: AttachmentWords, tokens: Sequence[str], mentions: Sequence[Mention], found: list[Attribute]
+        self,
+        words: AttachmentWords,
+        tokens: Sequence[str],
+        mentions: Sequence[Mention],
+        found: list[Attribute],
+        *,
+        organs: Sequence[Mention] = (),
     ) -> None:
         self._words = words
         self._tokens = tokens
         # "significant change" names an abnormality, and none in "no significant change".
         self._units = [
-            unit for unit in _units(mentions) if not any(a.start <= unit[0] and unit[1] <= a.end for a in found)
+            unit
+            for unit in _units(mentions)
+            if not any(a.kind == "course" and a.start <= unit[0] and unit[1] <= a.end for a in found)
         ]
         self._marked = {i for a in found for i in range(a.start, a.end)}
         self._breaks: set[int] | None = None
@@ -87,7 +97,7 @@ class Attachment:
         self._before: list[list[Attribute]] = [[] for _ in self._units]
         self._after: list[list[Attribute]] = [[] for _ in self._units]
         for attribute in found:
-            if attribute.kind != "comparison":
+            if attribute.kind != "comparison" and not self._is_of_organ(attribute, organs):
                 self._assign(attribute)
         if len(self._units) > 1:
             self._share()
@@ -98,6 +108,10 @@ class Attachment:
         if index is None or self._units[index][0] > mention.start:
             return ()
         before, after = self._before[index], self._after[index]
+        if (
+            mention.kind == "subject"
+        ):  # what follows "the heart" is the next subject: "the heart and mediastinum are ..."
+            after = [a for a in after if a.kind == "side"]
         if not before and not after:
             return self._common
         if len(before) + len(after) == 1:
@@ -106,6 +120,18 @@ class Attachment:
         for kind in dict.fromkeys([a.kind for a in before] + [a.kind for a in after]):
             kept += _chosen(kind, [a for a in before if a.kind == kind], [a for a in after if a.kind == kind])
         return tuple(sorted(kept, key=_start)) + self._common
+
+    def _is_of_organ(self, attribute: Attribute, organs: Sequence[Mention]) -> bool:
+        """Tells whether `attribute` describes an organ of which nothing is found: "unchanged cardiac silhouette"."""
+        if attribute.kind not in _OF_ORGANS:
+            return False
+        following = self._unit_from(attribute.start)
+        limit = len(self._tokens) if following is None else self._units[following][0]
+        return any(
+            attribute.end <= organ.start < limit and self._leads_to(attribute, organ.start)
+            for organ in organs
+            if organ.end <= limit
+        )
 
     def _unit_from(self, position: int) -> int | None:
         """Returns the first unit that ends behind `position`."""
@@ -136,11 +162,14 @@ class Attachment:
             token = self._tokens[i]
             if i in self._marked or token in words.links:
                 continue
-            joined = token in words.pairs and i - 1 in self._marked and i + 1 in self._marked
             blocked = token in words.prepositions or token in words.pairs or token in words.verbs
-            if not joined and (blocked or token in words.stops or token in words.clause_ends):
+            if not self._joins(i) and (blocked or token in words.stops or token in words.clause_ends):
                 return False
         return True
+
+    def _joins(self, i: int) -> bool:
+        """Tells whether the token at `i` joins two attributes: "upper and lower"."""
+        return self._tokens[i] in self._words.pairs and i - 1 in self._marked and i + 1 in self._marked
 
     def _follows(self, attribute: Attribute, end: int) -> bool:
         """Tells whether `attribute` speaks of the mention that ends at `end`."""
@@ -155,34 +184,44 @@ class Attachment:
                 return False
             if token in words.clause_ends and not self._goes_on(i + 1, attribute):
                 return False
+            if token in ("and", "or") and not self._joins(i) and not self._is_filled(i + 1, attribute.start):
+                return False
             if attribute.kind in _STRICT and i not in self._marked and token not in words.fillers:
                 return False
         return True
 
     def _goes_on(self, start: int, attribute: Attribute) -> bool:
         """Tells whether the clause from `start` on has no subject of its own before a course or a size."""
-        between = range(start, attribute.start)
-        filled = all(i in self._marked or self._tokens[i] in self._words.fillers for i in between)
-        return filled and attribute.kind in ("course", "size")
+        return attribute.kind in ("course", "size") and self._is_filled(start, attribute.start)
+
+    def _is_filled(self, start: int, end: int) -> bool:
+        """Tells whether tokens [start, end) name nothing: attributes, prepositions and other small words."""
+        known = self._words.fillers | self._words.prepositions
+        return all(i in self._marked or self._tokens[i] in known for i in range(start, end))
 
     def _opens(self, attribute: Attribute, start: int) -> bool:
         """Tells whether `attribute` opens a clause with the mention at `start`: "in the left lung there is"."""
         words, tokens = self._words, self._tokens
-        if attribute.kind in _STRICT or start - attribute.end > _REACH:
+        if attribute.kind not in _SHARED or start - attribute.end > _REACH:
             return False
         lead = attribute.start - 1
         while lead >= 0 and (lead in self._marked or tokens[lead] in words.fillers - words.prepositions):
             lead -= 1
-        if attribute.kind != "course" and not (lead >= 0 and tokens[lead] in words.prepositions):
-            return False
-        return not any(token in words.stops for token in tokens[attribute.end : start])
+        gap = range(attribute.end, start)
+        return (
+            lead >= 0
+            and tokens[lead] in words.prepositions
+            and any(tokens[i] == "," or tokens[i] in words.verbs for i in gap)
+            and not any(tokens[i] in words.stops or (tokens[i] in ("and", "or") and not self._joins(i)) for i in gap)
+        )
 
     def _share(self) -> None:
         """Gives sides and locations to every mention of a pair: "atelectasis or pneumonia at the left base"."""
         last = len(self._units) - 1
         for i in range(last):
             if self._paired(i):
-                _inherit(self._before[i], self._before[i + 1])
+                start = self._units[i][0]  # what stands in the mention is its name: "mediastinum and lungs"
+                _inherit([a for a in self._before[i] if a.start < start], self._before[i + 1])
         for i in range(last, 0, -1):
             if self._paired(i - 1) and not _kinds(self._before[i]) & set(_SHARED):
                 _inherit(self._after[i], self._after[i - 1], unless=self._before[i - 1])
@@ -210,10 +249,10 @@ class Attachment:
 
 
 def _units(mentions: Iterable[Mention]) -> list[tuple[int, int]]:
-    """Returns the spans of mentions in order, overlapping ones joined."""
+    """Returns the spans of mentions in order, those that overlap or touch joined: "calcified granuloma"."""
     units: list[tuple[int, int]] = []
     for start, end in sorted((m.start, m.end) for m in mentions):
-        if units and start < units[-1][1]:
+        if units and start <= units[-1][1]:
             units[-1] = units[-1][0], max(end, units[-1][1])
         else:
             units.append((start, end))

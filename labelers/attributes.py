@@ -59,13 +59,19 @@ class Attributes:
         return grade
 
     def __call__(
-        self, tokens: Sequence[str], mentions: Sequence[Mention], sizes: Sequence[Attribute] = ()
+        self,
+        tokens: Sequence[str],
+        mentions: Sequence[Mention],
+        *,
+        organs: Sequence[Mention] = (),
+        sizes: Sequence[Attribute] = (),
     ) -> list[tuple[Attribute, ...]]:
         """Returns, for each mention, its attributes in the order of the sentence.
 
         Args:
             tokens: of the sentence.
             mentions: all that the sentence names, those that count for nothing included: they have attributes too.
+            organs: named organs of which nothing is found or denied.
             sizes: of the sentence, as attributes.
         """
         found = self.find(tokens)
@@ -73,7 +79,7 @@ class Attributes:
             found = sorted([*found, *sizes], key=_place)
         if not found or not mentions:
             return [() for _ in mentions]
-        sentence = Attachment(self._words, tokens, mentions, found)
+        sentence = Attachment(self._words, tokens, mentions, found, organs=organs)
         return [sentence.attributes_of(mention) for mention in mentions]
 
 

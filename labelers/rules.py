@@ -8,12 +8,13 @@ import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
 from labelers.attributes import load_attributes
-from labelers.findings import Finding, ReadMention, Statement, statements
+from labelers.findings import Finding, Statement
 from labelers.mentions import Matcher
 from labelers.patterns import tokenize
 from labelers.scope import Scopes
 from labelers.sections import find_sections
 from labelers.sentences import sentence_spans
+from labelers.statements import ReadMention, statements
 from labelers.vocabulary import Vocabulary, load_vocabulary
 
 _CACHE_LIMIT = 500_000
