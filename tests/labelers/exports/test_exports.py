@@ -54,6 +54,13 @@ def test_every_field_is_documented() -> None:
         assert f"`{field}`" in text
 
 
+def test_observations_without_a_code_are_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "findings.md").read_text(encoding="utf-8")
+    listed = text.partition("exported by\nname:\n")[2].partition(".\n")[0].replace("\n", " ")
+    vocabulary = load_vocabulary("cxr50")
+    assert listed.split(", ") == [name for name in vocabulary.observations if name not in CODES["observations"]]
+
+
 def observations(text: str = REPORT) -> list[dict[str, Any]]:
     made = bundle("s1", LABELER.findings(text), labeler=LABELER.name)
     return [entry["resource"] for entry in made["entry"][1:]]
