@@ -3,9 +3,9 @@
     python benchmarks/labeler_findings.py /data/openi
     python benchmarks/labeler_findings.py /data/openi --reports 1000000   # memory, on reports made to be all different
 
-"new" is the first time a labeler sees the reports, "seen" the second: a sentence is analysed once. Seconds are those the
-process has computed, so that other processes do not count; the best of three runs, each with a labeler of its own. Lines
-are what `medclip-label --findings` writes.
+"new" is the first time a labeler sees the reports, "seen" the second: a sentence is analysed once. Seconds are those
+that the process has computed, so that other processes do not count; the best of three runs, each with a labeler of its
+own. "labels and lines" is what `medclip-label --findings` does.
 """
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ def lines(form: str) -> Callable[[RuleLabeler, Sequence[str]], None]:
 
 
 def both(labeler: RuleLabeler, texts: Sequence[str]) -> None:
-    lines("jsonl")(labeler, texts)
-    labeler(texts)
+    export = load_export("jsonl")
+    _, found = labeler.labels_and_findings(texts)
+    for i, (text, findings) in enumerate(zip(texts, found, strict=True)):
+        export(str(i), text, findings, labeler=labeler.name)
 
 
 def rates(

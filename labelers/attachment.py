@@ -85,19 +85,17 @@ class Attachment:
     ) -> None:
         self._words = words
         self._tokens = tokens
-        # "significant change" names an abnormality, and none in "no significant change".
-        self._units = [
-            unit
-            for unit in _units(mentions)
-            if not any(a.kind == "course" and a.start <= unit[0] and unit[1] <= a.end for a in found)
-        ]
+        self._units = _units(mentions)
+        courses = [a for a in found if a.kind == "course"]
+        if courses:  # "significant change" names an abnormality, and none in "no significant change"
+            self._units = [u for u in self._units if not any(a.start <= u[0] and u[1] <= a.end for a in courses)]
         self._marked = {i for a in found for i in range(a.start, a.end)}
         self._breaks: set[int] | None = None
-        self._common = tuple(a for a in found if a.kind == "comparison")
+        self._common = tuple([a for a in found if a.kind == "comparison"])
         self._before: list[list[Attribute]] = [[] for _ in self._units]
         self._after: list[list[Attribute]] = [[] for _ in self._units]
         for attribute in found:
-            if attribute.kind != "comparison" and not self._is_of_organ(attribute, organs):
+            if attribute.kind != "comparison" and not (organs and self._is_of_organ(attribute, organs)):
                 self._assign(attribute)
         if len(self._units) > 1:
             self._share()
@@ -108,18 +106,15 @@ class Attachment:
         if index is None or self._units[index][0] > mention.start:
             return ()
         before, after = self._before[index], self._after[index]
-        if (
-            mention.kind == "subject"
-        ):  # what follows "the heart" is the next subject: "the heart and mediastinum are ..."
+        if mention.kind == "subject":  # behind "the heart" is the next subject: "the heart and mediastinum are normal"
             after = [a for a in after if a.kind == "side"]
-        if not before and not after:
-            return self._common
-        if len(before) + len(after) == 1:
+        kinds = [a.kind for a in before] + [a.kind for a in after]
+        if len(set(kinds)) == len(kinds):
             return (*before, *after, *self._common)
         kept: list[Attribute] = []
-        for kind in dict.fromkeys([a.kind for a in before] + [a.kind for a in after]):
+        for kind in dict.fromkeys(kinds):
             kept += _chosen(kind, [a for a in before if a.kind == kind], [a for a in after if a.kind == kind])
-        return tuple(sorted(kept, key=_start)) + self._common
+        return (*sorted(kept, key=_start), *self._common)
 
     def _is_of_organ(self, attribute: Attribute, organs: Sequence[Mention]) -> bool:
         """Tells whether `attribute` describes an organ of which nothing is found: "unchanged cardiac silhouette"."""
@@ -251,7 +246,7 @@ class Attachment:
 def _units(mentions: Iterable[Mention]) -> list[tuple[int, int]]:
     """Returns the spans of mentions in order, those that overlap or touch joined: "calcified granuloma"."""
     units: list[tuple[int, int]] = []
-    for start, end in sorted((m.start, m.end) for m in mentions):
+    for start, end in sorted([(m.start, m.end) for m in mentions]):
         if units and start <= units[-1][1]:
             units[-1] = units[-1][0], max(end, units[-1][1])
         else:

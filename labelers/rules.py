@@ -8,7 +8,7 @@ import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
 from labelers.attributes import load_attributes
-from labelers.findings import Finding, Statement
+from labelers.findings import Finding, Span, Statement
 from labelers.mentions import Matcher
 from labelers.patterns import tokenize
 from labelers.scope import Scopes
@@ -93,11 +93,25 @@ class RuleLabeler:
         """
         return [finding for finding in self.explain(text) if finding.said.observation in self._own]
 
+    def labels_and_findings(self, texts: Sequence[str]) -> tuple[np.ndarray, list[list[Finding]]]:
+        """Returns states (N, O) of N reports and the findings of each, cut into sentences once for both."""
+        ranks, found = [], []
+        for text in texts:
+            sentences = self.sentences(text)
+            evidence = self._evidence(text, sentences)
+            found.append([finding for finding in evidence if finding.said.observation in self._own])
+            ranks.append(self._aggregator.ranks(self._summary(text[start:end]) for _, (start, end) in sentences))
+        states = self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
+        return states, found
+
     def explain(self, text: str) -> list[Finding]:
         """Returns the evidence for every state that `text` gets: its findings, and those of helpers."""
+        return self._evidence(text, self.sentences(text))
+
+    def _evidence(self, text: str, sentences: Sequence[tuple[str, Span]]) -> list[Finding]:
         return [
             Finding(section, start, said)
-            for section, (start, end) in self.sentences(text)
+            for section, (start, end) in sentences
             for said in self._statements(text[start:end])
         ]
 

@@ -67,17 +67,17 @@ def _of_mention(
 def _describe(sentence: str, spans: Sequence[Span], told: tuple[Attribute, ...]) -> Description:
     values = {a.kind: a.value for a in told}
     size = next((a.size for a in told if a.size is not None), None) if "size" in values else None
-    comparison = next((a for a in told if a.kind == "comparison"), None) if "comparison" in values else None
+    comparison = next(a for a in told if a.kind == "comparison") if "comparison" in values else None
     return Description(
-        side=side_of(told) if "side" in values else "",
-        location=tuple([a.value for a in told if a.kind == "location"]) if "location" in values else (),
-        severity=values.get("severity", ""),
-        size_mm=size.mm if size else (),
-        size_low_mm=size.low_mm if size else None,
-        course=values.get("course", ""),
-        comparison=sentence[slice(*_characters(comparison, spans))] if comparison else "",
-        certainty=values.get("certainty", ""),
-        spans=tuple([AttributeSpan(a.kind, a.value, *_characters(a, spans)) for a in told]),
+        side_of(told) if "side" in values else "",
+        tuple([a.value for a in told if a.kind == "location"]) if "location" in values else (),
+        values.get("severity", ""),
+        size.mm if size else (),
+        size.low_mm if size else None,
+        values.get("course", ""),
+        sentence[slice(*_characters(comparison, spans))] if comparison else "",
+        values.get("certainty", ""),
+        tuple([AttributeSpan(a.kind, a.value, spans[a.start][0], spans[a.end - 1][1]) for a in told]),
     )
 
 

@@ -145,18 +145,18 @@ def _label(
     reports: list[Report], name: str, options: tuple[tuple[str, Any], ...], with_sentences: bool, findings: str
 ) -> tuple[np.ndarray, str, str, str]:
     """Returns states of `reports`, the rows of the label file, of the sentence file and of the findings file."""
-    labeler = _labeler(name, options)
-    records = _finding_rows(labeler, reports, findings) if findings else ""
-    states = labeler([text for _, text in reports])
+    labeler: Any = _labeler(name, options)
+    texts = [text for _, text in reports]
+    if findings:
+        from labelers.exports import load_export
+
+        export = load_export(findings)
+        states, found = labeler.labels_and_findings(texts)
+        records = "".join(export(*report, f, labeler=labeler.name) for report, f in zip(reports, found, strict=True))
+    else:
+        states, records = labeler(texts), ""
     labels = _csv([name for name, _ in reports], states)
     return states, labels, _sentence_rows(labeler, reports) if with_sentences else "", records
-
-
-def _finding_rows(labeler: Any, reports: list[Report], form: str) -> str:
-    from labelers.exports import load_export
-
-    export = load_export(form)
-    return "".join(export(name, text, labeler.findings(text), labeler=labeler.name) for name, text in reports)
 
 
 def _sentence_rows(labeler: Any, reports: list[Report]) -> str:
