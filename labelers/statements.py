@@ -27,13 +27,18 @@ def statements(
         names: of the observations that mentions point to.
         attributes: of the vocabulary's language.
     """
-    counted = [entry for entry in read if entry[1] in STATES]
+    named: list[ReadMention] = []
+    organs: list[Mention] = []  # "the left lung" of which nothing is said takes no side from the finding beside it
+    counted = False
+    for entry in read:
+        counted = counted or entry[1] in STATES
+        if entry[1] in STATES or entry[0].kind != "subject":
+            named.append(entry)
+        else:
+            organs.append(entry[0])
     if not counted:
         return ()
     spans = _spans(sentence, tokens)
-    # "The left lung" of which nothing is said takes no side from the finding beside it.
-    organs = [mention for mention, state, _ in read if state not in STATES and mention.kind == "subject"]
-    named = [entry for entry in read if entry[0] not in organs] if organs else read
     sizes = [_size_attribute(size, spans) for size in find_sizes(sentence)]
     told = attributes(tokens, [mention for mention, _, _ in named], organs=organs, sizes=sizes)
     found: list[Statement] = []
