@@ -160,15 +160,15 @@ class Finding:
 
     @property
     def sentence(self) -> Span:
-        return self.start, self.start + len(self.said.sentence)
+        return self.place((0, len(self.said.sentence)))
 
     @property
     def span(self) -> Span:
-        return self._in_report(self.said.span)
+        return self.place(self.said.span)
 
     @property
     def cue_span(self) -> Span | None:
-        return None if self.said.cue_span is None else self._in_report(self.said.cue_span)
+        return None if self.said.cue_span is None else self.place(self.said.cue_span)
 
     @property
     def mention(self) -> str:
@@ -180,7 +180,8 @@ class Finding:
         """The words of the deciding cue, or ""."""
         return "" if self.said.cue_span is None else self.said.sentence[slice(*self.said.cue_span)]
 
-    def _in_report(self, span: Span) -> Span:
+    def place(self, span: Span) -> Span:
+        """Returns the characters of the report that are characters `span` of the sentence."""
         return self.start + span[0], self.start + span[1]
 
 

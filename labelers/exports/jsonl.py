@@ -18,10 +18,10 @@ def lines(report_id: str, text: str, findings: Sequence[Finding], *, labeler: st
 
 
 def _line(head: str, finding: Finding) -> str:
-    start, said = finding.start, finding.said
-    first, last = said.span
-    place = f'"sentence_span": [{start}, {start + len(said.sentence)}], "span": [{start + first}, {start + last}]'
-    return f'{head}{finding.section}", {place}, {_said(said)}'
+    start, end = finding.sentence
+    first, last = finding.span
+    place = f'"sentence_span": [{start}, {end}], "span": [{first}, {last}]'
+    return f'{head}{finding.section}", {place}, {_said(finding.said)}'
 
 
 @lru_cache(maxsize=50_000)

@@ -43,7 +43,7 @@ def radgraph(text: str, findings: Sequence[Finding]) -> dict[str, Any]:
     for finding in findings:
         named = entity(finding.span, f"Observation::{_LABELS[finding.state]}")
         for attribute in finding.said.description.spans:
-            span = finding.start + attribute.start, finding.start + attribute.end
+            span = finding.place((attribute.start, attribute.end))
             if attribute.kind in _MODIFIERS:
                 links.append((entity(span, f"Observation::{_LABELS[finding.state]}"), "modify", named))
             elif attribute.kind in _ANATOMY:
