@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
 from labelers.attributes import load_attributes
+from labelers.lines import unwrap
 from labelers.mentions import Matcher
+from labelers.normalize import Normalized, normalize
 from labelers.patterns import token_spans, tokenize
 from labelers.scope import Scopes
-from labelers.sections import find_sections
+from labelers.sections import read_sections
 from labelers.sentences import sentence_spans
 from labelers.vocabulary import Vocabulary, load_vocabulary
 
 _CACHE_LIMIT = 500_000
-#: Sections that tell why an image was taken or how, not what it shows.
-SILENT_SECTIONS = frozenset({"indication", "history", "comparison", "technique", "examination", "recommendation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +85,39 @@ class RuleLabeler:
 
         The difference is No Finding: as a sentence, "No pneumothorax." does not claim that nothing else was found.
         """
-        ranks = [
-            self._aggregator.ranks(
-                [self._summary(text[start:end]) for _, (start, end) in self.sentences(text)], whole=False
-            )
-            for text in sentences
-        ]
+        ranks = [self._ranks(text, whole=False) for text in sentences]
         return self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
 
     def sentences(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """Returns (section, character span) of every sentence that is labelled, in order."""
-        language = self._vocabulary.language
-        return [
-            (section.name, (section.start + start, section.start + end))
-            for section in find_sections(text, language=language)
-            if section.name not in SILENT_SECTIONS
-            for start, end in sentence_spans(text[section.start : section.end], language=language)
-        ]
+        plain = self._plain(text)
+        return [(section, plain.original(start, end)) for section, (start, end) in self._sentences(plain.text)]
 
     def explain(self, text: str) -> list[Evidence]:
         """Returns the evidence for every state that `text` gets, in reading order."""
+        plain = self._plain(text)
         evidence = []
-        for _, (start, end) in self.sentences(text):
-            evidence += self._explain_sentence(text, start, end)
+        for _, (start, end) in self._sentences(plain.text):
+            evidence += self._explain_sentence(plain, start, end)
         return evidence
 
-    def _ranks(self, text: str) -> list[int]:
-        return self._aggregator.ranks(self._summary(text[start:end]) for _, (start, end) in self.sentences(text))
+    def _plain(self, text: str) -> Normalized:
+        """Returns `text` with odd characters made plain and its mere wraps undone."""
+        plain = normalize(text, knows=self._matcher.knows)
+        return replace(plain, text=unwrap(plain.text, language=self._vocabulary.language))
+
+    def _sentences(self, text: str) -> list[tuple[str, tuple[int, int]]]:
+        language = self._vocabulary.language
+        return [
+            (section.name, span)
+            for section in read_sections(text, language=language)
+            for span in sentence_spans(text, section.start, section.end, language=language)
+        ]
+
+    def _ranks(self, text: str, *, whole: bool = True) -> list[int]:
+        plain = self._plain(text).text
+        spans = (span for _, span in self._sentences(plain))
+        return self._aggregator.ranks((self._summary(plain[start:end]) for start, end in spans), whole=whole)
 
     def _summary(self, sentence: str) -> Summary:
         summary = self._summaries.get(sentence)
@@ -120,7 +126,7 @@ class RuleLabeler:
             tokens = tokenize(sentence)
             mentions, cues = self._matcher(tokens)
             if mentions:
-                scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
+                scopes = Scopes(tokens, cues, mentions, clause_words=self._vocabulary.clause_words)
                 for mention in mentions:
                     rank = RANK.get(scopes.state_of(mention)[0], 0)
                     for observation in mention.observations:
@@ -132,13 +138,14 @@ class RuleLabeler:
             self._summaries[sentence] = summary
         return summary
 
-    def _explain_sentence(self, text: str, start: int, end: int) -> list[Evidence]:
-        tokens, spans = tokenize(text[start:end]), token_spans(text[start:end])
+    def _explain_sentence(self, plain: Normalized, start: int, end: int) -> list[Evidence]:
+        sentence = plain.text[start:end]
+        tokens, spans = tokenize(sentence), token_spans(sentence)
         mentions, cues = self._matcher(tokens)
-        scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
+        scopes = Scopes(tokens, cues, mentions, clause_words=self._vocabulary.clause_words)
 
         def characters(first: int, last: int) -> tuple[int, int]:
-            return start + spans[first][0], start + spans[last - 1][1]
+            return plain.original(start + spans[first][0], start + spans[last - 1][1])
 
         evidence = []
         told = load_attributes(self._vocabulary.language)(tokens, mentions)
@@ -150,7 +157,7 @@ class RuleLabeler:
                 Evidence(
                     observation=self._names[index],
                     state=state,
-                    sentence=(start, end),
+                    sentence=plain.original(start, end),
                     span=characters(mention.start, mention.end),
                     pattern=mention.pattern,
                     cue=cue.cue.pattern if cue else "",

@@ -16,17 +16,23 @@ import yaml
 
 LEXICON = Path(__file__).parent / "lexicon"
 
-_PHRASE_MARKS = {"?": "uncertain", "-": "negative", "!": "excluded"}
-EFFECTS = ("negative", "uncertain", "doubt", "ignore", "normal", "pseudo", "end")
+_PHRASE_MARKS = {"?": "uncertain", "-": "negative", "!": "excluded", "=": "whole"}
+EFFECTS = ("positive", "negative", "uncertain", "doubt", "ignore", "normal", "pseudo", "end")
 REACHES = {
-    "negative": ("after", "before", "both"),
-    "uncertain": ("after", "before", "both", "near"),
+    "positive": ("before", "answer"),
+    "negative": ("after", "before", "both", "answer"),
+    "uncertain": ("after", "before", "both", "near", "between", "answer"),
     "doubt": ("after", "before", "both"),
     "ignore": ("after", "before", "both"),
     "normal": ("after", "before", "both"),
     "pseudo": ("",),
     "end": ("all", "negative"),
 }
+
+CLAUSE_GROUPS = (
+    "verbs", "existence", "joints", "near ends", "gap stops", "causes", "descriptions", "degrees", "no ends",
+    "no beginnings", "answers", "ellipsis",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,8 @@ class Phrase:
 
     Attributes:
         kind: what the bare phrase says of the observation: "positive", "uncertain" (written `? words`), "negative"
-            (written `- words`), or "excluded" (written `! words`: these words do not speak of it at all).
+            (written `- words`), "excluded" (written `! words`: these words do not speak of it at all), or "whole"
+            (written `= words`: positive where they are the whole statement).
     """
 
     pattern: str
@@ -132,13 +139,16 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
     observations, helpers = tuple(fields["observations"]), tuple(fields.get("helpers", ()))
     language = fields["language"]
     phrases = {(p.observation, p.pattern): p for p in _read_phrases(folder, observations + helpers)}
-    cues = {cue.pattern: cue for cue in _read_cues(LEXICON / language / "cues.txt")}
+    cues = {(cue.pattern, cue.reach): cue for cue in _read_cues(LEXICON / language / "cues.txt")}
     if profile is not None:
         overlay = _find_profile(profile)
         known = [p for p in _read_phrases(overlay, None) if p.observation in observations + helpers]
         phrases |= {(p.observation, p.pattern): p for p in known}
         path = overlay / "cues.txt"
-        cues |= {cue.pattern: cue for cue in _read_cues(path)} if path.is_file() else {}
+        own = list(_read_cues(path)) if path.is_file() else []
+        replaced = {cue.pattern for cue in own}
+        cues = {key: cue for key, cue in cues.items() if cue.pattern not in replaced}
+        cues |= {(cue.pattern, cue.reach): cue for cue in own}
     return Vocabulary(
         name=folder.name if profile is None else f"{folder.name}+{Path(profile).name}",
         language=language,
@@ -149,8 +159,15 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
         phrases=tuple(phrases.values()),
         subjects=tuple(_read_subjects(folder, observations + helpers)),
         cues=tuple(cues.values()),
-        clause_words={key: frozenset(words) for key, words in read_groups(language, "clauses").items()},
+        clause_words=_clause_words(language),
     )
+
+
+def _clause_words(language: str) -> dict[str, frozenset[str]]:
+    groups = read_groups(language, "clauses")
+    if unknown := set(groups) - set(CLAUSE_GROUPS):
+        raise ValueError(f"{language}/clauses.txt: unknown groups {sorted(unknown)}; known: {', '.join(CLAUSE_GROUPS)}.")
+    return {name: frozenset(groups.get(name, ())) for name in CLAUSE_GROUPS}
 
 
 def read_lines(folder: str, name: str) -> list[str]:
@@ -201,7 +218,7 @@ def _read_phrases(folder: Path, observations: tuple[str, ...] | None) -> Iterato
         for place, line in _lines(path):
             kind = _PHRASE_MARKS.get(line[0], "positive")
             pattern = line if kind == "positive" else line[1:].strip()
-            if not pattern or pattern[0] in "!?-@":
+            if not pattern or pattern[0] in "!?-=@":
                 raise ValueError(
                     f"{place}: {line!r} is no phrase. Write words, '? words' (uncertain), '- words' (negative), "
                     "'! words' (not this observation) or '@include file'."
@@ -213,7 +230,7 @@ def _read_subjects(folder: Path, observations: tuple[str, ...]) -> Iterator[Subj
     path = folder / "subjects.txt"
     for place, line in _lines(path) if path.is_file() else ():
         pattern, arrow, names = (part.strip() for part in line.partition("->"))
-        denied = tuple(name.strip() for name in names.split(","))
+        denied = tuple(name.strip() for name in names.split(",") if name.strip())
         if not arrow or set(denied) - set(observations):
             raise ValueError(f"{place}: {line!r}. Write 'words -> Observation, Observation'.")
         yield Subject(pattern, denied)
@@ -224,8 +241,7 @@ def _read_cues(path: Path) -> Iterator[Cue]:
         parts = [part.strip() for part in line.split(" | ")]
         if len(parts) not in (3, 4) or parts[1] not in EFFECTS or parts[2].strip("-") not in REACHES[parts[1]]:
             raise ValueError(
-                f"{place}: {line!r}. Write 'words | effect | reach | example', the effect one of "
-                f"{', '.join(EFFECTS)}, the reach after, before or both (for 'uncertain' also near; "
-                "for 'end': all or negative; for 'pseudo': -)."
+                f"{place}: {line!r}. Write 'words | effect | reach | example'; effects and their reaches are "
+                + "; ".join(f"{effect}: {', '.join(r or '-' for r in reaches)}" for effect, reaches in REACHES.items())
             )
         yield Cue(parts[0], parts[1], parts[2].strip("-"), *parts[3:])
