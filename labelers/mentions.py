@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from labelers.patterns import Match, PatternSet
 from labelers.vocabulary import Cue, Phrase, Subject, Vocabulary
 
-#: A phrase that has to be the whole statement is, once found, one like others.
-_KINDS = {"whole": "positive"}
 _ASKS = frozenset(":?=-(\u2013")
 _ENDS_ANSWER = frozenset(".,;!)。")
 _PARTS = frozenset((".", ",", ";", ":", "with", "and", "no", "\u2013"))
@@ -23,6 +21,7 @@ class Mention:
         observations: indices into the vocabulary's observations followed by its helpers; several for a subject.
         kind: "positive", "uncertain", "negative" (see `Phrase.kind`), or "subject" (counts only if called normal).
         pattern: the lexicon line that matched.
+        is_observation: whether it names an observation, and no helper.
     """
 
     start: int
@@ -31,6 +30,7 @@ class Mention:
     observations: tuple[int, ...]
     kind: str
     pattern: str
+    is_observation: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Matcher:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._entries: list[Phrase | Subject | Cue] = [*vocabulary.phrases, *vocabulary.subjects, *vocabulary.cues]
         names = vocabulary.observations + vocabulary.helpers
+        self._size = len(vocabulary.observations)
         self._index = {name: i for i, name in enumerate(names)}
         self._patterns = PatternSet(
             (entry.pattern for entry in self._entries), gap_stops=vocabulary.clause_words.get("gap stops", ())
@@ -80,8 +81,7 @@ class Matcher:
         last = len(tokens) - (tokens[-1] in ".!")
         phrases = [(m, p) for m, p in phrases if p.kind != "whole" or (m.start == 0 and m.end == last)]
         mentions = [
-            Mention(m.start, m.end, m.head, (self._index[p.observation],), _KINDS.get(p.kind, p.kind), p.pattern)
-            for m, p in _without_excluded(phrases)
+            self._mention(m, p) for m, p in _without_excluded(phrases)
         ]
         kept = _select_cues([FoundCue(m.start, m.end, m.head, cue) for m, cue in cues], mentions, tokens)
         for match, subject in subjects:
@@ -89,6 +89,12 @@ class Matcher:
                 observations = tuple(self._index[name] for name in subject.observations)
                 mentions.append(Mention(match.start, match.end, match.head, observations, "subject", subject.pattern))
         return mentions, kept
+
+
+    def _mention(self, match: Match, phrase: Phrase) -> Mention:
+        index = self._index[phrase.observation]
+        kind = "positive" if phrase.kind == "whole" else phrase.kind
+        return Mention(match.start, match.end, match.head, (index,), kind, phrase.pattern, index < self._size)
 
 
 def _covers(big: Match, small: Match) -> bool:
@@ -134,7 +140,7 @@ def _fits(cue: FoundCue, mentions: list[Mention], tokens: Sequence[str]) -> bool
     """Tells whether a cue that needs certain surroundings has them."""
     if cue.cue.reach == "answer":
         return _is_answer(cue, mentions, tokens)
-    return cue.cue.reach != "between" or _is_alternative(cue, mentions, tokens)
+    return cue.cue.reach != "between" or _is_alternative(cue, [m for m in mentions if m.is_observation], tokens)
 
 
 def _is_answer(cue: FoundCue, mentions: list[Mention], tokens: Sequence[str]) -> bool:

@@ -51,7 +51,8 @@ class Scopes:
         self._tokens = tokens
         self._mention_starts = {mention.start for mention in mentions}
         self._starts = {cue.head: cue for cue in cues}
-        self._stops = {cue.end: cue for cue in cues}
+        self._ends = {cue.start for cue in cues if cue.cue.effect == "end"}
+        self._stops = {cue.end: cue for cue in cues if cue.cue.effect != "end"}
         self._after, self._after_normal = self._forward()
         self._before, self._before_normal = self._backward()
 
@@ -95,12 +96,12 @@ class Scopes:
                 cue = found.cue
                 if cue.effect == "normal":
                     normal = found if cue.reach in ("after", "both") else normal
-                elif cue.effect == "end":
-                    normal = normal if cue.reach == "negative" else None
-                    if active is not None and cue.reach in ("all", active.cue.effect):
-                        active = None
                 elif cue.reach in _FORWARD and not self._is_held(active, cue, comma_since):
                     active, comma_since = found, False
+            if i in self._ends:
+                reach = self._starts[i].cue.reach
+                active = None if active is None or reach in ("all", active.cue.effect) else active
+                normal = normal if reach == "negative" else None
             if i in breaks or (token in _FORWARD_STOPS and i != 0):
                 active = normal = None
             if active is not None:
@@ -164,10 +165,16 @@ class Scopes:
                 continue
             cue = found.cue
             if cue.effect == "end" and cue.reach == "all":
-                active, normal = active if effect == "positive" else None, None
+                if effect != "positive" and (active is None or self._speaks(found.end, active.head)):
+                    active = None  # but "effusion is unlikely but not excluded" has one subject only
+                normal = None
             elif cue.effect == "normal" and cue.reach in ("before", "both"):
                 normal, verbs_normal = found, 0
             elif cue.effect not in ("normal", "end", "pseudo") and cue.reach in _BACKWARD:
                 if active is None or (cue.reach != "between" and active.cue.reach != "answer"):
                     active, verbs_active = found, sum(t in verbs for t in self._tokens[found.head : found.end])
         return before, before_normal
+
+    def _speaks(self, start: int, end: int) -> bool:
+        """Tells whether a mention begins between two tokens."""
+        return any(start <= mention < end for mention in self._mention_starts)
