@@ -11,8 +11,8 @@ _STOPS = frozenset(".;!?:-\u2013\u3002")
 
 def clause_breaks(
     tokens: Sequence[str], cues: Mapping[int, FoundCue], words: Mapping[str, frozenset[str]]
-) -> set[int]:
-    """Returns the joints ("," or "and") behind which a new clause begins.
+) -> dict[int, str]:
+    """Returns the joints ("," or "and") behind which a new clause begins, and what ends there: "all" or "negative".
 
     "No effusion and the heart is enlarged" breaks at "and"; "no effusion and pneumothorax are seen" does not, because
     "are seen" only says that something exists. "No effusion, pacemaker in place" and "no effusion, mild edema" break at
@@ -24,21 +24,21 @@ def clause_breaks(
         words: groups of words that show where a clause begins and ends.
     """
     joints = [i for i, token in enumerate(tokens) if token in words["joints"]]
-    breaks = set()
-    for joint, following in zip(joints, [*joints[1:], len(tokens)], strict=False):
-        if _begins_clause(tokens, cues, joint, following, words):
-            breaks.add(joint)
-    return breaks
+    found = {
+        joint: _ends_at(tokens, cues, joint, following, words)
+        for joint, following in zip(joints, [*joints[1:], len(tokens)], strict=False)
+    }
+    return {joint: what for joint, what in found.items() if what}
 
 
-def _begins_clause(
+def _ends_at(
     tokens: Sequence[str],
     cues: Mapping[int, FoundCue],
     joint: int,
     following: int,
     words: Mapping[str, frozenset[str]],
-) -> bool:
-    """Tells whether what stands between the joints `joint` and `following` is a clause and no item of a list."""
+) -> str:
+    """Returns which cues end at `joint`: all where a verb follows, negations where a finding is described, or ""."""
     verbs, comma = words["verbs"], tokens[joint] == ","
     described = False
     for i in range(joint + 1, following):
@@ -47,11 +47,11 @@ def _begins_clause(
             break
         if token in verbs:
             exists = any(word in words["existence"] for word in tokens[i + 1 : i + 4])
-            return not exists or (comma and _is_first_comma(tokens, joint))
+            return "all" if not exists or (comma and _is_first_comma(tokens, joint)) else ""
         described = described or token in words["descriptions"] or (comma and i == joint + 1 and token in words["degrees"])
     if not described or tokens[joint] == "or" or tokens[joint - 1] in words["descriptions"]:
-        return False  # "normal and unchanged contours" are two words for one thing
-    return not _list_goes_on(tokens, following)
+        return ""  # "normal and unchanged contours" are two words for one thing
+    return "" if _list_goes_on(tokens, following) else "negative"
 
 
 def _is_first_comma(tokens: Sequence[str], joint: int) -> bool:

@@ -102,8 +102,10 @@ class Scopes:
                 reach = self._starts[i].cue.reach
                 active = None if active is None or reach in ("all", active.cue.effect) else active
                 normal = normal if reach == "negative" else None
-            if i in breaks or (token in _FORWARD_STOPS and i != 0):
+            if (token in _FORWARD_STOPS and i != 0) or breaks.get(i) == "all":
                 active = normal = None
+            elif i in breaks:
+                active = None if active is None or active.cue.effect == "negative" else active
             if active is not None:
                 if active.cue.reach in ("near", "between") and token in near_ends:
                     active = None
