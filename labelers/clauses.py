@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from labelers.mentions import FoundCue
 
@@ -10,20 +10,26 @@ _STOPS = frozenset(".;!?:-\u2013\u3002")
 
 
 def clause_breaks(
-    tokens: Sequence[str], cues: Mapping[int, FoundCue], words: Mapping[str, frozenset[str]]
+    tokens: Sequence[str],
+    cues: Mapping[int, FoundCue],
+    mentions: Collection[int],
+    words: Mapping[str, frozenset[str]],
 ) -> dict[int, str]:
     """Returns the joints ("," or "and") behind which a new clause begins, and what ends there: "all" or "negative".
 
     "No effusion and the heart is enlarged" breaks at "and"; "no effusion and pneumothorax are seen" does not, because
     "are seen" only says that something exists. "No effusion, pacemaker in place" and "no effusion, mild edema" break at
-    the comma, "no consolidation, large effusion, or pneumothorax" nowhere: "or" shows that the list goes on.
+    the comma, "no consolidation, large effusion, or pneumothorax" nowhere: "or" shows that the list goes on. Nor does
+    "no acute, displaced fracture is seen": nothing was named before the comma.
 
     Args:
         tokens: of the sentence.
         cues: found in it, by their start.
+        mentions: where mentions begin.
         words: groups of words that show where a clause begins and ends.
     """
-    joints = [i for i, token in enumerate(tokens) if token in words["joints"]]
+    first = min(mentions, default=0)
+    joints = [i for i, token in enumerate(tokens) if i > first and token in words["joints"]]
     found = {
         joint: _ends_at(tokens, cues, joint, following, words)
         for joint, following in zip(joints, [*joints[1:], len(tokens)], strict=False)

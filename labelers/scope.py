@@ -86,7 +86,7 @@ class Scopes:
         active: FoundCue | None = None
         normal: FoundCue | None = None
         comma_since = False
-        breaks = clause_breaks(self._tokens, self._starts, self._words)
+        breaks = clause_breaks(self._tokens, self._starts, self._mention_starts, self._words)
         near_ends = self._words["near ends"]
         after: list[FoundCue | None] = []
         after_normal: list[FoundCue | None] = []
