@@ -21,7 +21,7 @@ class Mention:
         observations: indices into the vocabulary's observations followed by its helpers; several for a subject.
         kind: "positive", "uncertain", "negative" (see `Phrase.kind`), or "subject" (counts only if called normal).
         pattern: the lexicon line that matched.
-        is_observation: whether it names an observation, and no helper.
+        is_cause: whether it names something that explains what is seen.
     """
 
     start: int
@@ -30,7 +30,7 @@ class Mention:
     observations: tuple[int, ...]
     kind: str
     pattern: str
-    is_observation: bool = True
+    is_cause: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Matcher:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._entries: list[Phrase | Subject | Cue] = [*vocabulary.phrases, *vocabulary.subjects, *vocabulary.cues]
         names = vocabulary.observations + vocabulary.helpers
-        self._size = len(vocabulary.observations)
+        self._causes = vocabulary.causes
         self._index = {name: i for i, name in enumerate(names)}
         self._patterns = PatternSet(
             (entry.pattern for entry in self._entries), gap_stops=vocabulary.clause_words.get("gap stops", ())
@@ -94,7 +94,7 @@ class Matcher:
     def _mention(self, match: Match, phrase: Phrase) -> Mention:
         index = self._index[phrase.observation]
         kind = "positive" if phrase.kind == "whole" else phrase.kind
-        return Mention(match.start, match.end, match.head, (index,), kind, phrase.pattern, index < self._size)
+        return Mention(match.start, match.end, match.head, (index,), kind, phrase.pattern, phrase.observation in self._causes)
 
 
 def _covers(big: Match, small: Match) -> bool:
@@ -140,7 +140,7 @@ def _fits(cue: FoundCue, mentions: list[Mention], tokens: Sequence[str]) -> bool
     """Tells whether a cue that needs certain surroundings has them."""
     if cue.cue.reach == "answer":
         return _is_answer(cue, mentions, tokens)
-    return cue.cue.reach != "between" or _is_alternative(cue, [m for m in mentions if m.is_observation], tokens)
+    return cue.cue.reach != "between" or _is_alternative(cue, mentions, tokens)
 
 
 def _is_answer(cue: FoundCue, mentions: list[Mention], tokens: Sequence[str]) -> bool:
@@ -152,10 +152,10 @@ def _is_answer(cue: FoundCue, mentions: list[Mention], tokens: Sequence[str]) ->
 
 
 def _is_alternative(cue: FoundCue, mentions: list[Mention], tokens: Sequence[str]) -> bool:
-    """Tells whether a cue stands between two mentions of different things, close by: "atelectasis or pneumonia"."""
-    before = max((m for m in mentions if m.end <= cue.start), key=lambda m: m.end, default=None)
+    """Tells whether a cue stands between two findings close by, one of them a cause: "atelectasis or pneumonia"."""
+    before = max((m for m in mentions if m.end <= cue.head), key=lambda m: m.end, default=None)
     after = min((m for m in mentions if m.start >= cue.end), key=lambda m: m.start, default=None)
-    if before is None or after is None or before.observations == after.observations:
+    if before is None or after is None or not (before.is_cause or after.is_cause):
         return False
-    between = [*tokens[before.end : cue.start], *tokens[cue.end : after.start]]
+    between = [*tokens[before.end : cue.head], *tokens[cue.end : after.start]]
     return len(between) <= 5 and not any(token in _PARTS for token in between)

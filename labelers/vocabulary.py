@@ -85,6 +85,7 @@ class Vocabulary:
             supports No Finding) and "Other" (disease outside the list; present, it rules No Finding out).
         no_finding: the column computed from the others, or None.
         devices: the column that never rules No Finding out, or None.
+        causes: observations that explain what is seen; "A or B" leaves both uncertain where one of them is a cause.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Vocabulary:
     helpers: tuple[str, ...]
     no_finding: str | None
     devices: str | None
+    causes: frozenset[str]
     phrases: tuple[Phrase, ...]
     subjects: tuple[Subject, ...]
     cues: tuple[Cue, ...]
@@ -130,11 +132,11 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
             f"Name one of {', '.join(vocabulary_names())}, or the path of a folder laid out like them."
         )
     fields = yaml.safe_load(described.read_text(encoding="utf-8"))
-    unknown = set(fields) - {"language", "observations", "helpers", "no_finding", "devices"}
+    unknown = set(fields) - {"language", "observations", "helpers", "no_finding", "devices", "causes"}
     if unknown or not {"language", "observations"} <= set(fields):
         raise ValueError(
             f"{described}: found {sorted(fields)}; needs 'language' and 'observations', "
-            "and may have 'helpers', 'no_finding', 'devices'."
+            "and may have 'helpers', 'no_finding', 'devices', 'causes'."
         )
     observations, helpers = tuple(fields["observations"]), tuple(fields.get("helpers", ()))
     language = fields["language"]
@@ -156,6 +158,7 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
         helpers=helpers,
         no_finding=fields.get("no_finding"),
         devices=fields.get("devices"),
+        causes=frozenset(fields.get("causes", ())),
         phrases=tuple(phrases.values()),
         subjects=tuple(_read_subjects(folder, observations + helpers)),
         cues=tuple(cues.values()),
