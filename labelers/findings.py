@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from labelers.normalize import Normalized
+
 Span = tuple[int, int]
 
 STATES = ("positive", "negative", "uncertain")
@@ -101,13 +103,15 @@ class Finding:
 
     Attributes:
         section: name of the section, or "report" where the text has no headings.
-        start: where the sentence begins.
+        start: where the sentence begins in `text`.
         said: the statement.
+        text: the text that was read, with the way back to the report's characters.
     """
 
     section: str
     start: int
     said: Statement
+    text: Normalized
 
     @property
     def observation(self) -> str:
@@ -182,7 +186,7 @@ class Finding:
 
     def place(self, span: Span) -> Span:
         """Returns the characters of the report that are characters `span` of the sentence."""
-        return self.start + span[0], self.start + span[1]
+        return self.text.original(self.start + span[0], self.start + span[1])
 
 
 def record_of(finding: Finding) -> dict[str, Any]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
 from labelers.attributes import load_attributes
 from labelers.findings import Finding, Span, Statement
+from labelers.lines import unwrap
 from labelers.mentions import Matcher
+from labelers.normalize import Normalized, normalize
 from labelers.patterns import tokenize
 from labelers.scope import Scopes
-from labelers.sections import find_sections
+from labelers.sections import read_sections
 from labelers.sentences import sentence_spans
 from labelers.statements import ReadMention, statements
 from labelers.vocabulary import Vocabulary, load_vocabulary
 
 _CACHE_LIMIT = 500_000
 _STATEMENT_CACHE_LIMIT = 50_000  # statements are larger than summaries
-#: Sections that tell why an image was taken or how, not what it shows.
-SILENT_SECTIONS = frozenset({"indication", "history", "comparison", "technique", "examination", "recommendation"})
 
 
 class RuleLabeler:
@@ -67,23 +68,13 @@ class RuleLabeler:
 
         The difference is No Finding: as a sentence, "No pneumothorax." does not claim that nothing else was found.
         """
-        ranks = [
-            self._aggregator.ranks(
-                [self._summary(text[start:end]) for _, (start, end) in self.sentences(text)], whole=False
-            )
-            for text in sentences
-        ]
+        ranks = [self._ranks(text, whole=False) for text in sentences]
         return self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
 
     def sentences(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """Returns (section, character span) of every sentence that is labelled, in order."""
-        language = self._vocabulary.language
-        return [
-            (section.name, (section.start + start, section.start + end))
-            for section in find_sections(text, language=language)
-            if section.name not in SILENT_SECTIONS
-            for start, end in sentence_spans(text[section.start : section.end], language=language)
-        ]
+        plain = self._plain(text)
+        return [(section, plain.original(start, end)) for section, (start, end) in self._sentences(plain.text)]
 
     def findings(self, text: str) -> list[Finding]:
         """Returns every finding of `text` as a record, in reading order.
@@ -97,26 +88,44 @@ class RuleLabeler:
         """Returns states (N, O) of N reports and the findings of each, cut into sentences once for both."""
         ranks, found = [], []
         for text in texts:
-            sentences = self.sentences(text)
-            evidence = self._evidence(text, sentences)
+            plain = self._plain(text)
+            sentences = self._sentences(plain.text)
+            evidence = self._evidence(plain, sentences)
             found.append([finding for finding in evidence if finding.said.observation in self._own])
-            ranks.append(self._aggregator.ranks(self._summary(text[start:end]) for _, (start, end) in sentences))
+            ranks.append(self._aggregator.ranks(self._summary(plain.text[start:end]) for _, (start, end) in sentences))
         states = self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
         return states, found
 
     def explain(self, text: str) -> list[Finding]:
         """Returns the evidence for every state that `text` gets: its findings, and those of helpers."""
-        return self._evidence(text, self.sentences(text))
+        plain = self._plain(text)
+        return self._evidence(plain, self._sentences(plain.text))
 
-    def _evidence(self, text: str, sentences: Sequence[tuple[str, Span]]) -> list[Finding]:
+    def _evidence(self, plain: Normalized, sentences: Sequence[tuple[str, Span]]) -> list[Finding]:
         return [
-            Finding(section, start, said)
+            Finding(section, start, said, plain)
             for section, (start, end) in sentences
-            for said in self._statements(text[start:end])
+            for said in self._statements(plain.text[start:end])
         ]
 
-    def _ranks(self, text: str) -> list[int]:
-        return self._aggregator.ranks(self._summary(text[start:end]) for _, (start, end) in self.sentences(text))
+    def _plain(self, text: str) -> Normalized:
+        """Returns `text` with odd characters made plain and its mere wraps undone."""
+        # What a vocabulary adds must not change how the text of the one it extends is read.
+        plain = normalize(text, knows=self._matchers[0].knows)
+        return replace(plain, text=unwrap(plain.text, language=self._vocabulary.language))
+
+    def _sentences(self, text: str) -> list[tuple[str, Span]]:
+        language = self._vocabulary.language
+        return [
+            (section.name, span)
+            for section in read_sections(text, language=language)
+            for span in sentence_spans(text, section.start, section.end, language=language)
+        ]
+
+    def _ranks(self, text: str, *, whole: bool = True) -> list[int]:
+        plain = self._plain(text).text
+        spans = (span for _, span in self._sentences(plain))
+        return self._aggregator.ranks((self._summary(plain[start:end]) for start, end in spans), whole=whole)
 
     def _summary(self, sentence: str) -> Summary:
         summary = self._summaries.get(sentence)
@@ -142,7 +151,7 @@ class RuleLabeler:
         for matcher in self._matchers:
             mentions, cues = matcher(tokens)
             if mentions:
-                scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
+                scopes = Scopes(tokens, cues, mentions, clause_words=self._vocabulary.clause_words)
                 read += [(mention, *scopes.state_of(mention)) for mention in mentions]
         return read
 
