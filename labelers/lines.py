@@ -23,6 +23,7 @@ _STARTS_ANEW = re.compile(
 )
 _STOPPED = re.compile(r"[.!?;\u3002\uff01\uff1f\uff1b][\"')\]]*$")
 _PROSE = re.compile(r"[^\d\s][.!?;\u3002](?:\s|$)")
+_ANSWER = re.compile(r"[:\uff1a?=\u2013-]\s*([^\W\d_]+)$")
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -63,9 +64,12 @@ def _decide(line: str, following: str, language: str) -> bool | None:
         return False
     if is_heading(line, language=language):
         return False
-    ends, begins, abbreviations = _joining_words(language)
+    ends, begins, answers, abbreviations = _joining_words(language)
     if _STOPPED.search(line):
         return line.rsplit(None, 1)[-1].lower() in abbreviations
+    asked = _ANSWER.search(line)
+    if asked is not None and asked.group(1).lower() in answers:
+        return False
     words = _WORD.findall(line)
     if line[-1] in ",，、(/:" or (words and words[-1].lower() in ends):
         return True
@@ -94,11 +98,12 @@ def _first_words(lines: list[str]) -> str:
 
 
 @lru_cache(maxsize=8)
-def _joining_words(language: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """Returns the words no statement ends with, those none begins with, and abbreviations."""
+def _joining_words(language: str) -> tuple[frozenset[str], frozenset[str], frozenset[str], frozenset[str]]:
+    """Returns the words no statement ends with, those none begins with, answers ("Effusion: no"), abbreviations."""
     groups = read_groups(language, "clauses")
     return (
         frozenset(groups.get("no ends", ())),
         frozenset(groups.get("no beginnings", ())),
+        frozenset(groups.get("answers", ())),
         frozenset(read_lines(language, "abbreviations")),
     )
