@@ -106,7 +106,7 @@ class Vocabulary:
             replace(
                 self,
                 phrases=tuple(p for p in self.phrases if (p.observation in self.added) == added),
-                subjects=tuple(s for s in self.subjects if (s.observations[0] in self.added) == added),
+                subjects=tuple(s for s in self.subjects if any(n in self.added for n in s.observations) == added),
             )
             for added in (False, True)
         )
