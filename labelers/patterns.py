@@ -11,9 +11,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-#: A word, a number, a run of de-identification blanks, a Chinese character, or one mark that can end a scope.
-TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?|_+|[.,;:?!()/，。；：？！、]")
+#: A word, a number, a run of de-identification blanks, a Chinese character, "(-)", or one mark that can end a scope.
+TOKEN = re.compile(
+    r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?|_+|\([-+]\)|[.,;:?!()/=，。；：？！、\u2013]"
+    r"|(?<=\s)--?(?=\s)"
+)
 MAX_GAP = 5
+#: The words one place of a pattern admits; "word*" is a beginning, `GAP` stands for up to `MAX_GAP` words.
+Choice = tuple[str, ...]
+GAP: Choice = ("...",)
 _CACHE_LIMIT = 200_000
 _WIDTHS = str.maketrans("’，；：？！（）", "',;:?!()")
 
@@ -65,8 +71,9 @@ class PatternSet:
     """
 
     def __init__(self, patterns: Iterable[str], *, gap_stops: Iterable[str] = ()) -> None:
-        self._literals: dict[str, int] = {}
-        self._prefixes: dict[str, int] = {}
+        self._classes: dict[tuple[str, ...], int] = {}
+        self._literals: dict[str, list[int]] = {}
+        self._prefixes: dict[str, list[int]] = {}
         self._gap_stops = frozenset(gap_stops) | frozenset(".;:?!()")
         self._root = _Node()
         for entry, pattern in enumerate(patterns):
@@ -75,28 +82,40 @@ class PatternSet:
         self._lengths = sorted({len(prefix) for prefix in self._prefixes})
         self._known: dict[str, tuple[int, ...]] = {}
 
-    def _insert(self, words: Sequence[str], entry: int) -> None:
+    def _insert(self, items: Sequence[Choice], entry: int) -> None:
         node = self._root
-        for word in words:
-            if word == "...":
+        for words in items:
+            if words == GAP:
                 node.after_gap = node.after_gap or _Node()
                 node = node.after_gap
             else:
-                node = node.children.setdefault(self._symbol(word), _Node())
+                node = node.children.setdefault(self._symbol(words), _Node())
         if entry not in node.entries:
             node.entries.append(entry)
 
-    def _symbol(self, word: str) -> int:
-        table, key = (self._prefixes, word[:-1]) if word.endswith("*") else (self._literals, word)
-        return table.setdefault(key, len(self._literals) + len(self._prefixes))
+    def _symbol(self, words: Choice) -> int:
+        """Returns the number of a choice of words; every one of them leads to it."""
+        symbol = self._classes.get(words)
+        if symbol is None:
+            symbol = self._classes[words] = len(self._classes)
+            for word in words:
+                table, key = (self._prefixes, word[:-1]) if word.endswith("*") else (self._literals, word)
+                table.setdefault(key, []).append(symbol)
+        return symbol
 
     def _lookup(self, token: str) -> tuple[int, ...]:
-        found = [self._literals[token]] if token in self._literals else []
-        found += [self._prefixes[token[:n]] for n in self._lengths if n <= len(token) and token[:n] in self._prefixes]
+        found = dict.fromkeys(self._literals.get(token, ()))
+        for length in self._lengths:
+            if length <= len(token):
+                found |= dict.fromkeys(self._prefixes.get(token[:length], ()))
         if len(self._known) >= _CACHE_LIMIT:
             self._known.clear()
         symbols = self._known[token] = tuple(found)
         return symbols
+
+    def knows(self, word: str) -> bool:
+        """Tells whether `word` is a word of a pattern, or begins with a "word*" of one."""
+        return bool(self._lookup(word))
 
     def find(self, tokens: Sequence[str]) -> list[Match]:
         """Returns every match in `tokens`, overlapping ones included, in order of their start."""
@@ -151,33 +170,35 @@ class PatternSet:
                 return
 
 
-def expand(pattern: str) -> Iterator[list[str]]:
-    """Yields the plain word sequences that `pattern` stands for.
+def expand(pattern: str) -> Iterator[list[Choice]]:
+    """Yields the sequences of choices that `pattern` stands for: several where words may be missing.
 
     Raises:
         ValueError: the pattern is empty, begins or ends with a gap, or has a stray mark.
     """
-    sequences: list[list[str]] = [[]]
+    sequences: list[list[Choice]] = [[]]
     for item in pattern.split():
         sequences = [sequence + words for sequence in sequences for words in _choices(item, pattern)]
-        if len(sequences) > 512:
+        if len(sequences) > 128:
             raise ValueError(
-                f"Pattern {pattern!r} stands for more than 512 word sequences. Split it into several lines."
+                f"Pattern {pattern!r} has too many words that may be missing. Split it into several lines."
             )
     for sequence in sequences:
-        if not sequence or "..." in (sequence[0], sequence[-1]):
+        if not sequence or GAP in (sequence[0], sequence[-1]):
             raise ValueError(f"Pattern {pattern!r} must begin and end with a word that cannot be missing.")
         yield sequence
 
 
-def _choices(item: str, pattern: str) -> list[list[str]]:
-    if item == "...":
-        return [["..."]]
+def _choices(item: str, pattern: str) -> list[list[Choice]]:
+    if item in ("...", "(-)", "(+)"):
+        return [[(item,)]]
     optional = item.startswith("(") and item.endswith(")") and len(item) > 2
     if not optional and ("(" in item or ")" in item):
         raise ValueError(f"Pattern {pattern!r}: {item!r} is neither a word nor one word in parentheses.")
     words = [_words(word, pattern) for word in (item[1:-1] if optional else item).split("|")]
-    return words + [[]] if optional else words
+    single = tuple(sorted({word[0] for word in words if len(word) == 1}))
+    long: list[list[Choice]] = [[(part,) for part in word] for word in words if len(word) > 1]
+    return ([[single]] if single else []) + long + ([[]] if optional else [])
 
 
 def _words(word: str, pattern: str) -> list[str]:

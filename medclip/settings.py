@@ -296,6 +296,8 @@ class LabelConfig:
     )
     output: str = setting("-", "the labels: a .csv or .parquet file, or - for stdout", group="output")
     sentences: str = setting("", "also write the sentence table here, .csv or .parquet", group="output")
+    findings: str = setting("", "rules: write a record of every finding here, .jsonl or .ndjson", group="output")
+    findings_format: str = setting("jsonl", "jsonl (records), fhir (FHIR R4 bundles) or radgraph", group="output")
     id_column: str = setting("", "column that names a report; by default study_id, id, or the row", group="input")
     text_column: str = setting("", "column or columns with the text, joined by commas", group="input")
     labeler: str = setting("rules", "rules, or chexbert", group="labels")

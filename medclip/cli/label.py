@@ -31,11 +31,14 @@ examples:
   medclip-label reports.csv --id-column study_id --text-column findings,impression --output labels.csv --workers 0
   medclip-label mimic-cxr-reports.zip --output labels.parquet --sentences sentences.parquet
   medclip-label --explain report.txt --output page.html
+  medclip-label reports.csv --vocabulary cxr50 --findings findings.jsonl
+  medclip-label reports.csv --findings bundles.ndjson --findings-format fhir
   medclip-label openi=/data/openi --vocabulary nih14 --score gold.csv
   echo "No pleural effusion. The heart is enlarged." | medclip-label -
 
 Output: the id and one column per observation: 1 positive, 0 negative, -1 uncertain, blank unmentioned.
-A run that was killed goes on where it was. Report text is shown by --explain only, and written by --sentences only."""
+A run that was killed goes on where it was. Report text is shown by --explain only, and written by --sentences
+and --findings only. With --findings and no --output, no label file is written."""
 
 _CHUNK = 1000
 
@@ -55,12 +58,14 @@ def run(argv: list[str]) -> int:
     counts, total = Counter[tuple[str, int]](), 0
     writer = _writer(config, labeler.observations)
     chunks = iter(lambda: list(islice(reports.stream, _CHUNK)), [])
-    jobs = ((chunk, config.labeler, options, bool(config.sentences)) for chunk in writer.remaining(chunks))
+    findings = config.findings_format if config.findings else ""
+    jobs = ((chunk, config.labeler, options, bool(config.sentences), findings) for chunk in writer.remaining(chunks))
     with progress_bar() as progress:
-        for states, labels, sentences in run_jobs(_label, jobs, workers=config.workers, engine=config.engine):
-            if config.output == "-":
+        for states, labels, *more in run_jobs(_label, jobs, workers=config.workers, engine=config.engine):
+            if config.output == "-" and not config.findings:
                 print(labels, end="")
-            writer.append(len(states), labels, sentences)
+            asked = zip((config.output != "-", config.sentences, config.findings), (labels, *more), strict=True)
+            writer.append(len(states), *(rows for wanted, rows in asked if wanted))
             progress("labelling", writer.done, reports.total)
             for state in (1, 0, -1):
                 for name, count in zip(labeler.observations, (states == state).sum(axis=0), strict=True):
@@ -68,28 +73,43 @@ def run(argv: list[str]) -> int:
     total = writer.finish()
     if total == 0:
         raise ValueError(f"{config.input} holds no reports.")
-    if config.output != "-":
+    written = config.findings if config.output == "-" else config.output
+    if written:
         rows = [[n, *(str(counts[n, s]) for s in (1, 0, -1))] for n in labeler.observations]
-        print_table(f"{total} reports, {config.output}", ["observation", "positive", "negative", "uncertain"], rows)
+        print_table(f"{total} reports, {written}", ["observation", "positive", "negative", "uncertain"], rows)
     return 0
 
 
 def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
-    """Returns what writes the label file and, if asked for, the sentence file; on stdout only the heading is due."""
+    """Returns what writes the files that are asked for; on stdout only the heading is due."""
     from medclip.data.report_files import LabelWriter
 
     head = ["id", *observations]
-    if config.output == "-":
-        if config.sentences:
-            raise ValueError("--sentences needs --output to be a file too.")
+    if config.sentences and config.output == "-":
+        raise ValueError("--sentences needs --output to be a file too.")
+    _check_findings(config)
+    if config.output == "-" and not config.findings:
         print(",".join(head))
         return LabelWriter({}, settings={})
-    heads = {config.output: head}
+    heads = {config.output: head} if config.output != "-" else {}
     if config.sentences:
         heads[config.sentences] = ["id", "section", "position", "text", *observations]
+    if config.findings:
+        heads[config.findings] = []
     return LabelWriter(
         heads, settings={key: value for key, value in asdict(config).items() if key not in ("workers", "engine")}
     )
+
+
+def _check_findings(config: LabelConfig) -> None:
+    """Refuses what cannot give or hold findings, before any report is read."""
+    from labelers.exports import load_export
+
+    load_export(config.findings_format)
+    if config.findings and config.labeler != "rules":
+        raise ValueError("--findings needs --labeler rules; a network gives labels only.")
+    if config.findings and Path(config.findings).suffix not in (".jsonl", ".ndjson"):
+        raise ValueError(f"--findings {config.findings}: findings are JSON lines. Name a .jsonl or .ndjson file.")
 
 
 def _options(config: LabelConfig) -> dict[str, Any]:
@@ -119,17 +139,25 @@ def _read(config: LabelConfig) -> Reports:
     return read_reports(config.input, id_column=config.id_column, text_columns=columns)
 
 
-_Job = tuple[list["Report"], str, tuple[tuple[str, Any], ...], bool]
+_Job = tuple[list["Report"], str, tuple[tuple[str, Any], ...], bool, str]
 
 
 def _label(
-    reports: list[Report], name: str, options: tuple[tuple[str, Any], ...], with_sentences: bool
-) -> tuple[np.ndarray, str, str]:
-    """Returns states of `reports`, the rows of the label file, and those of the sentence file."""
-    labeler = _labeler(name, options)
-    states = labeler([text for _, text in reports])
+    reports: list[Report], name: str, options: tuple[tuple[str, Any], ...], with_sentences: bool, findings: str
+) -> tuple[np.ndarray, str, str, str]:
+    """Returns states of `reports`, the rows of the label file, of the sentence file and of the findings file."""
+    labeler: Any = _labeler(name, options)
+    texts = [text for _, text in reports]
+    if findings:
+        from labelers.exports import load_export
+
+        export = load_export(findings)
+        states, found = labeler.labels_and_findings(texts)
+        records = "".join(export(*report, f, labeler=labeler.name) for report, f in zip(reports, found, strict=True))
+    else:
+        states, records = labeler(texts), ""
     labels = _csv([name for name, _ in reports], states)
-    return states, labels, _sentence_rows(labeler, reports) if with_sentences else ""
+    return states, labels, _sentence_rows(labeler, reports) if with_sentences else "", records
 
 
 def _sentence_rows(labeler: Any, reports: list[Report]) -> str:

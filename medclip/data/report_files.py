@@ -163,7 +163,7 @@ class LabelWriter:
     names, and become Parquet where their names say so, when everything is done.
 
     Args:
-        heads: columns by file; none for a writer that only counts.
+        heads: columns by file, none for a file of JSON lines; no file for a writer that only counts.
         settings: what the rows depend on; a run with others starts again.
     """
 
@@ -181,7 +181,7 @@ class LabelWriter:
             return
         for name, part in self._parts.items():
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(",".join(heads[name]) + "\n", encoding="utf-8")
+            part.write_text(",".join(heads[name]) + "\n" if heads[name] else "", encoding="utf-8")
 
     def remaining(self, chunks: Iterable[list[Report]]) -> Iterator[list[Report]]:
         """Yields those chunks that are not yet written."""
