@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from labelers.errors import UserError
+
 if TYPE_CHECKING:
     from medclip.utils.progress import Progress
 
-#: Errors of users and of their files: shown as a message, not as a traceback.
-_EXPECTED = (ValueError, OSError, KeyError, ArithmeticError, MemoryError)
+#: Mistakes of users and troubles of their machines: shown as a message, not as a traceback.
+_EXPECTED = (UserError, OSError, ImportError, MemoryError)
 
 
 def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
@@ -37,8 +39,7 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
         except _EXPECTED as error:
             if os.environ.get("MEDCLIP_DEBUG"):
                 raise
-            text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            sys.exit(_fail(str(text)))
+            sys.exit(_fail(str(error)))
 
     return run
 

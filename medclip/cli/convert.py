@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table, quieten
-from medclip.config import read_config
-from medclip.settings import ConvertConfig
+from medclip.runs.settings import ConvertConfig
 
 _EXAMPLES = """\
 examples:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medclip.cli.config import read_config
 from medclip.cli.console import command, quieten
-from medclip.config import read_config
-from medclip.settings import ExportConfig
+from medclip.runs.settings import ExportConfig
 
 _EXAMPLES = """\
 examples:
@@ -22,12 +22,12 @@ def run(argv: list[str]) -> int:
     )
     if not config.model:
         raise ValueError("Which model? medclip-export MODEL --output FOLDER")
-    from medclip.cli.evaluate import find_model, load_model
+    from medclip.inference.calibration import Calibration
     from medclip.inference.export import export
-    from medclip.inference.scoring import Calibration
+    from medclip.inference.load import find_model, load_model
 
     folder, _ = find_model(config.model)
-    model, processor = load_model(folder, "cpu")
+    model, processor = load_model(folder, device="cpu")
     quieten()
     output = Path(config.output)
     export(model, processor, output, prompts=config.prompts, int8=config.int8)

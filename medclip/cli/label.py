@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table, progress_bar
-from medclip.config import read_config
-from medclip.settings import LabelConfig
+from medclip.runs.settings import LabelConfig
 from medclip.sources import find_sources
 from medclip.utils.parallel import run_jobs
 

@@ -248,24 +248,6 @@ def _share_right(
     return accuracy(truth[wanted], predicted[wanted], drawn)
 
 
-def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """Returns slope and offset of the logistic curve from `scores` (N,) to the chance of `truth` (Platt 1999)."""
-    from sklearn.linear_model import LogisticRegression
-
-    scale = float(np.std(scores)) or 1.0
-    fitted = LogisticRegression(C=1e3).fit(np.asarray(scores)[:, None] / scale, truth)
-    return float(fitted.coef_[0, 0]) / scale, float(fitted.intercept_[0])
-
-
-def best_threshold(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the threshold with the best F1; `probabilities` at or above it are called positive."""
-    order = np.argsort(-np.asarray(probabilities), kind="stable")
-    ranked, hits = np.asarray(probabilities)[order], np.cumsum(np.asarray(truth)[order])
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + hits[-1])
-    last = np.append(ranked[:-1] != ranked[1:], True)  # equal probabilities are called alike
-    return float(ranked[np.flatnonzero(last)[np.argmax(f1[last])]])
-
-
 def percent(share: float) -> str:
     """Returns 0.005 as "0.5%"."""
     return f"{100 * share:g}%"

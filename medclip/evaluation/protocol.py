@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from medclip.settings import EvaluateConfig
 from medclip.utils.text import suggest
 
+T = TypeVar("T", bound=Any)
 PROTOCOLS = Path(__file__).parent / "protocols"
 
 
@@ -61,12 +61,17 @@ class Protocol:
     prompts: str = ""
     quoted: str = ""
 
-    def apply(self, config: EvaluateConfig, given: Collection[str] = ()) -> tuple[EvaluateConfig, list[str]]:
-        """Returns `config` with what the protocol fixes, and how it departs from the protocol nevertheless.
+    def apply(self, config: T, plain: T, given: Collection[str] = ()) -> tuple[T, list[str]]:
+        """Returns settings of an evaluation with what the protocol fixes, and where they depart from it nevertheless.
 
         A setting that somebody gave (one of `given`, or one that is not the usual) wins, and is a departure.
+
+        Args:
+            config: A dataclass with the fields `on`, `prompts`, `source_options` and those that protocols set.
+            plain: The same with the usual values.
+            given: Names of fields that somebody gave.
         """
-        plain, departures = EvaluateConfig(), []
+        departures: list[str] = []
         wanted, options = dict(self.settings), dict(config.source_options)
         for name in sources_of(config.on):
             wanted |= self.test_sets.get(name, {}).get("settings", {})

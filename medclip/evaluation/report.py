@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from medclip.cli.console import print_table
 from medclip.evaluation.html import Page
+from medclip.utils.io import write_atomically
 
 if TYPE_CHECKING:
     from medclip.evaluation.evaluators import Result
@@ -80,8 +80,6 @@ class Results:
 
     def write(self, output: Path) -> None:
         """Writes everything below `output`, each file whole or not at all."""
-        from medclip.utils.io import write_atomically
-
         output.mkdir(parents=True, exist_ok=True)
         for who in ("model", "untrained", "supervised"):
             for kind in ("csv", "png"):  # of an earlier evaluation, which may have been another
@@ -107,20 +105,14 @@ class Results:
         page = self._page(how)
         write_atomically(output / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
 
-    def show(self, output: Path) -> None:
-        """Prints the headline."""
-        table = self.comparison()
-        title = f"{self.about['split']} split, {self.about['images']:,} images (95 % intervals over patients)"
-        print_table(title, list(table.columns), table.astype(str).to_numpy().tolist())
-        if self.protocol is not None:
-            beside = self.beside_published()
-            if len(beside):
-                print_table("Beside what was published", list(beside.columns), beside.astype(str).to_numpy().tolist())
-            else:
-                print(f"{self.protocol.name} has no published numbers on {', '.join(self.test_sets)}.")
-            for departure in self.departures:
-                print(f"Not as in {self.protocol.name}: {departure}.")
-        print(f"To read: {output / 'report.html'}; to compute with: {output / 'metrics.json'} and tables beside it")
+    def remarks(self) -> list[str]:
+        """Returns what is to be said beside the numbers: departures from the protocol, and missing comparisons."""
+        if self.protocol is None:
+            return []
+        lines = [f"Not as in {self.protocol.name}: {departure}." for departure in self.departures]
+        if self.beside_published().empty:
+            lines.insert(0, f"{self.protocol.name} has no published numbers on {', '.join(self.test_sets)}.")
+        return lines
 
     def _page(self, how: dict[str, Any]) -> str:
         about = self.about

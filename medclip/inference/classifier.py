@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
-from medclip.inference.embed import encode_texts
+from medclip.encoded import Encoded
+from medclip.inference.calibration import Calibration
+from medclip.inference.embed import embed_images, embed_texts, encode_batches
 from medclip.inference.prompts import Prompts, load_prompts
-from medclip.inference.scoring import Calibration, PromptScores, mean_directions
+from medclip.inference.scoring import PromptScores, mean_directions
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -48,17 +49,22 @@ class ZeroShotClassifier(PromptScores):
         )
         scale = float(model.scale().detach())
         super().__init__(
-            list(self.prompts), positive, negative, scale=scale, calibration=calibration, dicom=processor.dicom
+            list(self.prompts),
+            positive,
+            negative,
+            scale=scale,
+            calibration=calibration,
+            dicom=processor.dicom,
+            cache_size=processor.cache_size,
         )
 
     def embed(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> np.ndarray:
         """See `PromptScores`."""
-        parts = []
-        for start in range(0, len(images), batch_size):
-            pixels = self.processor.images(images[start : start + batch_size]).to(self.model.device)
-            with torch.inference_mode():
-                parts.append(self.model.get_image_features(pixels).float().cpu().numpy())
-        return np.concatenate(parts) if parts else np.empty((0, self.positive.shape[1]), dtype=np.float32)
+        return embed_images(self.model, images, self.processor, batch_size=batch_size)
+
+    def embed_patches(self, images: Sequence[np.ndarray | str | Path]) -> Encoded:
+        """Returns one batch of images encoded with their patches, for heatmaps."""
+        return next(encode_batches(self.model, [self.processor.images(images)], local=True))
 
     def __call__(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> pd.DataFrame:
         """Returns a probability for each image (row) and observation (column)."""
@@ -73,5 +79,5 @@ def prompt_embeddings(
     Every different prompt is encoded once.
     """
     texts = list(dict.fromkeys(text for entry in prompts for text in entry))
-    embeds = dict(zip(texts, encode_texts(model, texts, processor), strict=True))
+    embeds = dict(zip(texts, embed_texts(model, texts, processor), strict=True))
     return mean_directions(prompts, embeds, dim=model.config.projection_dim)

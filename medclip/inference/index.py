@@ -28,7 +28,7 @@ class Index:
         ValueError: there are not as many names as embeddings.
 
     Example:
-        >>> index = Index(encode_texts(model, sentences, processor), sentences)
+        >>> index = Index(embed_texts(model, sentences, processor), sentences)
         >>> index.save("sentences.safetensors")
         >>> scores, rows = Index.load("sentences.safetensors").search(image_embeds, k=5)
     """

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from medclip.data.images import fit_square, grey_images, pad_bicubic, resize_square
+from medclip.inference.calibration import Calibration
 from medclip.inference.prompts import Prompts, load_prompts
-from medclip.inference.scoring import Calibration, PromptScores, mean_directions
+from medclip.inference.scoring import PromptScores, mean_directions
 
 VISION, TEXT, PROMPTS, MANIFEST = "vision.onnx", "text.onnx", "prompts.npz", "medclip_export.json"
 
@@ -48,6 +49,7 @@ class OnnxClassifier(PromptScores):
         super().__init__(
             observations, positive, negative, scale=self._manifest["scale"],
             calibration=Calibration.load(folder, prompts=named), dicom=self._settings["dicom"],
+            cache_size=self._settings["cache_size"],
         )  # fmt: skip
 
     def embed(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> np.ndarray:

@@ -2,49 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medclip.evaluation.metrics import best_threshold, fit_platt
-from medclip.utils.io import write_atomically
-
-_FILE = "medclip_calibration.json"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How scores become probabilities and decisions, fitted on a validation split.
-
-    Attributes:
-        slope: by observation: probability = 1 / (1 + exp(-(slope * score + offset))), Platt 1999.
-        offset: by observation.
-        threshold: probability from which on an observation is called present; the best F1 on the validation split.
-        rows: how many images it was fitted on.
-        prompts: the prompt set it was fitted with; scores of other prompts mean something else.
-    """
-
-    slope: dict[str, float]
-    offset: dict[str, float]
-    threshold: dict[str, float]
-    rows: int
-    prompts: str = ""
-
-    def save(self, folder: str | Path) -> None:
-        """Writes the calibration beside the model's weights."""
-        text = json.dumps(asdict(self), indent=2)
-        write_atomically(Path(folder) / _FILE, lambda path: path.write_text(text))
-
-    @classmethod
-    def load(cls, folder: str | Path, *, prompts: str) -> Calibration | None:
-        """Returns the calibration that `save` wrote into `folder`; None if there is none, or one of other prompts."""
-        path = Path(folder) / _FILE
-        found = cls(**json.loads(path.read_text())) if path.is_file() else None
-        return found if found is not None and found.prompts == prompts else None
+from medclip.inference.calibration import Calibration, best_threshold, fit_platt
 
 
 class PromptScores:
@@ -59,6 +22,7 @@ class PromptScores:
         scale: what cosines are multiplied with.
         calibration: for probabilities that are chances.
         dicom: how the model's DICOM files become grey, see `medclip.data.images.read_image`.
+        cache_size: side of the squares that images are first fitted to; larger JPEGs need not be decoded in full.
     """
 
     def __init__(
@@ -70,8 +34,9 @@ class PromptScores:
         scale: float,
         calibration: Calibration | None = None,
         dicom: str = "voi",
+        cache_size: int | None = None,
     ) -> None:
-        self.dicom = dicom
+        self.dicom, self.cache_size = dicom, cache_size
         self.observations = list(observations)
         self.positive, self.negative, self.scale, self.calibration = positive, negative, scale, calibration
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,16 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
     def squares(self, squares: np.ndarray) -> Tensor:
         """Returns pixel values (I, 1, H, W) of cached squares (I, S, S), uint8."""
         return torch.from_numpy(normalise(resize(self._pipeline, squares), self.mean, self.std))
+
+    def batches(self, images: Sequence[Any], *, cache: Any = None, batch_size: int = 128) -> Iterator[Tensor]:
+        """Yields pixel values (I, 1, H, W) of files or arrays, or, with a `PixelCache`, of the images of its keys.
+
+        Raises:
+            ImageError: see `images`.
+        """
+        for start in range(0, len(images), batch_size):
+            part = images[start : start + batch_size]
+            yield self.images(part) if cache is None else self.squares(cache.get(part))
 
     def texts(self, texts: str | Sequence[str]) -> dict[str, Tensor]:
         """Returns `input_ids` and `attention_mask` (T, L) of one text or several, padded to the longest.

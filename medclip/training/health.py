@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 
 
@@ -40,7 +41,7 @@ def uniformity(embeds: Tensor) -> Tensor:
     return ((near.sum() - near.diagonal().sum()) / max(count * (count - 1), 1)).log()
 
 
-class Diverged(ArithmeticError):
+class Diverged(UserError):
     """The loss is far above where it began; the message names the last good checkpoint."""
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from labelers.errors import UserError
 from medclip.data.gpu_transforms import DeviceAugmentation
 from medclip.data.loader import Batch
 from medclip.encoded import Encoded
@@ -49,7 +50,7 @@ class Optimisation:
     clip_norm: float
 
 
-class NotFinite(ArithmeticError):
+class NotFinite(UserError):
     """The loss became NaN or infinite; the message names the step and the last good checkpoint."""
 
 
@@ -88,6 +89,11 @@ class TrainingModule(lightning.LightningModule):
         self._augment = augment
         self._unchecked: list[tuple[int, dict[str, Tensor]]] = []
         self._watch = LossWatch()
+
+    @property
+    def steps(self) -> int:
+        """Number of steps in all."""
+        return self._optimisation.steps
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch; from page-locked memory it does not wait."""

@@ -95,8 +95,8 @@ def predict(
     tower.eval()
     device = next(tower.parameters()).device
     with torch.inference_mode():
-        for start in range(0, len(keys), batch_size):
-            pixels = processor.squares(cache.get(keys[start : start + batch_size])).to(device)
+        for batch in processor.batches(keys, cache=cache, batch_size=batch_size):
+            pixels = batch.to(device)
             parts.append(_logits(tower, pixels).float().cpu().numpy())
     tower.train(training)
     return np.concatenate(parts)

@@ -20,7 +20,7 @@ from medclip.data.loader import Steps, step_loader
 from medclip.training.callbacks import Evaluate, EvaluateEvery, Progress
 from medclip.training.checkpoints import Checkpoints
 from medclip.training.distributed import world
-from medclip.training.module import LOG_EVERY, Optimisation, TrainingModule
+from medclip.training.module import LOG_EVERY, TrainingModule
 
 
 class Stopped(RuntimeError):
@@ -69,7 +69,7 @@ def fit(
     module: TrainingModule,
     data: StepData,
     *,
-    optimisation: Optimisation,
+    steps: int,
     output: Path,
     evaluate: Evaluate,
     checkpoints: Checkpoints,
@@ -83,6 +83,7 @@ def fit(
     """Trains to the last step.
 
     Args:
+        steps: in all.
         every: steps between evaluations.
         checkpoints: what is saved, and by which key of `evaluate` the best is picked.
         resume: the checkpoint to go on from.
@@ -90,7 +91,7 @@ def fit(
         callbacks: more of Lightning's.
 
     Raises:
-        NotFinite: the loss is no number any more.
+        NotFinite: the loss is NaN or infinite.
         Diverged: the loss is far above where it began.
         Stopped: the run was told to stop, and saved.
     """
@@ -105,7 +106,7 @@ def fit(
         precision=machine.precision or _precision(machine.accelerator),  # type: ignore[arg-type]
         plugins=_plugins(),
         sync_batchnorm=machine.accelerator != "cpu" and torch.cuda.is_available(),  # over all GPUs
-        max_steps=optimisation.steps,
+        max_steps=steps,
         max_epochs=1,  # one pass over the steps
         callbacks=around,
         logger=_loggers(loggers, output),
@@ -140,8 +141,8 @@ def fit(
             f"A process that loads data died ({str(error).splitlines()[0]}), perhaps for want of memory. Give the same "
             "command again, with fewer --workers: it goes on from the last checkpoint."
         ) from error
-    if trainer.global_step < optimisation.steps:
-        raise Stopped(f"Stopped after step {trainer.global_step} of {optimisation.steps}")
+    if trainer.global_step < steps:
+        raise Stopped(f"Stopped after step {trainer.global_step} of {steps}")
 
 
 class _DirectIO(TorchCheckpointIO):  # type: ignore[misc]

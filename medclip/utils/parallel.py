@@ -88,7 +88,14 @@ def _call(function: Callable[..., R], *job: Any) -> R:
     return function(*job)
 
 
+_RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
+
+
 def is_first_process() -> bool:
     """Tells whether this is the first of the processes of a run, whoever started them: torchrun, SLURM or Lightning."""
-    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
-    return int(next((os.environ[name] for name in ranks if name in os.environ), "0")) == 0
+    return int(next((os.environ[name] for name in _RANKS if name in os.environ), "0")) == 0
+
+
+def started_by_launcher() -> bool:
+    """Tells whether other processes may belong to the same run."""
+    return any(name in os.environ for name in _RANKS)

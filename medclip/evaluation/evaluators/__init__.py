@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -110,10 +110,12 @@ class Evaluator:
     Attributes:
         is_plugin: marks the class that stands for its file.
         primary: the metric that picks checkpoints; higher is better.
+        settings: settings of an evaluation under other names than the constructor's.
     """
 
     is_plugin: ClassVar[bool] = True
     primary: ClassVar[str]
+    settings: ClassVar[Mapping[str, str]] = {}
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Returns what is found of `model`, which must be in evaluation mode."""

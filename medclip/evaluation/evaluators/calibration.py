@@ -22,7 +22,7 @@ from medclip.evaluation.metrics import (
     with_bounds,
 )
 from medclip.inference.classifier import ZeroShotClassifier
-from medclip.inference.embed import encode_images
+from medclip.inference.embed import embed_images
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class CalibrationEvaluator(Evaluator):
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Fits on the valid split, and scores what that gives on the split to report on."""
         classifier = ZeroShotClassifier(model, processor, self._prompts)
-        embeds = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
+        embeds = embed_images(model, self._table["_key"].tolist(), processor, cache=self._data.cache)
         raw = classifier.probabilities(embeds)
-        fitted_on = encode_images(model, self._valid["_key"].tolist(), self._data.cache, processor)
+        fitted_on = embed_images(model, self._valid["_key"].tolist(), processor, cache=self._data.cache)
         made = classifier.calibrate(fitted_on, label_matrix(self._valid, classifier.observations))
         probabilities, states = classifier.probabilities(embeds), label_matrix(self._table, classifier.observations)
         rows, briers, pooled = [], [], []

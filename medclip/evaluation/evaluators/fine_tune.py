@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 import torch
@@ -48,6 +48,7 @@ class FineTune(Evaluator):
     """
 
     primary = "fine-tune/auroc/100%"
+    settings: ClassVar[Mapping[str, str]] = {"epochs": "supervised_epochs"}
 
     def __init__(
         self,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
 from medclip.evaluation import figures
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
 from medclip.inference.classifier import prompt_embeddings
+from medclip.inference.embed import encode_batches
 from medclip.inference.heatmap import box_scores, heatmaps, overlay, to_square
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 
@@ -105,12 +105,8 @@ class Grounding(Evaluator):
     def _maps(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
         """Returns the heatmaps (I, O, rows, columns) of the images for each observation."""
         texts = prompt_embeddings(model, processor, [entry.positive for entry in self._prompts.values()])
-        keys, parts = self._images["_key"].tolist(), []
-        for start in range(0, len(keys), 64):
-            pixels = processor.squares(self._data.cache.get(keys[start : start + 64])).to(model.device)
-            with torch.inference_mode():
-                parts.append(heatmaps(model.encode_images(pixels, local=True), texts))
-        return np.concatenate(parts)
+        pixels = processor.batches(self._images["_key"].tolist(), cache=self._data.cache, batch_size=64)
+        return np.concatenate([heatmaps(encoded, texts) for encoded in encode_batches(model, pixels, local=True)])
 
     def _summed(self, table: pd.DataFrame, maps: np.ndarray) -> Result:
         patients = self._images.loc[table["image_id"], "patient_id"].to_numpy()

@@ -14,7 +14,7 @@ from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import bootstrap_weights, multilabel, over_draws, percent
-from medclip.inference.embed import encode_features
+from medclip.inference.embed import embed_features
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -66,7 +66,7 @@ class LinearProbe(Evaluator):
         """Encodes each image once, and fits as often as there are shares and draws."""
         tables = {"train": self._train, "valid": self._data.other("valid"), "test": self._data.rows()}
         features = {
-            name: encode_features(model, table["_key"].tolist(), self._data.cache, processor)
+            name: embed_features(model, table["_key"].tolist(), processor, cache=self._data.cache)
             for name, table in tables.items()
             if len(table)
         }

@@ -15,7 +15,7 @@ from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
-from medclip.inference.embed import encode_images, encode_texts
+from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.index import Index
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ class Retrieval(Evaluator):
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes images, sentences and reports once, and looks each up among the others."""
-        embeds = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
+        embeds = embed_images(model, self._table["_key"].tolist(), processor, cache=self._data.cache)
         metrics: dict[str, float] = {}
         rows: list[tuple[str, int, int]] = []
         drawn = {}
         single = self._class_of_image >= 0
         if single.any() and len(self._texts):
-            texts = encode_texts(model, self._texts["text"].tolist(), processor)
+            texts = embed_texts(model, self._texts["text"].tolist(), processor)
             found, counts = self._by_class(embeds[single], texts, single)
             metrics |= found
             rows += counts
@@ -132,7 +132,7 @@ class Retrieval(Evaluator):
         return metrics, [(self._classes[c], int((of_image == c).sum()), int((of_text == c).sum())) for c in numbers]
 
     def _by_instance(self, model: MedCLIPModel, processor: MedCLIPProcessor, embeds: np.ndarray) -> dict[str, float]:
-        texts = encode_texts(model, self._reports["text"].tolist(), processor)
+        texts = embed_texts(model, self._reports["text"].tolist(), processor)
         images = embeds[self._reports["image"].to_numpy()]
         weights = None if self._resamples is None else self._resamples[:, self._reports["image"].to_numpy()]
         metrics: dict[str, float] = {"recall/pairs": float(len(texts))}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
@@ -41,6 +41,7 @@ class Supervised(Evaluator):
     """
 
     primary = "auroc/mean"
+    settings: ClassVar[Mapping[str, str]] = {"epochs": "supervised_epochs"}
 
     def __init__(
         self,

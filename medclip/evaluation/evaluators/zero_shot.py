@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,9 @@ from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import best_threshold, bootstrap_weights, multiclass, multilabel
-from medclip.inference.embed import encode_images, encode_texts
+from medclip.evaluation.metrics import bootstrap_weights, multiclass, multilabel
+from medclip.inference.calibration import best_threshold
+from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 from medclip.inference.scoring import prompt_similarity
 
@@ -59,6 +60,7 @@ class ZeroShot(Evaluator):
     """
 
     primary = "auroc/mean"
+    settings: ClassVar[Mapping[str, str]] = {"draws": "prompt_draws", "per_draw": "prompts_per_draw"}
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class ZeroShot(Evaluator):
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes every image and every prompt once, and scores them."""
         vectors = self._encode_prompts(model, processor)
-        images = encode_images(model, self._table["_key"].tolist(), self._data.cache, processor)
+        images = embed_images(model, self._table["_key"].tolist(), processor, cache=self._data.cache)
         positive, scores = self._score(images, self._prompts, vectors)
         thresholds = {} if self._resamples is None else self._thresholds(model, processor, vectors)
         metrics, table = multilabel(
@@ -125,7 +127,7 @@ class ZeroShot(Evaluator):
     def _encode_prompts(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> dict[str, np.ndarray]:
         sides = (side for entry in self._prompts.values() for side in (entry.positive, entry.negative))
         texts = list(dict.fromkeys(text for side in sides for text in side))
-        return dict(zip(texts, encode_texts(model, texts, processor), strict=True))
+        return dict(zip(texts, embed_texts(model, texts, processor), strict=True))
 
     def _score(
         self, images: np.ndarray, prompts: Mapping[str, Prompts], vectors: Mapping[str, np.ndarray]
@@ -149,7 +151,7 @@ class ZeroShot(Evaluator):
         if self._data.split == "valid":
             return {}
         rows = self._data.other("valid")
-        images = encode_images(model, rows["_key"].tolist(), self._data.cache, processor)
+        images = embed_images(model, rows["_key"].tolist(), processor, cache=self._data.cache)
         states, (_, scores) = label_matrix(rows, self._names), self._score(images, self._prompts, vectors)
         found = {}
         for j, name in enumerate(self._names):

@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from medclip.config import read_config
+from medclip.settings import CurveConfig, TrainConfig
 
 from medclip.cli import curve, evaluate, label, prepare, search, train
 from medclip.cli.console import command
-from medclip.config import read_config
 from medclip.data.cache import PixelCache
 from medclip.data.transforms import augmentation_from
-from medclip.settings import CurveConfig, TrainConfig
 from medclip.utils.plugins import check_options, load_plugin
 from tests.fixtures import layouts
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from medclip.cli import evaluate, train
-from medclip.inference.scoring import Calibration
+from medclip.inference.calibration import Calibration
 
 EVALUATORS = "zero-shot,retrieval,linear-probe,fine-tune,grounding,calibration"
 

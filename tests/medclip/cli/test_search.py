@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from medclip.config import read_config
+from medclip.settings import SearchConfig
 from PIL import Image
 
 from medclip.cli import search, train
-from medclip.config import read_config
 from medclip.inference.index import Index
-from medclip.settings import SearchConfig
 from medclip.sources.phantom.radiograph import draw_radiograph
 
 

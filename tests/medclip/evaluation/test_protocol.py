@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
+from medclip.settings import EvaluateConfig
 
 from medclip.evaluation.protocol import PROTOCOLS, load_protocol, sources_of
 from medclip.inference.prompts import load_prompts
-from medclip.settings import EvaluateConfig
 from medclip.utils.plugins import plugin_names
 
 NAMES = sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))

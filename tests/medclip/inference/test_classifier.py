@@ -13,13 +13,12 @@ from sklearn.metrics import f1_score
 
 from medclip.cli import classify
 from medclip.data.images import fit_square
-from medclip.evaluation.metrics import best_threshold
+from medclip.inference.calibration import Calibration, best_threshold
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.export import export
 from medclip.inference.heatmap import heatmaps, overlay, to_original
 from medclip.inference.onnx_classifier import OnnxClassifier
 from medclip.inference.prompts import Prompts
-from medclip.inference.scoring import Calibration
 from medclip.models import MedCLIPProcessor
 from medclip.models.model import build_model
 from medclip.models.processor import train_tokenizer

@@ -58,13 +58,13 @@ def test_zero_shot_agrees_with_scikit_learn(data, model) -> None:
     found = ZeroShot(data, resamples=50)(*model)
     rows, valid = data.rows(), data.other("valid")
     from medclip.inference.classifier import ZeroShotClassifier
-    from medclip.inference.embed import encode_images
+    from medclip.inference.embed import embed_images
 
     classifier = ZeroShotClassifier(*model, "chexpert14")
     j = classifier.observations.index("Edema")
 
     def scores(table: pd.DataFrame) -> np.ndarray:
-        return classifier.scores(encode_images(model[0], table["_key"].tolist(), data.cache, model[1]))[:, j]
+        return classifier.scores(embed_images(model[0], table["_key"].tolist(), model[1], cache=data.cache))[:, j]
 
     truth = rows["Edema"] == 1
     assert found.metrics["auroc/Edema"] == pytest.approx(roc_auc_score(truth, scores(rows)))

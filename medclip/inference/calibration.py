@@ -1,0 +1,62 @@
+"""From scores to probabilities and decisions, fitted on a validation split."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medclip.utils.io import write_atomically
+
+_FILE = "medclip_calibration.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How scores become probabilities and decisions, fitted on a validation split.
+
+    Attributes:
+        slope: by observation: probability = 1 / (1 + exp(-(slope * score + offset))), Platt 1999.
+        offset: by observation.
+        threshold: probability from which on an observation is called present; the best F1 on the validation split.
+        rows: how many images it was fitted on.
+        prompts: the prompt set it was fitted with; scores of other prompts mean something else.
+    """
+
+    slope: dict[str, float]
+    offset: dict[str, float]
+    threshold: dict[str, float]
+    rows: int
+    prompts: str = ""
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the calibration beside the model's weights."""
+        text = json.dumps(asdict(self), indent=2)
+        write_atomically(Path(folder) / _FILE, lambda path: path.write_text(text))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, prompts: str) -> Calibration | None:
+        """Returns the calibration that `save` wrote into `folder`; None if there is none, or one of other prompts."""
+        path = Path(folder) / _FILE
+        found = cls(**json.loads(path.read_text())) if path.is_file() else None
+        return found if found is not None and found.prompts == prompts else None
+
+
+def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Returns slope and offset of the logistic curve from `scores` (N,) to the chance of `truth` (Platt 1999)."""
+    from sklearn.linear_model import LogisticRegression
+
+    scale = float(np.std(scores)) or 1.0
+    fitted = LogisticRegression(C=1e3).fit(np.asarray(scores)[:, None] / scale, truth)
+    return float(fitted.coef_[0, 0]) / scale, float(fitted.intercept_[0])
+
+
+def best_threshold(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Returns the threshold with the best F1; `probabilities` at or above it are called positive."""
+    order = np.argsort(-np.asarray(probabilities), kind="stable")
+    ranked, hits = np.asarray(probabilities)[order], np.cumsum(np.asarray(truth)[order])
+    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + hits[-1])
+    last = np.append(ranked[:-1] != ranked[1:], True)  # equal probabilities are called alike
+    return float(ranked[np.flatnonzero(last)[np.argmax(f1[last])]])

@@ -1,0 +1,183 @@
+"""Answers about image files: what `medclip-classify` calls."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from labelers.errors import UserError
+from medclip.data.image_files import find_images
+from medclip.data.images import ImageError, fit_square, read_image
+from medclip.inference.calibration import Calibration
+from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
+from medclip.inference.scoring import PromptScores
+from medclip.runs.settings import ClassifyConfig
+from medclip.utils.progress import Progress
+
+if TYPE_CHECKING:
+    from medclip.encoded import Encoded
+    from medclip.inference.classifier import ZeroShotClassifier
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers about files.
+
+    Attributes:
+        columns: C observations or classes.
+        paths: I files that could be read.
+        values: (I, C) probabilities.
+        problems: The reason for each file that could not be read.
+        thresholds: By observation, the probability from which on it is called present; empty without a calibration.
+        heatmaps: Files that were written.
+    """
+
+    columns: list[str]
+    paths: list[str]
+    values: np.ndarray
+    problems: dict[str, str]
+    thresholds: dict[str, float]
+    heatmaps: list[Path]
+
+
+def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Answers:
+    """Returns answers about all files that `config` names; a file that cannot be read does not stop the others.
+
+    A batch of images is held at a time. Each image is encoded once, also where heatmaps are drawn.
+
+    Raises:
+        UserError: No model or file is named, a folder holds no image, or there are no prompts for an observation.
+        FileNotFoundError: There is no model.
+    """
+    paths = list(_paths(config.files))
+    if config.model and config.files and not paths:
+        raise UserError(f"There are no images in {', '.join(config.files)}: no pictures, and no DICOM files.")
+    if not config.model or not paths:
+        raise UserError("Which model, which images? medclip-classify MODEL FILES... (a folder, or - for stdin)")
+    classifier = load_classifier(config.model, prompts=config.prompts, device=config.device)
+    if config.heatmap and not hasattr(classifier, "embed_patches"):
+        raise UserError("--heatmap needs the patches of the image tower, which an export does not have.")
+    if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
+        raise UserError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
+    columns = config.classes or classifier.observations
+    answers = Answers(columns, [], np.empty((0, len(columns))), {}, _thresholds(classifier, config), [])
+    parts = [answers.values]
+    for start in range(0, len(paths), config.batch_size):
+        images = _read(paths[start : start + config.batch_size], classifier, answers.problems)
+        if images:
+            parts.append(_answer(config, classifier, images, answers))
+        if progress is not None:
+            progress("classifying", min(start + config.batch_size, len(paths)), len(paths))
+    return Answers(
+        columns, answers.paths, np.concatenate(parts), answers.problems, answers.thresholds, answers.heatmaps
+    )
+
+
+def load_classifier(model: str, *, prompts: str = "", device: str = "auto") -> PromptScores:
+    """Returns the classifier of a run, a model folder or an export, with its calibration if it has one.
+
+    Args:
+        model: The folder.
+        prompts: A prompt set; by default chexpert14, or the one of the export.
+        device: See `medclip.inference.load.load_model`.
+
+    Raises:
+        FileNotFoundError: There is no model.
+    """
+    root = Path(model)
+    if (root / MANIFEST).is_file():
+        return OnnxClassifier(root, prompts or None)
+    from medclip.inference.classifier import ZeroShotClassifier
+    from medclip.inference.load import find_model, load_model
+
+    folder, _ = find_model(model)
+    loaded, processor = load_model(folder, device=device)
+    named = prompts or "chexpert14"
+    return ZeroShotClassifier(loaded, processor, named, calibration=Calibration.load(folder, prompts=named))
+
+
+def _paths(files: list[str]) -> Iterator[str]:
+    for name in files:
+        if name == "-":
+            yield from (line.strip() for line in sys.stdin if line.strip())
+        elif Path(name).is_dir():
+            yield from map(str, find_images(Path(name)))
+        else:
+            yield name
+
+
+def _read(paths: list[str], classifier: PromptScores, problems: dict[str, str]) -> dict[str, np.ndarray]:
+    """Returns the images that can be read, by path, decoded as in training; adds to `problems` why others cannot."""
+    images = {}
+    for path in paths:
+        try:
+            images[path] = read_image(path, at_least=classifier.cache_size, dicom=classifier.dicom)
+        except (ImageError, OSError) as error:
+            problems[path] = getattr(error, "strerror", None) or str(error)
+    return images
+
+
+def _thresholds(classifier: PromptScores, config: ClassifyConfig) -> dict[str, float]:
+    return classifier.calibration.threshold if classifier.calibration and not config.classes else {}
+
+
+def _answer(
+    config: ClassifyConfig, classifier: PromptScores, images: dict[str, np.ndarray], answers: Answers
+) -> np.ndarray:
+    """Returns the answers (I, C) about a batch of images, and draws their heatmaps if asked for."""
+    encoded = None
+    if config.heatmap:
+        encoded = classifier.embed_patches(list(images.values()))  # type: ignore[attr-defined]
+        embeds = encoded.embeds.float().cpu().numpy()
+    else:
+        embeds = classifier.embed(list(images.values()))
+    found = classifier.distribution(embeds, answers.columns) if config.classes else classifier.probabilities(embeds)
+    if not np.isfinite(embeds).all():
+        raise UserError(
+            f"{config.model} computes NaN for {next(iter(images))}: its answers are no numbers. Its weights are "
+            "damaged, or its training failed; choose an earlier checkpoint."
+        )
+    answers.paths.extend(images)
+    if encoded is not None:
+        answers.heatmaps.extend(_draw(config, classifier, images, encoded, found))  # type: ignore[arg-type]
+    return found
+
+
+def _draw(
+    config: ClassifyConfig,
+    classifier: ZeroShotClassifier,
+    images: dict[str, np.ndarray],
+    encoded: Encoded,
+    answers: np.ndarray,
+) -> Iterator[Path]:
+    """Writes the heatmaps asked for, or else of the most likely observation of each image; yields their files."""
+    from medclip.inference.heatmap import heatmaps, overlay, to_original
+
+    folder = Path(config.heatmap)
+    folder.mkdir(parents=True, exist_ok=True)
+    maps = heatmaps(encoded, classifier.positive)  # (I, O, rows, columns)
+    size = classifier.cache_size
+    for (path, image), row, own in zip(images.items(), answers, maps, strict=True):
+        columns = config.classes or classifier.observations
+        for name in config.show or [columns[int(np.nanargmax(row))]]:
+            _, geometry = fit_square(image, size)
+            found = to_original(own[classifier.observations.index(name)], geometry, size=size)
+            target = folder / f"{_stem(path)}-{name.replace(' ', '_')}.png"
+            Image.fromarray(overlay(image, found)).save(target)
+            yield target
+
+
+def _stem(path: str) -> str:
+    """Returns a file name for what is drawn of `path` that no file of another folder shares."""
+    digest = hashlib.blake2b(str(Path(path).resolve().parent).encode(), digest_size=3).hexdigest()
+    return f"{Path(path).stem}-{digest}"

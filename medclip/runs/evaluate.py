@@ -1,0 +1,223 @@
+"""Evaluates a model: what `medclip-evaluate` calls, and a notebook."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from labelers.errors import UserError
+from medclip.data.boxes import prepare_boxes
+from medclip.data.cache import PixelCache
+from medclip.data.prepare import Prepared, together
+from medclip.data.source import Source
+from medclip.data.subsets import fingerprints
+from medclip.data.tables import label_matrix, observations_of
+from medclip.data.test_sets import checksum
+from medclip.data.transforms import augmentation_from
+from medclip.evaluation.evaluators import EvaluationData, Evaluator
+from medclip.evaluation.protocol import load_protocol, sources_of
+from medclip.evaluation.report import Results
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.embed import embed_images
+from medclip.inference.load import find_model, load_model
+from medclip.models import MedCLIPModel, MedCLIPProcessor
+from medclip.runs.prepare import prepare_sources
+from medclip.runs.settings import EvaluateConfig
+from medclip.sources import find_sources
+from medclip.utils.plugins import load_plugin
+from medclip.utils.progress import Progress, counting
+from medclip.utils.text import names_in, suggest
+
+logger = logging.getLogger(__name__)
+
+BASELINES = ("untrained", "supervised")
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What an evaluation works with.
+
+    Attributes:
+        config: The settings, those of the protocol included.
+        trained: The settings of the training run, where they are known.
+        folder: The model folder.
+        sources: Image sources to report on.
+        texts: Text sources.
+    """
+
+    config: EvaluateConfig
+    trained: dict[str, Any]
+    folder: Path
+    sources: list[Source]
+    texts: list[Source]
+
+
+def evaluate(
+    config: EvaluateConfig, *, given: Collection[str] = (), progress: Progress | None = None
+) -> tuple[Results, Path]:
+    """Evaluates a model as configured; writes the results and returns them with their folder.
+
+    Args:
+        config: The settings.
+        given: Settings that the user gave, which win over a protocol's.
+        progress: Called with what is done.
+
+    Raises:
+        UserError: A setting is wrong, or the data cannot serve an evaluator.
+        FileNotFoundError: The model or a source is not where it was looked for.
+    """
+    folder, trained = find_model(config.model)
+    if not config.on:
+        raise UserError(_ask_for_images(trained))
+    if not config.source_options:
+        config = replace(config, source_options=trained.get("source_options", {}))
+    protocol = load_protocol(config.protocol) if config.protocol else None
+    config, departures = protocol.apply(config, EvaluateConfig(), given) if protocol else (config, [])
+    if unknown := set(names_in(config.baselines)) - set(BASELINES):
+        raise UserError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
+    root = config.data_root or trained.get("data_root")
+    find = partial(find_sources, data_root=root, options=config.source_options)
+    run = _Evaluation(config, trained, folder, find(config.on), find(config.texts) if config.texts else [])
+    kinds = {name: load_plugin("evaluation.evaluators", name) for name in names_in(config.evaluators)}
+    model, processor = load_model(folder, device=config.device)
+    prepared = _prepare(run, processor, progress)
+    data = _data(run, prepared, processor)
+    if config.calibrate:
+        _calibrate(data, run, model, processor)
+    _check_names(data, config)
+    found = _run(run, kinds, data, model, processor, progress)
+    output = Path(config.output) if config.output else folder.parent / "evaluation"
+    results = Results(
+        found, _about(data, run), asdict(config), [one.manifest for one in prepared], protocol, departures,
+        sources_of(config.on),
+    )  # fmt: skip
+    results.write(output)
+    return results, output
+
+
+def _ask_for_images(trained: dict[str, Any]) -> str:
+    hint = f" The images of the run: --on {trained['images']}." if trained.get("images") else ""
+    return f"Which images? Name a source with --on NAME=PATH.{hint}"
+
+
+def _prepare(run: _Evaluation, processor: MedCLIPProcessor, progress: Progress | None) -> list[Prepared]:
+    config = run.config
+    split_seed = config.split_seed if config.split_seed is not None else int(run.trained.get("split_seed", 0))
+    return prepare_sources(
+        run.sources, run.texts, folder=Path(config.prepared), size=processor.cache_size, dicom=processor.dicom,
+        split_seed=split_seed, workers=config.workers, progress=progress,
+    )  # fmt: skip
+
+
+def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcessor) -> EvaluationData:
+    config = run.config
+    images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
+    cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)
+    texts = [side for side in prepared if side.sentences is not None]
+    sentences, occurrences = together(texts) if texts else (None, None)
+    boxes = None
+    if "grounding" in names_in(config.evaluators):
+        reported = images[images["split"] == config.split]
+        kept = [table for source in run.sources if (table := prepare_boxes(source, reported)) is not None]
+        boxes = pd.concat(kept, ignore_index=True) if kept else None
+    return EvaluationData(images, cache, split=config.split, sentences=sentences, occurrences=occurrences, boxes=boxes)
+
+
+def _run(
+    run: _Evaluation,
+    kinds: dict[str, type[Evaluator]],
+    data: EvaluationData,
+    model: MedCLIPModel,
+    processor: MedCLIPProcessor,
+    progress: Progress | None,
+) -> dict[tuple[str, str], Any]:
+    """Returns what every evaluator found of the model and of the baselines."""
+    built = {name: _build(kind, data, run, progress) for name, kind in kinds.items()}
+    baselines = names_in(run.config.baselines)
+    ceiling = load_plugin("evaluation.evaluators", "supervised")
+    supervised = _build(ceiling, data, run, progress) if "supervised" in baselines else None
+    found = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
+    if "untrained" in baselines:
+        fresh = _untrained(model, run.config.seed)
+        found |= {("untrained", name): evaluator(fresh, processor) for name, evaluator in built.items()}
+    if supervised is not None:
+        found["supervised", "zero-shot"] = supervised(model, processor)
+    return found
+
+
+def _build(kind: type[Evaluator], data: EvaluationData, run: _Evaluation, progress: Progress | None) -> Evaluator:
+    """Returns an evaluator, built from the settings that it names."""
+    settings = asdict(run.config) | {
+        "augmentation": augmentation_from(run.trained.get("augmentation", {})),
+        "progress": counting(progress, f"training: {kind.__name__}"),
+    }
+    parameters = [name for name in inspect.signature(kind).parameters if name != "data"]
+    return kind(data, **{name: settings[kind.settings.get(name, name)] for name in parameters if name in settings
+                         or name in kind.settings})  # type: ignore[call-arg]  # fmt: skip
+
+
+def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:
+    """Checks that the images know every observation and class that is asked for.
+
+    Raises:
+        UserError: One is unknown; the message names the nearest.
+    """
+    known = observations_of(data.images)
+    for name in (*config.observations, *config.classes):
+        if name not in known:
+            raise UserError(f"These images know no {name!r}.{suggest(name, known)} They know {', '.join(known)}.")
+
+
+def _calibrate(data: EvaluationData, run: _Evaluation, model: MedCLIPModel, processor: MedCLIPProcessor) -> None:
+    """Fits probabilities and thresholds on the valid split and saves them beside the weights.
+
+    Raises:
+        UserError: The valid split is what is to be reported on, or there is none.
+    """
+    rows, prompts = data.other("valid"), run.config.prompts
+    if rows.empty:
+        raise UserError("--calibrate fits on the valid split, and these images have none.")
+    classifier = ZeroShotClassifier(model, processor, prompts)
+    embeds = embed_images(model, rows["_key"].tolist(), processor, cache=data.cache)
+    made = classifier.calibrate(embeds, label_matrix(rows, classifier.observations), prompts=prompts)
+    made.save(run.folder)
+    logger.info("Calibrated %d observations on %d validation images", len(made.slope), made.rows)
+
+
+def _about(data: EvaluationData, run: _Evaluation) -> dict[str, Any]:
+    rows = data.rows()
+    return {
+        "split": data.split,
+        "images": len(rows),
+        "patients": rows["patient_id"].nunique(),
+        "patients_trained_on": _trained_on(data, run),
+        "checksum": checksum(rows["image_id"]),
+    }
+
+
+def _trained_on(data: EvaluationData, run: _Evaluation) -> int | None:
+    """Returns how many patients of the split the model was trained on, None where that cannot be told; warns of any."""
+    path = run.folder.parent / "patients.txt"
+    if not path.is_file():
+        return None
+    mine = fingerprints(data.rows()["patient_id"])
+    known = len(mine & set(path.read_text().split()))
+    if known:
+        logger.warning(
+            "%d of the %d patients were trained on, so these numbers flatter the model. Train it with --exclude.",
+            known, len(mine),
+        )  # fmt: skip
+    return known
+
+
+def _untrained(model: MedCLIPModel, seed: int) -> MedCLIPModel:
+    torch.manual_seed(seed)
+    return MedCLIPModel(model.config).to(model.device).eval()

@@ -1,0 +1,84 @@
+"""Prepares sources: caches pixels, labels sentences. What is already prepared costs a look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from labelers.errors import UserError
+from medclip.data.prepare import Prepared, declared_of, prepare_images, prepare_sentences
+from medclip.data.source import Source
+from medclip.runs.settings import PrepareConfig
+from medclip.sources import find_sources
+from medclip.utils.progress import Progress
+
+
+def prepare(config: PrepareConfig, *, progress: Progress | None = None) -> list[Prepared]:
+    """Returns the prepared image and text sources that `config` names, images first.
+
+    Args:
+        config: The settings.
+        progress: Called with what is done.
+
+    Raises:
+        UserError: No source is named, or one cannot serve as named.
+        FileNotFoundError: A source is not where it was looked for.
+    """
+    if not config.images and not config.texts:
+        raise UserError("Nothing to prepare. Name sources with --images or --texts.")
+    images, texts = (
+        find_sources(names, data_root=config.data_root, options=config.source_options) if names else []
+        for names in (config.images, config.texts)
+    )
+    return prepare_sources(
+        images, texts, folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed,
+        workers=config.workers, engine=config.engine, dicom=config.dicom, strict=config.strict, progress=progress,
+    )  # fmt: skip
+
+
+def prepare_sources(
+    images: Sequence[Source],
+    texts: Sequence[Source],
+    *,
+    folder: Path,
+    size: int,
+    split_seed: int,
+    workers: int = 1,
+    engine: str = "local",
+    dicom: str = "voi",
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> list[Prepared]:
+    """Returns image sources, then text sources, prepared; splits are assigned once over all of them.
+
+    Args:
+        images: Image sources.
+        texts: Text sources.
+        folder: The prepared folder.
+        size: Side of the cached squares, in pixels.
+        split_seed: Seed of the splits that sources do not declare.
+        workers: Number of processes.
+        engine: See `medclip.utils.parallel.run_jobs`.
+        dicom: See `medclip.data.images.read_image`.
+        strict: Whether an unreadable image is an error.
+        progress: Called with what is done.
+
+    Raises:
+        UserError: See `prepare_images` and `prepare_sentences`.
+    """
+    declared = declared_of([*images, *texts])
+    made = [
+        prepare_images(
+            source, folder=folder, size=size, split_seed=split_seed, workers=workers, engine=engine, dicom=dicom,
+            strict=strict, progress=progress, declared=declared,
+        )
+        for source in images
+    ]  # fmt: skip
+    made += [
+        prepare_sentences(
+            source, folder=folder, split_seed=split_seed, workers=workers, engine=engine, progress=progress,
+            declared=declared,
+        )
+        for source in texts
+    ]  # fmt: skip
+    return made

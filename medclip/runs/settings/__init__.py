@@ -1,0 +1,19 @@
+"""Settings of every run, one class each."""
+
+from medclip.runs.settings.curve import CurveConfig
+from medclip.runs.settings.data import LabelConfig, PrepareConfig
+from medclip.runs.settings.evaluate import EvaluateConfig
+from medclip.runs.settings.models import ClassifyConfig, ConvertConfig, ExportConfig, SearchConfig
+from medclip.runs.settings.train import TrainConfig
+
+__all__ = [
+    "ClassifyConfig",
+    "ConvertConfig",
+    "CurveConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "LabelConfig",
+    "PrepareConfig",
+    "SearchConfig",
+    "TrainConfig",
+]

@@ -1,0 +1,108 @@
+"""Settings of preparation and labelling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from medclip.runs.settings.base import Settings
+
+
+@dataclass(frozen=True)
+class PrepareData:
+    """data"""
+
+    images: str = ""
+    """Image sources, NAME or NAME=PATH, separated by commas."""
+    texts: str = ""
+    """Text sources, NAME or NAME=PATH, separated by commas."""
+    data_root: str | None = None
+    """Folder in which sources without a path are looked for."""
+    source_options: dict[str, Any] = field(default_factory=dict)
+    """Options of each source."""
+    prepared: str = "prepared"
+    """Folder for cached pixels and labelled sentences."""
+    cache_size: int = 256
+    """Side of the cached images, in pixels."""
+    split_seed: int = 0
+    """Seed that assigns patients to splits where the source declares none."""
+    dicom: Literal["voi", "mimic-cxr-jpg"] = "voi"
+    """How DICOM values become grey: by the file's own windows, or as MIMIC-CXR-JPG was made."""
+
+
+@dataclass(frozen=True)
+class PrepareRun:
+    """run"""
+
+    engine: Literal["local", "ray"] = "local"
+    """What does the work: processes of this machine, or all machines of a Ray cluster."""
+    workers: int = 1
+    """Number of processes; 0 for one per core."""
+    strict: bool = False
+    """Treat an unreadable image as an error."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig(PrepareRun, PrepareData, Settings):
+    """Settings of a preparation."""
+
+    def __post_init__(self) -> None:
+        self.at_least(1, "cache_size")
+        self.at_least(0, "workers")
+
+
+@dataclass(frozen=True)
+class LabelInput:
+    """input"""
+
+    input: str = "-"
+    """A .csv, .parquet or .jsonl file, a folder or .zip of .txt files, a source (openi=PATH), or - for stdin."""
+    id_column: str = ""
+    """Column that names a report. By default study_id, id, or the row."""
+    text_column: str = ""
+    """Columns with the text, separated by commas."""
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """labels"""
+
+    labeler: Literal["rules", "chexbert"] = "rules"
+    """Which labeler to use."""
+    checkpoint: str = ""
+    """Checkpoint file or folder of chexbert."""
+    vocabulary: str = "chexpert14"
+    """Vocabulary of the rules, by name or as a folder of phrase files."""
+    profile: str | None = None
+    """Conventions of an annotation project for the rules to follow, such as openi."""
+
+
+@dataclass(frozen=True)
+class LabelOutput:
+    """output"""
+
+    output: str = "-"
+    """File of the labels, .csv or .parquet, or - for standard output."""
+    sentences: str = ""
+    """File for the sentence table, .csv or .parquet."""
+    findings: str = ""
+    """File for a record of every finding, .jsonl or .ndjson; needs the labeler rules."""
+    findings_format: Literal["jsonl", "fhir", "radgraph"] = "jsonl"
+    """Format of the findings: records (jsonl), FHIR R4 bundles or RadGraph-like JSON."""
+    explain: bool = False
+    """Show why: as a table, or as a page or JSON if --output ends in .html or .json."""
+    score: str = ""
+    """CSV file of reference labels with the same ids; prints precision, recall and F1."""
+    compare: str = ""
+    """CSV file of other labels with the same ids; prints the agreement (kappa)."""
+    engine: Literal["local", "ray"] = "local"
+    """What does the work: processes of this machine, or all machines of a Ray cluster."""
+    workers: int = 1
+    """Number of processes; 0 for one per core."""
+
+
+@dataclass(frozen=True)
+class LabelConfig(LabelOutput, LabelSettings, LabelInput, Settings):
+    """Settings of a labelling."""
+
+    positional: ClassVar[tuple[str, ...]] = ("input",)

@@ -1,0 +1,95 @@
+"""Settings of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from medclip.runs.settings.base import Settings
+
+
+@dataclass(frozen=True)
+class EvaluationInput:
+    """data"""
+
+    model: str = ""
+    """Folder of a training run, or of a model."""
+    on: str = ""
+    """Image sources to evaluate on, NAME or NAME=PATH, separated by commas."""
+    texts: str = ""
+    """Text sources, for evaluators that need texts, such as retrieval."""
+    data_root: str | None = None
+    """Folder in which sources without a path are looked for."""
+    source_options: dict[str, Any] = field(default_factory=dict)
+    """Options of each source. By default those of the training run."""
+    split: Literal["train", "valid", "test"] = "test"
+    """Split to report on."""
+    split_seed: int | None = None
+    """Seed that assigns patients to splits. By default that of the training run."""
+    prepared: str = "prepared"
+    """Folder for cached pixels and labelled sentences."""
+    workers: int = 1
+    """Number of processes that prepare data."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """evaluation"""
+
+    protocol: str = ""
+    """Published protocol to follow: medclip-2022, gloria or chexzero."""
+    evaluators: str = "zero-shot"
+    """Evaluators, separated by commas: zero-shot, retrieval, linear-probe, fine-tune, grounding, calibration."""
+    baselines: str = ""
+    """Baselines beside the model, separated by commas: untrained, supervised."""
+    observations: list[str] = field(default_factory=list)
+    """Observations to ask about. By default those of the source."""
+    classes: list[str] = field(default_factory=list)
+    """Classes of the multiclass score. By default CheXpert's five."""
+    shares: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
+    """Shares of the labels that linear-probe and fine-tune learn from."""
+    label_draws: int = 3
+    """Number of draws of each share of the labels."""
+    resamples: int = 1000
+    """Number of bootstrap resamples of patients, for intervals."""
+    calibrate: bool = False
+    """Fit probabilities and thresholds on the valid split, and save them with the model."""
+    supervised_epochs: float = 10.0
+    """Number of passes over the labels, for the supervised baseline and fine-tune."""
+    seed: int = 0
+    """Seed of resampling, draws and baselines."""
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """prompts"""
+
+    prompts: str = "chexpert14"
+    """Prompt sets, by name or as files (.yaml, or GLoRIA's constants.py), separated by commas."""
+    ensemble: Literal["embeddings", "logits", "max"] = "embeddings"
+    """How several prompts become one score: mean embedding, mean cosine, or largest cosine."""
+    standardise: bool = False
+    """Standardise the scores of each class over the images before classes are compared, as GLoRIA does."""
+    prompt_draws: int = 5
+    """Number of random draws of prompts, for the deviation over wordings."""
+    prompts_per_draw: int = 0
+    """Number of prompts of each side in a draw; 0 for half of them."""
+
+
+@dataclass(frozen=True)
+class EvaluationOutput:
+    """output"""
+
+    examples: int = 0
+    """Number of images and texts to show in the report. They are patients' data, so none by default."""
+    output: str = ""
+    """Folder of the results. By default evaluation/ in the run folder."""
+    device: str = "auto"
+    """Device to compute on: auto, cpu, cuda, cuda:1, mps."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(EvaluationOutput, PromptSettings, EvaluationSettings, EvaluationInput, Settings):
+    """Settings of an evaluation."""
+
+    positional: ClassVar[tuple[str, ...]] = ("model",)

@@ -1,0 +1,138 @@
+"""Settings of what is done with a trained model: search, classify, convert, export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from medclip.runs.settings.base import Settings
+
+
+@dataclass(frozen=True)
+class SearchInput:
+    """index"""
+
+    model: str = ""
+    """Folder of a training run, or of a model."""
+    queries: list[str] = field(default_factory=list)
+    """Texts, or image files, to search with."""
+    index: str = ""
+    """File of the index; it is built if it does not exist."""
+    images: str = ""
+    """Image sources to build the index from, separated by commas."""
+    texts: str = ""
+    """Text sources whose sentences the index is to hold, instead of images."""
+    data_root: str | None = None
+    """Folder in which sources without a path are looked for."""
+    source_options: dict[str, Any] = field(default_factory=dict)
+    """Options of each source. By default those of the training run."""
+    prepared: str = "prepared"
+    """Folder for cached pixels and labelled sentences."""
+    workers: int = 1
+    """Number of processes that prepare data."""
+
+
+@dataclass(frozen=True)
+class SearchOutput:
+    """output"""
+
+    k: int = 5
+    """Number of results for each query."""
+    format: Literal["table", "json"] = "table"
+    """Format of the results."""
+    device: str = "auto"
+    """Device to compute on: auto, cpu, cuda, cuda:1, mps."""
+
+
+@dataclass(frozen=True)
+class SearchConfig(SearchOutput, SearchInput, Settings):
+    """Settings of a search."""
+
+    positional: ClassVar[tuple[str, ...]] = ("model", "queries")
+
+    def __post_init__(self) -> None:
+        self.at_least(1, "k", "workers")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """conversion"""
+
+    checkpoint: str = ""
+    """A .bin, .pt, .pth, .ckpt, .safetensors or .zip file, or a folder."""
+    output: str = "converted"
+    """Folder of the converted model."""
+    tokenizer: str = ""
+    """Folder or hub id of the tokenizer. By default the one its authors used."""
+    text_heads: int = 0
+    """Number of attention heads of the text tower; 0 for one per 64 features."""
+
+
+@dataclass(frozen=True)
+class ConvertConfig(Conversion, Settings):
+    """Settings of a conversion."""
+
+    positional: ClassVar[tuple[str, ...]] = ("checkpoint",)
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """export"""
+
+    model: str = ""
+    """Folder of a training run, or of a model."""
+    output: str = "exported"
+    """Folder of the ONNX files."""
+    prompts: str = "chexpert14"
+    """Prompt set to encode with the model, by name or as a YAML file."""
+    int8: bool = False
+    """Store weights in eight bits, for CPUs."""
+
+
+@dataclass(frozen=True)
+class ExportConfig(ExportSettings, Settings):
+    """Settings of an export."""
+
+    positional: ClassVar[tuple[str, ...]] = ("model",)
+
+
+@dataclass(frozen=True)
+class ClassifyInput:
+    """questions"""
+
+    model: str = ""
+    """Folder of a training run, of a model, or of an export."""
+    files: list[str] = field(default_factory=list)
+    """Images, folders, or - for paths on standard input."""
+    prompts: str = ""
+    """Prompt set, by name or as a YAML file. By default chexpert14, or the one of the export."""
+    classes: list[str] = field(default_factory=list)
+    """Classes of which exactly one is present; their probabilities add up to 1."""
+
+
+@dataclass(frozen=True)
+class ClassifyOutput:
+    """output"""
+
+    format: Literal["table", "csv", "json"] = "table"
+    """Format of the answers."""
+    output: str = "-"
+    """File of the answers, or - for the screen."""
+    heatmap: str = ""
+    """Folder for heatmaps of --show, or else of the most likely observation."""
+    show: list[str] = field(default_factory=list)
+    """Observations to draw heatmaps of."""
+    batch_size: int = 32
+    """Number of images encoded at once."""
+    device: str = "auto"
+    """Device to compute on: auto, cpu, cuda, cuda:1, mps."""
+
+
+@dataclass(frozen=True)
+class ClassifyConfig(ClassifyOutput, ClassifyInput, Settings):
+    """Settings of a classification."""
+
+    positional: ClassVar[tuple[str, ...]] = ("model", "files")
+
+    def __post_init__(self) -> None:
+        self.at_least(1, "batch_size")

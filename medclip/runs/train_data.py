@@ -1,0 +1,182 @@
+"""What a training run trains on: its sources prepared, limited, and without the patients to leave out."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from labelers.errors import UserError
+from medclip.data.prepare import Prepared, patients_of
+from medclip.data.source import Source
+from medclip.data.splits import split_table
+from medclip.data.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
+from medclip.runs.prepare import prepare_sources
+from medclip.runs.settings import TrainConfig
+from medclip.sources import find_sources
+from medclip.utils.parallel import is_first_process, started_by_launcher
+from medclip.utils.plugins import load_plugin, plugin_names
+from medclip.utils.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainSources:
+    """The sources of a training run, found on disk.
+
+    Attributes:
+        images: Image sources.
+        texts: Text sources.
+        excluded: Image sources whose patients are left out.
+    """
+
+    images: list[Source]
+    texts: list[Source]
+    excluded: list[Source]
+
+
+@dataclass(frozen=True)
+class TrainTables:
+    """The prepared tables of a training run.
+
+    Attributes:
+        images: Image tables, one for each source.
+        sentences: Sentence tables, one for each source.
+        occurrences: Which study says which sentence, one for each source.
+        manifests: How each source was prepared.
+    """
+
+    images: list[pd.DataFrame]
+    sentences: list[pd.DataFrame]
+    occurrences: list[pd.DataFrame]
+    manifests: list[dict[str, object]]
+
+    def patients(self) -> set[str]:
+        """Returns the patients whose images or reports are trained on."""
+        tables = [*self.images, *self.occurrences]
+        return set().union(*(table.loc[table["split"] == "train", "patient_id"] for table in tables))
+
+    def names_a_side(self) -> float:
+        """Returns the largest share of sentences, over the sources, that say left or right."""
+        return max((float(str(m.get("names_a_side", 0.0))) for m in self.manifests), default=0.0)
+
+
+def find_train_sources(config: TrainConfig) -> TrainSources:
+    """Returns the sources that `config` names, found on disk and checked against the objective.
+
+    Raises:
+        UserError: No image source is named, a name is unknown, or the objective needs pairs that these cannot have.
+        FileNotFoundError: A source is not where it was looked for.
+    """
+    if not config.images:
+        raise UserError(
+            "Which images? Name a source with --images NAME=PATH, such as --images csv=hospital.csv; for synthetic "
+            "images and reports: --images phantom."
+        )
+
+    def find(names: str) -> list[Source]:
+        return find_sources(names, data_root=config.data_root, options=config.source_options) if names else []
+
+    images = find(config.images)
+    texts = find(config.texts) if config.texts else [source for source in images if source.gives("texts")]
+    if not texts:
+        raise UserError(f"Which texts? {config.images} has none of its own. Name a source with --texts NAME=PATH.")
+    if not config.texts:
+        logger.info("--texts is not given: the texts of %s", ", ".join(source.name for source in texts))
+    _check_pairs(config, images, texts)
+    return TrainSources(images, texts, find(config.exclude))
+
+
+def _check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) -> None:
+    if config.objective_options.get("pair_weight") and not config.pairs:
+        raise UserError(
+            "pair_weight has no effect without pairs in the batches. Say what share of the texts are to be partners of "
+            "images, such as --pairs 0.5."
+        )
+    if not load_plugin("objectives", config.objective).needs_pairs and not config.pairs:
+        return
+    if any(image.shares_studies(text) for image in images for text in texts):
+        return
+    kinds = [load_plugin("sources", name) for name in plugin_names("sources")]
+    able = [
+        f"  --images {image.name} --texts {text.name}{image.to_pair}"
+        for image in kinds
+        for text in kinds
+        if image.gives("images") and text.gives("texts")
+        and (image.population or image.name) == (text.population or text.name)
+    ]  # fmt: skip
+    given = " and ".join(dict.fromkeys(source.name for source in (*images, *texts)))
+    raise UserError(
+        f"{config.objective} needs images and reports of the same studies; {given} share none. These do:\n"
+        + "\n".join(able) + "\nOr train without pairs: --objective semantic-matching."
+    )  # fmt: skip
+
+
+def prepare_train_data(config: TrainConfig, sources: TrainSources, *, progress: Progress | None = None) -> TrainTables:
+    """Returns the tables to train on; whatever is not yet prepared is prepared first.
+
+    With several processes one prepares while the others wait, and then find everything prepared.
+    """
+    folder = Path(config.prepared)
+    with _in_turn(folder):
+        made = prepare_sources(
+            sources.images, sources.texts, folder=folder, size=config.cache_size, split_seed=config.split_seed,
+            workers=config.workers, dicom=config.dicom, progress=progress,
+        )  # fmt: skip
+    if is_first_process():
+        _log_splits(made)
+    return _tables(config, made, sources)
+
+
+def _in_turn(folder: Path) -> AbstractContextManager[object]:
+    """Returns a lock that processes of one run take in turn; alone there is none to wait for."""
+    if not started_by_launcher():
+        return nullcontext()
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".prepare.lock")
+
+
+def _log_splits(made: list[Prepared]) -> None:
+    counts = []
+    for one in made:
+        kind, table = ("images", one.images) if one.images is not None else ("sentences", one.occurrences)
+        if table is not None:
+            counts.append(split_table(one.name, kind, table, (one.manifest or {}).get("chosen", {})))
+    logger.info("Splits\n%s", pd.concat(counts).to_string(index=False))
+
+
+def _tables(config: TrainConfig, made: list[Prepared], sources: TrainSources) -> TrainTables:
+    images = [one.images for one in made if one.images is not None]
+    sentences = [one.sentences for one in made if one.sentences is not None]
+    occurrences = [one.occurrences for one in made if one.occurrences is not None]
+    for source in sources.excluded:
+        patients = patients_of(source)
+        _report_exclusion(source, sources.images, _patients_in([*images, *occurrences]) & patients)
+        images = without_patients(images, patients)
+        sentences, occurrences = sentences_without_patients(sentences, occurrences, patients)
+    if config.limit:
+        images = limit_images(images, limit=config.limit, seed=config.limit_seed)
+        sentences, occurrences = limit_sentences(sentences, occurrences, limit=config.limit, seed=config.limit_seed)
+    return TrainTables(images, sentences, occurrences, [one.manifest or {} for one in made])
+
+
+def _patients_in(tables: list[pd.DataFrame]) -> set[str]:
+    return set().union(*(table["patient_id"] for table in tables))
+
+
+def _report_exclusion(source: Source, images: list[Source], shared: set[str]) -> None:
+    """Says how many patients are left out, and warns where none are, above all where images may be shared."""
+    if shared:
+        logger.info("--exclude %s leaves out %d patients", source.name, len(shared))
+        return
+    related = [image.name for image in images if image.may_hold_images_of(source)]
+    logger.warning(
+        "--exclude %s left out nothing: none of its patient ids occurs in the training data.%s", source.name,
+        f" Yet its images are also in {', '.join(related)} under other ids, so test images may be trained on."
+        if related else "",
+    )  # fmt: skip
