@@ -87,8 +87,8 @@ class LabelOutput:
     """File for the sentence table, .csv or .parquet."""
     findings: str = ""
     """File for a record of every finding, .jsonl or .ndjson; needs the labeler rules."""
-    findings_format: Literal["jsonl", "fhir", "radgraph"] = "jsonl"
-    """Format of the findings: records (jsonl), FHIR R4 bundles or RadGraph-like JSON."""
+    findings_format: str = "jsonl"
+    """Format of the findings: jsonl (records), fhir (FHIR R4 bundles) or radgraph (RadGraph-like JSON)."""
     explain: bool = False
     """Show why: as a table, or as a page or JSON if --output ends in .html or .json."""
     score: str = ""
