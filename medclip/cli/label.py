@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelers.errors import UserError
 from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import LabelConfig
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from labelers.labeler import Labeler
-    from medclip.data.report_files import LabelWriter, Report, Reports
+    from medclip.data.label_writer import LabelWriter
+    from medclip.data.report_files import Report, Reports
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ def run(argv: list[str]) -> int:
                     counts[name, state] += int(count)
     total = writer.finish()
     if total == 0:
-        raise ValueError(f"{config.input} holds no reports.")
+        raise UserError(f"{config.input} holds no reports.")
     written = config.findings if config.output == "-" else config.output
     if written:
         rows = [[n, *(str(counts[n, s]) for s in (1, 0, -1))] for n in labeler.observations]
@@ -82,11 +84,11 @@ def run(argv: list[str]) -> int:
 
 def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
     """Returns what writes the files that are asked for; on stdout only the heading is due."""
-    from medclip.data.report_files import LabelWriter
+    from medclip.data.label_writer import LabelWriter
 
     head = ["id", *observations]
     if config.sentences and config.output == "-":
-        raise ValueError("--sentences needs --output to be a file too.")
+        raise UserError("--sentences needs --output to be a file too.")
     _check_findings(config)
     if config.output == "-" and not config.findings:
         print(",".join(head))
@@ -107,9 +109,9 @@ def _check_findings(config: LabelConfig) -> None:
 
     load_export(config.findings_format)
     if config.findings and config.labeler != "rules":
-        raise ValueError("--findings needs --labeler rules; a network gives labels only.")
+        raise UserError("--findings needs --labeler rules; a network gives labels only.")
     if config.findings and Path(config.findings).suffix not in (".jsonl", ".ndjson"):
-        raise ValueError(f"--findings {config.findings}: findings are JSON lines. Name a .jsonl or .ndjson file.")
+        raise UserError(f"--findings {config.findings}: findings are JSON lines. Name a .jsonl or .ndjson file.")
 
 
 def _options(config: LabelConfig) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _read(config: LabelConfig) -> Reports:
     if name in plugin_names("sources") and not Path(config.input).exists():
         texts = find_sources(config.input, data_root=None, options={})[0].texts()
         if texts is None:
-            raise ValueError(f"Source {name!r} has no texts here.")
+            raise UserError(f"Source {name!r} has no texts here.")
         return Reports(iter(zip(texts["study_id"], texts["text"], strict=True)), len(texts))
     columns = [column.strip() for column in config.text_column.split(",") if column.strip()]
     return read_reports(config.input, id_column=config.id_column, text_columns=columns)
@@ -186,7 +188,7 @@ def _explain(config: LabelConfig, labeler: Any, reports: Reports) -> int:
     from labelers.explain import explain_html, explain_json, explain_rows
 
     if config.labeler != "rules":
-        raise ValueError("--explain needs --labeler rules; a network has no rules to show.")
+        raise UserError("--explain needs --labeler rules; a network has no rules to show.")
     for name, text in reports.stream:
         if config.output.endswith((".html", ".json")):
             page = (explain_html if config.output.endswith(".html") else explain_json)(labeler, text)
@@ -215,7 +217,7 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     given = given.set_index(as_ids(given[identity]))
     if given.index.has_duplicates:
         row = int(given.index.duplicated().argmax())
-        raise ValueError(
+        raise UserError(
             f"{path}: {int(given.index.duplicated().sum())} ids ({identity}) occur twice, the first again in data row "
             f"{row + 1}. Which labels are right? Leave one row of each, or name the id column with --id-column."
         )
@@ -228,7 +230,7 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     if left := sorted(set(shared) - set(names)):
         logger.info("Left out, since %s never says they are present: %s", path, ", ".join(left))
     if not pairs or not names:
-        raise ValueError(
+        raise UserError(
             f"{path} shares {len(pairs)} ids ({identity}) and the observations [{', '.join(names)}] with the input. "
             "Name the id column with --id-column, and a --vocabulary whose observations the file has."
         )
