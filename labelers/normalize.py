@@ -20,7 +20,9 @@ _SAME_LENGTH = str.maketrans(
     | dict.fromkeys("\u2014\u2015", "\u2013")
     | dict.fromkeys("\u00b7\u2023\u2043\u2219\u25a0\u25a1\u25aa\u25cf\u25e6\u27a2\uf0b7\uf0a7", "\u2022")
 )
-_LIGATURES = dict(zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", "ff fi fl ffi ffl st st".split(), strict=True))
+_LIGATURES = dict(
+    zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", ["ff", "fi", "fl", "ffi", "ffl", "st", "st"], strict=True)
+)
 _ODD = re.compile(
     r"[\ufb00-\ufb06]|[\u00ad\u200b-\u200d\u2060\ufeff](?:\n[ \t]*)?"
     r"|(?P<tag></?(?:br|p|div|li|ul|ol|b|i|u|strong)\s*/?>)"

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from labelers.errors import UserError
+
 #: A word, a number, a run of de-identification blanks, a Chinese character, "(-)", or one mark that can end a scope.
 TOKEN = re.compile(
     r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?|_+|\([-+]\)|[.,;:?!()/=，。；：？！、\u2013]"
@@ -67,7 +69,7 @@ class PatternSet:
         gap_stops: words that no gap may cross.
 
     Raises:
-        ValueError: a pattern is empty or its syntax is wrong.
+        UserError: a pattern is empty or its syntax is wrong.
     """
 
     def __init__(self, patterns: Iterable[str], *, gap_stops: Iterable[str] = ()) -> None:
@@ -174,18 +176,16 @@ def expand(pattern: str) -> Iterator[list[Choice]]:
     """Yields the sequences of choices that `pattern` stands for: several where words may be missing.
 
     Raises:
-        ValueError: the pattern is empty, begins or ends with a gap, or has a stray mark.
+        UserError: the pattern is empty, begins or ends with a gap, or has a stray mark.
     """
     sequences: list[list[Choice]] = [[]]
     for item in pattern.split():
         sequences = [sequence + words for sequence in sequences for words in _choices(item, pattern)]
         if len(sequences) > 128:
-            raise ValueError(
-                f"Pattern {pattern!r} has too many words that may be missing. Split it into several lines."
-            )
+            raise UserError(f"Pattern {pattern!r} has too many words that may be missing. Split it into several lines.")
     for sequence in sequences:
         if not sequence or GAP in (sequence[0], sequence[-1]):
-            raise ValueError(f"Pattern {pattern!r} must begin and end with a word that cannot be missing.")
+            raise UserError(f"Pattern {pattern!r} must begin and end with a word that cannot be missing.")
         yield sequence
 
 
@@ -194,7 +194,7 @@ def _choices(item: str, pattern: str) -> list[list[Choice]]:
         return [[(item,)]]
     optional = item.startswith("(") and item.endswith(")") and len(item) > 2
     if not optional and ("(" in item or ")" in item):
-        raise ValueError(f"Pattern {pattern!r}: {item!r} is neither a word nor one word in parentheses.")
+        raise UserError(f"Pattern {pattern!r}: {item!r} is neither a word nor one word in parentheses.")
     words = [_words(word, pattern) for word in (item[1:-1] if optional else item).split("|")]
     single = tuple(sorted({word[0] for word in words if len(word) == 1}))
     long: list[list[Choice]] = [[(part,) for part in word] for word in words if len(word) > 1]
@@ -204,5 +204,5 @@ def _choices(item: str, pattern: str) -> list[list[Choice]]:
 def _words(word: str, pattern: str) -> list[str]:
     tokens = tokenize(word.rstrip("*"))
     if not tokens or "*" in word[:-1]:
-        raise ValueError(f"Pattern {pattern!r}: {word!r} is neither a word nor the beginning of one followed by '*'.")
+        raise UserError(f"Pattern {pattern!r}: {word!r} is neither a word nor the beginning of one followed by '*'.")
     return tokens[:-1] + [tokens[-1] + "*"] if word.endswith("*") else tokens

@@ -9,6 +9,7 @@ import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
 from labelers.attributes import load_attributes
+from labelers.errors import UserError
 from labelers.findings import Finding, Span, Statement
 from labelers.lines import unwrap
 from labelers.mentions import Matcher
@@ -58,7 +59,7 @@ class RuleLabeler:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Returns states (N, O), float32, for N reports, sections or sentences."""
         if isinstance(texts, str):
-            raise ValueError("Found one string; a labeler is called with a list of texts. Write labeler([text]).")
+            raise UserError("Found one string; a labeler is called with a list of texts. Write labeler([text]).")
         if not len(texts):
             return np.empty((0, len(self.observations)), dtype=np.float32)
         return self._aggregator.states([self._ranks(text) for text in texts])

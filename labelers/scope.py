@@ -107,9 +107,7 @@ class Scopes:
             elif i in breaks:
                 active = None if active is None or active.cue.effect == "negative" else active
             if active is not None:
-                if active.cue.reach in ("near", "between") and token in near_ends:
-                    active = None
-                elif i - active.end >= REACH_AFTER:
+                if (active.cue.reach in ("near", "between") and token in near_ends) or i - active.end >= REACH_AFTER:
                     active = None
             if token in (",", "、"):
                 comma_since = True

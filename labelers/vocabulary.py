@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from labelers.errors import UserError
+
 LEXICON = Path(__file__).parent / "lexicon"
 
 _PHRASE_MARKS = {"?": "uncertain", "-": "negative", "!": "excluded", "=": "whole"}
@@ -142,7 +144,7 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
 
     Raises:
         FileNotFoundError: there is no such vocabulary.
-        ValueError: one of its files breaks the format; the message names file and line.
+        UserError: one of its files breaks the format; the message names file and line.
     """
     folder = Path(name) if "/" in name or Path(name, "vocabulary.yaml").is_file() else LEXICON / name
     described = folder / "vocabulary.yaml"
@@ -156,7 +158,7 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
         return _extend(folder, fields, profile)
     unknown = set(fields) - {"language", "observations", "helpers", "no_finding", "devices", "causes"}
     if unknown or not {"language", "observations"} <= set(fields):
-        raise ValueError(
+        raise UserError(
             f"{described}: found {sorted(fields)}; needs 'language' and 'observations', "
             "and may have 'helpers', 'no_finding', 'devices', 'causes'; or 'extends' and 'observations' alone."
         )
@@ -188,12 +190,12 @@ def _extend(folder: Path, fields: dict[str, Any], profile: str | None) -> Vocabu
     """Returns the vocabulary that `fields` extend, with the observations of `folder` added."""
     place = folder / "vocabulary.yaml"
     if set(fields) != {"extends", "observations"}:
-        raise ValueError(f"{place}: found {sorted(fields)}; one that extends another has 'extends' and 'observations'.")
+        raise UserError(f"{place}: found {sorted(fields)}; one that extends another has 'extends' and 'observations'.")
     base, added = load_vocabulary(fields["extends"], profile), tuple(fields["observations"])
     if base.added:
-        raise ValueError(f"{place}: {base.name} extends a vocabulary itself. Name that one, and list all observations.")
+        raise UserError(f"{place}: {base.name} extends a vocabulary itself. Name that one, and list all observations.")
     if twice := set(added) & set(base.observations + base.helpers):
-        raise ValueError(f"{place}: {sorted(twice)} are in {base.name} already. Name them otherwise.")
+        raise UserError(f"{place}: {sorted(twice)} are in {base.name} already. Name them otherwise.")
     return replace(
         base,
         name=_full_name(folder, profile),
@@ -220,9 +222,7 @@ def _with_profile(phrases: Iterator[Phrase], observations: tuple[str, ...], prof
 def _clause_words(language: str) -> dict[str, frozenset[str]]:
     groups = read_groups(language, "clauses")
     if unknown := set(groups) - set(CLAUSE_GROUPS):
-        raise ValueError(
-            f"{language}/clauses.txt: unknown groups {sorted(unknown)}; known: {', '.join(CLAUSE_GROUPS)}."
-        )
+        raise UserError(f"{language}/clauses.txt: unknown groups {sorted(unknown)}; known: {', '.join(CLAUSE_GROUPS)}.")
     return {name: frozenset(groups.get(name, ())) for name in CLAUSE_GROUPS}
 
 
@@ -238,7 +238,7 @@ def read_groups(folder: str, name: str) -> dict[str, list[str]]:
         if line.startswith("[") and line.endswith("]"):
             entries = groups.setdefault(line[1:-1].strip(), [])
         elif not groups:
-            raise ValueError(f"{place}: {line!r} stands before any [group] line.")
+            raise UserError(f"{place}: {line!r} stands before any [group] line.")
         else:
             entries.append(line)
     return groups
@@ -269,13 +269,13 @@ def _find_profile(name: str) -> Path:
 def _read_phrases(folder: Path, observations: tuple[str, ...] | None) -> Iterator[Phrase]:
     files = {path.stem: path for path in sorted((folder / "phrases").glob("*.txt"))}
     if observations is not None and (stray := set(files) - set(observations)):
-        raise ValueError(f"{folder / 'phrases'}: {sorted(stray)} are not among the observations of vocabulary.yaml.")
+        raise UserError(f"{folder / 'phrases'}: {sorted(stray)} are not among the observations of vocabulary.yaml.")
     for observation, path in files.items():
         for place, line in _lines(path):
             kind = _PHRASE_MARKS.get(line[0], "positive")
             pattern = line if kind == "positive" else line[1:].strip()
             if not pattern or pattern[0] in "!?-=@":
-                raise ValueError(
+                raise UserError(
                     f"{place}: {line!r} is no phrase. Write words, '? words' (uncertain), '- words' (negative), "
                     "'! words' (not this observation) or '@include file'."
                 )
@@ -288,7 +288,7 @@ def _read_subjects(folder: Path, observations: tuple[str, ...]) -> Iterator[Subj
         pattern, arrow, names = (part.strip() for part in line.partition("->"))
         denied = tuple(name.strip() for name in names.split(",") if name.strip())
         if not arrow or set(denied) - set(observations):
-            raise ValueError(f"{place}: {line!r}. Write 'words -> Observation, Observation'.")
+            raise UserError(f"{place}: {line!r}. Write 'words -> Observation, Observation'.")
         yield Subject(pattern, denied)
 
 
@@ -296,7 +296,7 @@ def _read_cues(path: Path) -> Iterator[Cue]:
     for place, line in _lines(path):
         parts = [part.strip() for part in line.split(" | ")]
         if len(parts) not in (3, 4) or parts[1] not in EFFECTS or parts[2].strip("-") not in REACHES[parts[1]]:
-            raise ValueError(
+            raise UserError(
                 f"{place}: {line!r}. Write 'words | effect | reach | example'; effects and their reaches are "
                 + "; ".join(f"{effect}: {', '.join(r or '-' for r in reaches)}" for effect, reaches in REACHES.items())
             )

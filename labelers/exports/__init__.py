@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Sequence
 from typing import Protocol
 
+from labelers.errors import UserError
 from labelers.findings import Finding
 
 
@@ -36,9 +37,9 @@ def load_export(name: str) -> Export:
     """Returns the export called `name`.
 
     Raises:
-        ValueError: there is no export of that name.
+        UserError: there is no export of that name.
     """
     if name not in export_names():
-        raise ValueError(f"There is no format {name!r} for findings. Known: {', '.join(export_names())}.")
+        raise UserError(f"There is no format {name!r} for findings. Known: {', '.join(export_names())}.")
     export: Export = importlib.import_module(f"{__name__}.{name}").lines
     return export
