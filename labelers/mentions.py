@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from labelers.patterns import Match, PatternSet
 from labelers.vocabulary import Cue, Phrase, Subject, Vocabulary
@@ -13,8 +13,7 @@ _ENDS_ANSWER = frozenset(".,;!)。")
 _PARTS = frozenset((".", ",", ";", ":", "with", "and", "no", "\u2013"))
 
 
-@dataclass(frozen=True, slots=True)
-class Mention:
+class Mention(NamedTuple):
     """Tokens [start, end) that name an observation; `head` begins the part that cues must reach.
 
     Attributes:
@@ -33,8 +32,7 @@ class Mention:
     is_cause: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FoundCue:
+class FoundCue(NamedTuple):
     """Tokens [start, end) that are a cue; `head` begins the part after its last gap ("rules ... out")."""
 
     start: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from labelers.errors import UserError
 
@@ -44,8 +45,7 @@ def token_spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in TOKEN.finditer(fold(text))]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """One pattern found: tokens [start, end), of which `head` begins the part after the last gap."""
 
     start: int
@@ -56,13 +56,30 @@ class Match:
 
 @dataclass(slots=True)
 class _Node:
+    """A place in the trie of all patterns: where each choice of words leads, and what is complete here."""
+
     children: dict[int, _Node] = field(default_factory=dict)
     after_gap: _Node | None = None
     entries: list[int] = field(default_factory=list)
 
 
+class _State:
+    """The places of the trie that the same words lead to, and for words that were met, where they lead from here."""
+
+    __slots__ = ("after_gaps", "entries", "leads", "nodes")
+
+    def __init__(self, nodes: Sequence[_Node]) -> None:
+        self.nodes = nodes
+        self.entries = [entry for node in nodes for entry in node.entries]
+        self.after_gaps = [_State([node.after_gap]) for node in nodes if node.after_gap is not None]
+        self.leads: dict[str, _State | None] = {}
+
+
 class PatternSet:
     """All patterns of a lexicon, compiled once, matched together.
+
+    The trie has choices of words on its edges. While it reads, it is made deterministic: a state remembers where each
+    word leads, so that the next time one look-up is enough.
 
     Args:
         patterns: the written patterns; `Match.entry` is an index into this list.
@@ -73,7 +90,7 @@ class PatternSet:
     """
 
     def __init__(self, patterns: Iterable[str], *, gap_stops: Iterable[str] = ()) -> None:
-        self._classes: dict[tuple[str, ...], int] = {}
+        self._classes: dict[Choice, int] = {}
         self._literals: dict[str, list[int]] = {}
         self._prefixes: dict[str, list[int]] = {}
         self._gap_stops = frozenset(gap_stops) | frozenset(".;:?!()")
@@ -82,7 +99,8 @@ class PatternSet:
             for variant in expand(pattern):
                 self._insert(variant, entry)
         self._lengths = sorted({len(prefix) for prefix in self._prefixes})
-        self._known: dict[str, tuple[int, ...]] = {}
+        self._first = _State([self._root])
+        self._steps = 0
 
     def _insert(self, items: Sequence[Choice], entry: int) -> None:
         node = self._root
@@ -105,70 +123,73 @@ class PatternSet:
                 table.setdefault(key, []).append(symbol)
         return symbol
 
-    def _lookup(self, token: str) -> tuple[int, ...]:
+    def _symbols(self, token: str) -> dict[int, None]:
+        """Returns the choices that `token` is one of, in a fixed order."""
         found = dict.fromkeys(self._literals.get(token, ()))
         for length in self._lengths:
             if length <= len(token):
                 found |= dict.fromkeys(self._prefixes.get(token[:length], ()))
-        if len(self._known) >= _CACHE_LIMIT:
-            self._known.clear()
-        symbols = self._known[token] = tuple(found)
-        return symbols
+        return found
 
     def knows(self, word: str) -> bool:
         """Tells whether `word` is a word of a pattern, or begins with a "word*" of one."""
-        return bool(self._lookup(word))
+        return bool(self._symbols(word))
 
     def find(self, tokens: Sequence[str]) -> list[Match]:
         """Returns every match in `tokens`, overlapping ones included, in order of their start."""
-        known, lookup = self._known, self._lookup
-        symbols = [known[token] if token in known else lookup(token) for token in tokens]
-        first = self._root.children
+        if self._steps > _CACHE_LIMIT:
+            self._first, self._steps = _State([self._root]), 0
         found: list[Match] = []
-        for start, here in enumerate(symbols):
-            for symbol in here:
-                node = first.get(symbol)
-                if node is not None:
-                    self._walk(node, start, start + 1, start, tokens, symbols, found)
+        first = self._first
+        leads = first.leads
+        for start, token in enumerate(tokens):
+            state = leads[token] if token in leads else self._step(first, token)
+            if state is not None:
+                self._walk(state, start, start + 1, start, tokens, found)
         return found
 
+    def _step(self, state: _State, token: str) -> _State | None:
+        """Returns where `token` leads from `state`, and remembers it there."""
+        symbols = self._symbols(token)
+        nodes = [node.children[symbol] for node in state.nodes for symbol in symbols if symbol in node.children]
+        self._steps += 1
+        state.leads[token] = following = _State(nodes) if nodes else None
+        return following
+
     def _walk(
-        self,
-        node: _Node,
-        start: int,
-        position: int,
-        head: int,
-        tokens: Sequence[str],
-        symbols: Sequence[tuple[int, ...]],
-        found: list[Match],
+        self, state: _State | None, start: int, position: int, head: int, tokens: Sequence[str], found: list[Match]
     ) -> None:
-        for entry in node.entries:
-            found.append(Match(start, position, head, entry))
-        if position < len(symbols) and node.children:
-            for symbol in symbols[position]:
-                child = node.children.get(symbol)
-                if child is not None:
-                    self._walk(child, start, position + 1, head, tokens, symbols, found)
-        if node.after_gap is not None:
-            self._cross_gap(node.after_gap, start, position, tokens, symbols, found)
+        """Adds the matches that begin at `start`, of which the tokens before `position` led to `state`."""
+        size = len(tokens)
+        gaps: list[tuple[_State, int]] = []
+        while state is not None:
+            for entry in state.entries:
+                found.append(Match(start, position, head, entry))
+            if state.after_gaps:
+                gaps += [(after_gap, position) for after_gap in state.after_gaps]
+            if position == size:
+                break
+            token = tokens[position]
+            position += 1
+            leads = state.leads
+            state = leads[token] if token in leads else self._step(state, token)
+        while gaps:  # the longest beginning first
+            self._cross_gap(*gaps.pop(), start, tokens, found)
 
     def _cross_gap(
-        self,
-        node: _Node,
-        start: int,
-        position: int,
-        tokens: Sequence[str],
-        symbols: Sequence[tuple[int, ...]],
-        found: list[Match],
+        self, after_gap: _State, position: int, start: int, tokens: Sequence[str], found: list[Match]
     ) -> None:
-        """Goes on with `node` at the nearest place within the gap where it matches."""
-        for jump in range(position, min(position + MAX_GAP + 1, len(symbols))):
-            count = len(found)
-            for symbol in symbols[jump]:
-                child = node.children.get(symbol)
-                if child is not None:
-                    self._walk(child, start, jump + 1, jump, tokens, symbols, found)
-            if len(found) > count or tokens[jump] in self._gap_stops:
+        """Goes on behind a gap at the nearest place within it where the rest matches."""
+        leads = after_gap.leads
+        for jump in range(position, min(position + MAX_GAP + 1, len(tokens))):
+            token = tokens[jump]
+            state = leads[token] if token in leads else self._step(after_gap, token)
+            if state is not None:
+                count = len(found)
+                self._walk(state, start, jump + 1, jump, tokens, found)
+                if len(found) > count:
+                    return
+            if token in self._gap_stops:
                 return
 
 
