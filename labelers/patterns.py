@@ -99,6 +99,11 @@ class PatternSet:
             for variant in expand(pattern):
                 self._insert(variant, entry)
         self._lengths = sorted({len(prefix) for prefix in self._prefixes})
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forgets the words that were met."""
+        self._known: dict[str, tuple[int, ...]] = {}
         self._first = _State([self._root])
         self._steps = 0
 
@@ -123,13 +128,17 @@ class PatternSet:
                 table.setdefault(key, []).append(symbol)
         return symbol
 
-    def _symbols(self, token: str) -> dict[int, None]:
+    def _symbols(self, token: str) -> tuple[int, ...]:
         """Returns the choices that `token` is one of, in a fixed order."""
-        found = dict.fromkeys(self._literals.get(token, ()))
-        for length in self._lengths:
-            if length <= len(token):
-                found |= dict.fromkeys(self._prefixes.get(token[:length], ()))
-        return found
+        known = self._known.get(token)
+        if known is None:
+            found = list(self._literals.get(token, ()))
+            for length in self._lengths:
+                if length > len(token):
+                    break
+                found += self._prefixes.get(token[:length], ())
+            known = self._known[token] = tuple(dict.fromkeys(found))
+        return known
 
     def knows(self, word: str) -> bool:
         """Tells whether `word` is a word of a pattern, or begins with a "word*" of one."""
@@ -137,8 +146,8 @@ class PatternSet:
 
     def find(self, tokens: Sequence[str]) -> list[Match]:
         """Returns every match in `tokens`, overlapping ones included, in order of their start."""
-        if self._steps > _CACHE_LIMIT:
-            self._first, self._steps = _State([self._root]), 0
+        if self._steps > _CACHE_LIMIT or len(self._known) > _CACHE_LIMIT:
+            self._forget()
         found: list[Match] = []
         first = self._first
         leads = first.leads
@@ -150,8 +159,12 @@ class PatternSet:
 
     def _step(self, state: _State, token: str) -> _State | None:
         """Returns where `token` leads from `state`, and remembers it there."""
+        nodes: list[_Node] = []
         symbols = self._symbols(token)
-        nodes = [node.children[symbol] for node in state.nodes for symbol in symbols if symbol in node.children]
+        if symbols:
+            for node in state.nodes:
+                children = node.children
+                nodes += [children[symbol] for symbol in symbols if symbol in children]
         self._steps += 1
         state.leads[token] = following = _State(nodes) if nodes else None
         return following

@@ -28,6 +28,9 @@ _STATE_OF = {"positive": "positive", "doubt": "uncertain", "ignore": "ignored", 
 _BACKWARD = ("before", "both", "near", "between", "answer")
 _FORWARD = ("after", "both", "near", "between")
 
+#: For every token of a sentence, the cue that holds there.
+Held = list[FoundCue | None]
+
 
 class Scopes:
     """The cues of one sentence, ready to be asked about its mentions.
@@ -51,7 +54,7 @@ class Scopes:
         self._tokens = tokens
         self._mention_starts = {mention.start for mention in mentions}
         self._starts = {cue.head: cue for cue in cues}
-        self._ends = {cue.start for cue in cues if cue.cue.effect == "end"}
+        self._ends = {cue.start: cue for cue in cues if cue.cue.effect == "end"}
         self._stops = {cue.end: cue for cue in cues if cue.cue.effect != "end"}
         self._after, self._after_normal = self._forward()
         self._before, self._before_normal = self._backward()
@@ -81,16 +84,21 @@ class Scopes:
                     return "negative", cue
         return "ignored", None
 
-    def _forward(self) -> tuple[list[FoundCue | None], list[FoundCue | None]]:
+    def _forward(self) -> tuple[Held, Held]:
         """Returns, for every token, the cue before it that holds there: of state, and of normality."""
+        size = len(self._tokens)
+        after: Held = [None] * size
+        after_normal: Held = [None] * size
+        first = min((end for end, found in self._stops.items() if found.cue.reach in _FORWARD), default=size)
+        if first >= size:
+            return after, after_normal
         active: FoundCue | None = None
         normal: FoundCue | None = None
         comma_since = False
         breaks = clause_breaks(self._tokens, self._starts, self._mention_starts, self._words)
         near_ends = self._words["near ends"]
-        after: list[FoundCue | None] = []
-        after_normal: list[FoundCue | None] = []
-        for i, token in enumerate(self._tokens):
+        for i in range(first, size):
+            token = self._tokens[i]
             found = self._stops.get(i)
             if found is not None:
                 cue = found.cue
@@ -99,22 +107,22 @@ class Scopes:
                 elif cue.reach in _FORWARD and not self._is_held(active, cue, comma_since):
                     active, comma_since = found, False
             if i in self._ends:
-                reach = self._starts[i].cue.reach
+                reach = self._ends[i].cue.reach
                 active = None if active is None or reach in ("all", active.cue.effect) else active
                 normal = normal if reach == "negative" else None
-            if (token in _FORWARD_STOPS and i != 0) or breaks.get(i) == "all":
+            if token in _FORWARD_STOPS or breaks.get(i) == "all":
                 active = normal = None
             elif i in breaks:
                 active = None if active is None or active.cue.effect == "negative" else active
-            if active is not None:
-                if (active.cue.reach in ("near", "between") and token in near_ends) or i - active.end >= REACH_AFTER:
-                    active = None
+            if active is not None and (
+                (active.cue.reach in ("near", "between") and token in near_ends) or i - active.end >= REACH_AFTER
+            ):
+                active = None
             if token in (",", "、"):
                 comma_since = True
             if normal is not None and i - normal.end >= REACH_NORMAL:
                 normal = None
-            after.append(active)
-            after_normal.append(normal)
+            after[i], after_normal[i] = active, normal
         return after, after_normal
 
     @staticmethod
@@ -131,16 +139,17 @@ class Scopes:
         held = {"negative": ("uncertain",), "ignore": ("uncertain", "negative"), "doubt": ("negative", "uncertain")}
         return cue.effect in held.get(active.cue.effect, ())
 
-    def _backward(self) -> tuple[list[FoundCue | None], list[FoundCue | None]]:
+    def _backward(self) -> tuple[Held, Held]:
         """Returns, for every token, the cue after it that holds there: of state, and of normality."""
         size = len(self._tokens)
+        before: Held = [None] * size
+        before_normal: Held = [None] * size
+        last = max((head for head, found in self._starts.items() if found.cue.reach in _BACKWARD), default=-1)
         verbs, near_ends, causes = self._words["verbs"], self._words["near ends"], self._words["causes"]
-        before: list[FoundCue | None] = [None] * size
-        before_normal: list[FoundCue | None] = [None] * size
         active: FoundCue | None = None
         normal: FoundCue | None = None
         verbs_active = verbs_normal = 0
-        for i in range(size - 1, -1, -1):
+        for i in range(last, -1, -1):
             token = self._tokens[i]
             effect = active.cue.effect if active is not None else ""
             if token in _STOPS:
