@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from labelers.errors import UserError
 from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table, quieten
 from medclip.runs.settings import ConvertConfig
@@ -32,7 +33,7 @@ def run(argv: list[str]) -> int:
         examples=_EXAMPLES,
     )
     if not config.checkpoint:
-        raise ValueError("Which checkpoint? medclip-convert CHECKPOINT --output FOLDER")
+        raise UserError("Which checkpoint? medclip-convert CHECKPOINT --output FOLDER")
     from medclip.models.conversion.convert import convert
     from medclip.models.processor import MedCLIPProcessor, load_tokenizer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labelers.errors import UserError
 from medclip.cli.config import read_config
 from medclip.cli.console import command, quieten
 from medclip.runs.settings import ExportConfig
@@ -21,7 +22,7 @@ def run(argv: list[str]) -> int:
         ExportConfig, argv, prog="medclip-export", description="Export both towers to ONNX.", examples=_EXAMPLES
     )
     if not config.model:
-        raise ValueError("Which model? medclip-export MODEL --output FOLDER")
+        raise UserError("Which model? medclip-export MODEL --output FOLDER")
     from medclip.inference.calibration import Calibration
     from medclip.inference.export import export
     from medclip.inference.load import find_model, load_model

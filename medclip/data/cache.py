@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from labelers.errors import UserError
 from medclip.data.images import DICOM_RECIPES, ImageError, fit_square, read_image
 from medclip.utils.io import write_atomically
 from medclip.utils.parallel import run_jobs
@@ -51,12 +52,12 @@ class PixelCache:
         dicom: how DICOM values become grey, see `read_image`.
 
     Raises:
-        ValueError: `dicom` is unknown.
+        UserError: `dicom` is unknown.
     """
 
     def __init__(self, folder: Path, size: int, *, dicom: str = "voi") -> None:
         if dicom not in DICOM_RECIPES:
-            raise ValueError(f"dicom {dicom!r} is none of {', '.join(DICOM_RECIPES)}.")
+            raise UserError(f"dicom {dicom!r} is none of {', '.join(DICOM_RECIPES)}.")
         name = f"grey-{size}" + ("" if dicom == "voi" else f"-{dicom}")
         self.folder, self.size, self.dicom = Path(folder) / name, size, dicom
         self._places = self._read_index()

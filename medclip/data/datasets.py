@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import LabelPolicy
 from medclip.data.cache import PixelCache
 from medclip.data.samplers import balance_weights, source_weights
@@ -98,12 +99,12 @@ def image_side(
         balance: see `balance_weights`.
 
     Raises:
-        ValueError: no image is in the train split.
+        UserError: no image is in the train split.
     """
     parts = [table[table["split"] == "train"] for table in tables]
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
-        raise ValueError("None of the images is in the train split.")
+        raise UserError("None of the images is in the train split.")
     states = label_matrix(table, observations)
     return ImageSide(
         keys=table["_key"].to_numpy(dtype=object),
@@ -146,10 +147,10 @@ def text_side(
         pair_text: what is the partner of an image: a "sentence" of its report, or all of them, the "report".
 
     Raises:
-        ValueError: no sentence is left, or `pair_text` is unknown.
+        UserError: no sentence is left, or `pair_text` is unknown.
     """
     if pair_text not in PAIR_TEXTS:
-        raise ValueError(f"pair_text {pair_text!r} is none of {', '.join(PAIR_TEXTS)}.")
+        raise UserError(f"pair_text {pair_text!r} is none of {', '.join(PAIR_TEXTS)}.")
     parts, said, offset = [], [], 0
     for table, occurrence in zip(tables, occurrences, strict=True):
         speaks = (table["split"] == "train") & ~np.isnan(label_matrix(table, observations)).all(axis=1)
@@ -161,7 +162,7 @@ def text_side(
         offset += len(parts[-1])
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
-        raise ValueError("No sentence of the train split speaks of any of the observations.")
+        raise UserError("No sentence of the train split speaks of any of the observations.")
     states, texts, links = label_matrix(table, observations), table["text"].tolist(), pd.concat(said)
     weights = _weights(
         [len(part) for part in parts],
@@ -188,11 +189,11 @@ def with_partners(images: ImageSide, texts: TextSide) -> ImageSide:
     """Returns the images whose study has a text.
 
     Raises:
-        ValueError: there are none.
+        UserError: there are none.
     """
     kept = np.zeros(len(images.keys), dtype=bool) if texts.pairs is None else texts.pairs.count(images.studies) > 0
     if not kept.any():
-        raise ValueError(
+        raise UserError(
             f"None of the {len(images.keys)} training images belongs to a study with a report, so there are no pairs. "
             "Name an image and a text source of the same studies, or take an objective that needs no pairs."
         )

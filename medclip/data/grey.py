@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from labelers.errors import UserError
+
 #: No radiograph is larger, narrower or smaller; a file that claims to be is refused before it is decoded.
 MAX_PIXELS, MAX_RATIO, MIN_SIDE = 200_000_000, 8, 8
 #: Values that use less than this share of their bits are stretched to the whole of grey.
 _NARROW = 0.25
 
 
-class ImageError(ValueError):
+class ImageError(UserError):
     """A file or an array that cannot be read as a radiograph; the message says why."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from labelers.errors import UserError
 from medclip.data.dicom import RECIPES, dicom_shape, read_dicom
 from medclip.data.grey import ImageError, check_size, luminance, scale, to_eight_bits
 from medclip.data.image_files import is_dicom
@@ -63,7 +64,7 @@ def read_image(path: str | Path, *, at_least: int | None = None, dicom: str = "v
         ImageError: it cannot be read as one grey image.
     """
     if dicom not in DICOM_RECIPES:
-        raise ValueError(f"dicom {dicom!r} is none of {', '.join(DICOM_RECIPES)}.")
+        raise UserError(f"dicom {dicom!r} is none of {', '.join(DICOM_RECIPES)}.")
     path = Path(path)
     if not path.stat().st_size:
         raise ImageError("the file is empty")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from labelers.errors import UserError
 from medclip.data.datasets import ImageSide, TextSide
 from medclip.data.samplers import Stream
 from medclip.data.transforms import Augmentation, apply, train_pipeline
@@ -83,14 +84,14 @@ class Steps(Dataset[Batch]):
     ) -> None:
         for name, size in (("batch_images", batch_images), ("batch_texts", batch_texts)):
             if size % world:
-                raise ValueError(
+                raise UserError(
                     f"{name}={size} cannot be shared equally by {world} processes. Choose a multiple of it."
                 )
         self._partners = round(pairs * batch_texts)
         if self._partners > batch_images:
-            raise ValueError(f"{self._partners} texts cannot be partners of {batch_images} images. Lower the share.")
+            raise UserError(f"{self._partners} texts cannot be partners of {batch_images} images. Lower the share.")
         if self._partners and texts.pairs is None:
-            raise ValueError("Partners were asked for, and no training image belongs to a study with a report.")
+            raise UserError("Partners were asked for, and no training image belongs to a study with a report.")
         self._images, self._texts = images, texts
         self._image_stream = Stream(len(images.keys), batch_size=batch_images, seed=2 * seed, weights=images.weights)
         self._text_stream = Stream(texts.drawn, batch_size=batch_texts, seed=2 * seed + 1, weights=texts.weights)

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 import labelers
+from labelers.errors import UserError
 from labelers.rules import RuleLabeler
 from medclip.data.cache import PixelCache, file_key
 from medclip.data.source import Source
@@ -81,11 +82,11 @@ def prepare_images(
         declared: what all sources of a run declare about splits, from `declared_of`; by default this table alone.
 
     Raises:
-        ValueError: the source has no images, none can be read, or one cannot and `strict` is set.
+        UserError: the source has no images, none can be read, or one cannot and `strict` is set.
     """
     table = source.images()
     if table is None or table.empty:
-        raise ValueError(f"Source {source.name!r} has no images here. It can serve as --texts only.")
+        raise UserError(f"Source {source.name!r} has no images here. It can serve as --texts only.")
     table, origins = _with_splits(table, source, split_seed, declared)
     if not observations_of(table):
         table = _labelled_by_report(table, source)
@@ -105,11 +106,11 @@ def prepare_images(
     listing = table.loc[bad, ["image_id", "path"]].assign(reason=[r for r, b in zip(reasons, bad, strict=True) if b])
     if strict and any(bad):
         first = listing.iloc[0]
-        raise ValueError(
+        raise UserError(
             f"{source.name}: {sum(bad)} images cannot be read; the first is {first['path']}: {first['reason']}."
         )
     if all(bad):
-        raise ValueError(
+        raise UserError(
             f"{source.name}: none of its {len(table)} images can be read; the first: {listing['reason'].iloc[0]}."
         )
     table = table[~np.array(bad)].reset_index(drop=True)
@@ -137,11 +138,11 @@ def prepare_sentences(
     """Cuts the texts of `source` into sentences, labels each on its own, and returns them without repetitions.
 
     Raises:
-        ValueError: the source has no texts, or none of them holds a sentence.
+        UserError: the source has no texts, or none of them holds a sentence.
     """
     texts = source.texts()
     if texts is None or texts.empty:
-        raise ValueError(f"Source {source.name!r} has no texts here. It can serve as --images only.")
+        raise UserError(f"Source {source.name!r} has no texts here. It can serve as --images only.")
     texts, origins = _with_splits(texts, source, split_seed, declared)
     content = _digest(pd.util.hash_pandas_object(texts, index=False).to_numpy(), vocabulary, lexicon_digest())
     target = folder / f"{source.name}-sentences-{content[:12]}"
@@ -152,7 +153,7 @@ def prepare_sentences(
     labeler = RuleLabeler(vocabulary)
     occurrences = _occurrences(texts, vocabulary, workers, engine, source.name, progress)
     if occurrences.empty:
-        raise ValueError(f"{source.name}: none of its {len(texts)} texts holds a sentence that can be labelled.")
+        raise UserError(f"{source.name}: none of its {len(texts)} texts holds a sentence that can be labelled.")
     grouped = occurrences.groupby(["split", "text"], sort=True)
     sentences = grouped.size().rename("count").reset_index()
     states = labeler.label_sentences(sentences["text"].tolist())
@@ -249,7 +250,7 @@ def _keys(table: pd.DataFrame, source: Source) -> tuple[list[str | None], dict[s
 def _labelled_by_report(table: pd.DataFrame, source: Source) -> pd.DataFrame:
     texts = source.texts()
     if texts is None:
-        raise ValueError(
+        raise UserError(
             f"Source {source.name!r} has neither labels nor reports for its images. Name the label columns with "
             "--source-options, or give a source that has them."
         )

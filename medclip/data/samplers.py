@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from labelers.errors import UserError
+
 
 class Stream:
     """An endless, seeded sequence of rows.
@@ -27,7 +29,7 @@ class Stream:
 
     def __init__(self, size: int, *, batch_size: int, seed: int, weights: np.ndarray | None = None) -> None:
         if size < 1 or batch_size < 1:
-            raise ValueError(f"A stream needs rows and a batch size; found {size} rows, batch size {batch_size}.")
+            raise UserError(f"A stream needs rows and a batch size; found {size} rows, batch size {batch_size}.")
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self._cumulative = None if weights is None else np.cumsum(weights, dtype=np.float64) / np.sum(weights)
         self._lap: tuple[int, np.ndarray] | None = None
@@ -74,9 +76,9 @@ def source_weights(members: np.ndarray, wanted: Sequence[float], weights: np.nda
         weights: (N,) how often rows are wanted within their source.
 
     Raises:
-        ValueError: there are not as many weights as sources.
+        UserError: there are not as many weights as sources.
     """
     sums = np.bincount(members, weights=weights, minlength=len(wanted))
     if len(sums) != len(wanted):
-        raise ValueError(f"Found {len(wanted)} source weights for {len(sums)} sources; give one for each.")
+        raise UserError(f"Found {len(wanted)} source weights for {len(sums)} sources; give one for each.")
     return (np.asarray(wanted, dtype=np.float64) / np.maximum(sums, 1e-12))[members]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import SYNONYMS, check_states
 from medclip.data.csv_files import ROW
 from medclip.data.splits import SPLITS
@@ -41,13 +42,13 @@ def check_images(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
     Ages are in years, whether they say 58, 058Y or 003M; above 120 they are blank.
 
     Raises:
-        ValueError: a column is missing, an id is blank or repeated, a state or a split is unknown. `origin` is named,
+        UserError: a column is missing, an id is blank or repeated, a state or a split is unknown. `origin` is named,
             and the row: that of the file, where the table still has the index it was read with.
     """
     table, rows = _check_ids(table, IMAGE_COLUMNS, IMAGE_EXTRAS, origin)
     repeated = table["image_id"].duplicated().to_numpy()
     if repeated.any():
-        raise ValueError(
+        raise UserError(
             f"{origin}: {int(repeated.sum())} image ids occur twice, the first in {_place(rows, repeated)}. "
             "Every image needs its own id."
         )
@@ -59,7 +60,7 @@ def check_texts(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
     """Returns `table` as a checked text table; texts that are missing become "".
 
     Raises:
-        ValueError: see `check_images`.
+        UserError: see `check_images`.
     """
     table, rows = _check_ids(table, TEXT_COLUMNS, TEXT_EXTRAS, origin)
     table["text"] = table["text"].fillna("").astype(str)
@@ -70,7 +71,7 @@ def check_boxes(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
     """Returns `table` as a checked box table, in pixels of the original image.
 
     Raises:
-        ValueError: a column is missing, a place is no number, or a box has no area.
+        UserError: a column is missing, a place is no number, or a box has no area.
     """
     _require(table, BOX_COLUMNS, origin)
     table = table[list(BOX_COLUMNS)].copy()
@@ -78,7 +79,7 @@ def check_boxes(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
         table[name] = to_numbers(table[name], origin=origin)
     empty = ~((table["width"] > 0) & (table["height"] > 0)).to_numpy()
     if empty.any():
-        raise ValueError(f"{origin}: {int(empty.sum())} boxes have no area, the first in {_place(table.index, empty)}.")
+        raise UserError(f"{origin}: {int(empty.sum())} boxes have no area, the first in {_place(table.index, empty)}.")
     return table.reset_index(drop=True)
 
 
@@ -86,14 +87,14 @@ def to_numbers(column: pd.Series, *, origin: str) -> pd.Series:
     """Returns a column as floats: blanks, "NA" and their like as NaN, "true" as 1, "false" as 0, "0,5" as 0.5.
 
     Raises:
-        ValueError: a value is no number; it and its row are named.
+        UserError: a value is no number; it and its row are named.
     """
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(float)
     numbers = {value: _number(value) for value in column.dropna().unique()}
     if wrong := [value for value, number in numbers.items() if number is None]:
         place = _place(column.index, (column == wrong[0]).to_numpy())
-        raise ValueError(f"{origin}, column {column.name!r}: {wrong[0]!r} in {place} is no number.")
+        raise UserError(f"{origin}, column {column.name!r}: {wrong[0]!r} in {place} is no number.")
     return column.map(numbers).astype(float)
 
 
@@ -146,11 +147,11 @@ def join_ids(table: pd.DataFrame, other: pd.DataFrame | pd.Series, *, on: str, o
         what: what `other` is, for messages.
 
     Raises:
-        ValueError: no id is in both.
+        UserError: no id is in both.
     """
     met = table[on].isin(other.index)
     if len(table) and not met.any():
-        raise ValueError(
+        raise UserError(
             f"{origin}: none of the {len(table)} rows has its {on} in {what}. Here ids look like "
             f"{_pattern(table[on])}, there like {_pattern(other.index)}."
         )
@@ -181,7 +182,7 @@ def label_matrix(table: pd.DataFrame, observations: Sequence[str]) -> np.ndarray
 def _require(table: pd.DataFrame, columns: Sequence[str], origin: str) -> None:
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{origin}: columns {', '.join(missing)} are missing; found {', '.join(map(str, table.columns[:20]))}."
         )
 
@@ -198,7 +199,7 @@ def _check_ids(
         table[column] = as_ids(table[column]) if column != "path" else table[column]
         blank = (table[column].isna() | (table[column].astype(str).str.strip() == "")).to_numpy()
         if blank.any():
-            raise ValueError(f"{origin}: {column} is blank in {int(blank.sum())} rows, first in {_place(rows, blank)}.")
+            raise UserError(f"{origin}: {column} is blank in {int(blank.sum())} rows, first in {_place(rows, blank)}.")
         table[column] = table[column].astype(str)
     for column in extras:
         if column not in table.columns:
@@ -206,7 +207,7 @@ def _check_ids(
     if "split" in table.columns:
         unknown = sorted(set(table["split"].dropna().astype(str)) - set(SPLITS))
         if unknown:
-            raise ValueError(f"{origin}: found splits {unknown[:5]}; a split is one of {', '.join(SPLITS)} or blank.")
+            raise UserError(f"{origin}: found splits {unknown[:5]}; a split is one of {', '.join(SPLITS)} or blank.")
     return table, rows
 
 
@@ -231,5 +232,5 @@ def _check_observations(table: pd.DataFrame, rows: pd.Index, origin: str) -> pd.
             table[name] = check_states(states)
         except (ValueError, TypeError) as error:
             wrong = ~(np.isnan(states) | np.isin(states, (1, 0, -1)))
-            raise ValueError(f"{origin}, column {name!r}: {error} First in {_place(rows, wrong)}.") from error
+            raise UserError(f"{origin}, column {name!r}: {error} First in {_place(rows, wrong)}.") from error
     return table

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT5, CHEXPERT14, NO_FINDING
 from medclip.data.tables import label_matrix
 
@@ -34,10 +35,10 @@ def five_by_200(table: pd.DataFrame, *, definition: str = "mgca", per_class: int
         per_class: 200.
 
     Raises:
-        ValueError: the definition is unknown, or a class has too few images.
+        UserError: the definition is unknown, or a class has too few images.
     """
     if definition not in DEFINITIONS:
-        raise ValueError(f"5x200 definition {definition!r} is none of {', '.join(DEFINITIONS)}.")
+        raise UserError(f"5x200 definition {definition!r} is none of {', '.join(DEFINITIONS)}.")
     observed = [name for name in CHEXPERT14 if name != NO_FINDING]
     states = np.nan_to_num(label_matrix(table, observed))
     if definition == "medclip":
@@ -53,7 +54,7 @@ def five_by_200(table: pd.DataFrame, *, definition: str = "mgca", per_class: int
     for name in CHEXPERT5:
         rows = table[clean & (states[:, observed.index(name)] == 1)]
         if len(rows) < wanted:
-            raise ValueError(
+            raise UserError(
                 f"5x200, {definition}: {name} has {len(rows)} images alone, and {wanted} are needed. Is this all of "
                 "the training set, with all views?"
             )

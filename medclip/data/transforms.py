@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from labelers.errors import UserError
+
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for updates on import
 import albumentations
 
@@ -92,10 +94,10 @@ def augmentation_from(options: Mapping[str, Any]) -> Augmentation:
     """Returns an Augmentation from config keys.
 
     Raises:
-        ValueError: a key is unknown.
+        UserError: a key is unknown.
     """
     known = asdict(Augmentation())
     for name in options:
         if name not in known:
-            raise ValueError(f"There is no augmentation {name!r}. Known: {', '.join(known)}.")
+            raise UserError(f"There is no augmentation {name!r}. Known: {', '.join(known)}.")
     return Augmentation(**options)

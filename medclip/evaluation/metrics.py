@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from labelers.errors import UserError
+
 Array = NDArray[np.floating]
 #: A number as a function of resample weights (B, N): one value for each resample, or one without weights.
 Statistic = Callable[[np.ndarray | None], NDArray[np.floating]]
@@ -36,7 +38,7 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
         weights: (B, N) how often each row is drawn.
 
     Raises:
-        ValueError: a score is NaN.
+        UserError: a score is NaN.
     """
     truth, scores = np.asarray(truth, dtype=bool), _checked_scores(scores)
     weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -54,11 +56,11 @@ def _checked_scores(scores: np.ndarray) -> Array:
     """Returns scores as floats.
 
     Raises:
-        ValueError: some are NaN, which sorting would put in a place of its own.
+        UserError: some are NaN, which sorting would put in a place of its own.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if wrong := int(np.isnan(scores).sum()):
-        raise ValueError(f"{wrong} of {len(scores)} scores are NaN. The model computes no numbers for these images.")
+        raise UserError(f"{wrong} of {len(scores)} scores are NaN. The model computes no numbers for these images.")
     return scores
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from labelers.errors import UserError
 from medclip.utils.text import suggest
 
 T = TypeVar("T", bound=Any)
@@ -109,11 +110,11 @@ def load_protocol(name: str) -> Protocol:
     """Returns the protocol called `name`.
 
     Raises:
-        ValueError: there is none.
+        UserError: there is none.
     """
     known = sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
     if name not in known:
-        raise ValueError(f"--protocol {name}: there is none.{suggest(name, known)} Choose from {', '.join(known)}.")
+        raise UserError(f"--protocol {name}: there is none.{suggest(name, known)} Choose from {', '.join(known)}.")
     content = yaml.safe_load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"))
     published = tuple(Published(**entry) for entry in content.pop("published"))
     return Protocol(name=name, published=published, **content)

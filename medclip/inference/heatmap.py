@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from labelers.errors import UserError
 from medclip.data.images import Geometry
 from medclip.encoded import Encoded
 
@@ -13,10 +14,10 @@ def heatmaps(images: Encoded, texts: np.ndarray) -> np.ndarray:
     """Returns cosines of texts (T, D) with the patches of images, (I, T, rows, columns).
 
     Raises:
-        ValueError: the images were encoded without their patches.
+        UserError: the images were encoded without their patches.
     """
     if images.local is None or images.grid is None:
-        raise ValueError("Encode the images with local=True to see where a text is.")
+        raise UserError("Encode the images with local=True to see where a text is.")
     patches = images.local.detach().float().cpu().numpy()
     patches = patches / np.maximum(np.linalg.norm(patches, axis=2, keepdims=True), 1e-12)
     return np.einsum("ipd,td->itp", patches, texts).reshape(len(patches), len(texts), *images.grid)
@@ -40,30 +41,6 @@ def to_original(heatmap: np.ndarray, geometry: Geometry, *, size: int) -> np.nda
 def to_square(heatmap: np.ndarray, size: int) -> np.ndarray:
     """Returns a heatmap (rows, columns) as (size, size), float32, interpolated between the centres of patches."""
     return np.asarray(Image.fromarray(heatmap.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR))
-
-
-def box_scores(heatmap: np.ndarray, inside: np.ndarray, seen: np.ndarray) -> dict[str, float]:
-    """Returns how well a heatmap agrees with boxes; see `medclip.evaluation.evaluators.grounding` for what the names mean.
-
-    Args:
-        heatmap: (S, S) cosines.
-        inside: (S, S) booleans, true within a box.
-        seen: (S, S) booleans, true within the image; the rest is padding.
-    """
-    values, boxed = heatmap[seen].astype(np.float64), inside[seen]
-    within, without = values[boxed], values[~boxed]
-    highest = np.zeros(len(values), dtype=bool)
-    highest[np.argpartition(-values, int(boxed.sum()) - 1)[: int(boxed.sum())]] = True
-    return {
-        "pointing": float(boxed[np.argmax(values)]),
-        "cnr": float((within.mean() - without.mean()) / np.sqrt(max(within.var() + without.var(), 1e-12))),
-        "iou": _overlap(highest, boxed),
-        "miou": float(np.mean([_overlap(values >= threshold, boxed) for threshold in (0.1, 0.2, 0.3, 0.4, 0.5)])),
-    }
-
-
-def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    return float((first & second).sum() / max((first | second).sum(), 1))
 
 
 def overlay(image: np.ndarray, heatmap: np.ndarray, *, strength: float = 0.45) -> np.ndarray:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from labelers.errors import UserError
 from medclip.utils.io import write_atomically
 
 
@@ -25,7 +26,7 @@ class Index:
         holds: what says where they come from.
 
     Raises:
-        ValueError: there are not as many names as embeddings.
+        UserError: there are not as many names as embeddings.
 
     Example:
         >>> index = Index(embed_texts(model, sentences, processor), sentences)
@@ -35,7 +36,7 @@ class Index:
 
     def __init__(self, embeds: np.ndarray, names: Sequence[str], *, made_with: str = "", holds: str = "") -> None:
         if len(embeds) != len(names):
-            raise ValueError(f"Found {len(embeds)} embeddings and {len(names)} names; each needs one.")
+            raise UserError(f"Found {len(embeds)} embeddings and {len(names)} names; each needs one.")
         self.embeds, self.names = np.ascontiguousarray(embeds, dtype=np.float32), list(names)
         self.made_with, self.holds = made_with, holds
 
@@ -53,10 +54,10 @@ class Index:
         At most about `chunk` similarities are held at once.
 
         Raises:
-            ValueError: k is larger than the index.
+            UserError: k is larger than the index.
         """
         if not 0 < k <= len(self.names):
-            raise ValueError(f"k={k}: the index holds {len(self.names)}.")
+            raise UserError(f"k={k}: the index holds {len(self.names)}.")
         width = min(len(self.names), max(k, 8192))
         height = max(1, chunk // width)
         index = torch.from_numpy(self.embeds)

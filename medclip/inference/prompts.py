@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from labelers.errors import UserError
 from medclip.utils.text import suggest
 
 _RENAMED = {"COVID": "COVID-19"}
@@ -43,7 +44,7 @@ def load_prompts(name: str | Path) -> dict[str, Prompts]:
 
     Raises:
         FileNotFoundError: there is no such set or file.
-        ValueError: the file is laid out otherwise.
+        UserError: the file is laid out otherwise.
     """
     if "," in str(name):
         parts = [load_prompts(part.strip()) for part in str(name).split(",")]
@@ -60,7 +61,7 @@ def load_prompts(name: str | Path) -> dict[str, Prompts]:
         return read_grids(path)
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path}: expected a mapping from observations to prompts, found {type(content).__name__}.")
+        raise UserError(f"{path}: expected a mapping from observations to prompts, found {type(content).__name__}.")
     return {str(name): _read(path, str(name), entry) for name, entry in content.items()}
 
 
@@ -72,7 +73,7 @@ def read_grids(path: Path) -> dict[str, Prompts]:
     leave their spaces, and what is listed twice counts twice, as in the published code. There are no negatives.
 
     Raises:
-        ValueError: the file holds no such dictionary.
+        UserError: the file holds no such dictionary.
     """
     prompts = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -82,18 +83,18 @@ def read_grids(path: Path) -> dict[str, Prompts]:
                 words = itertools.product(*components.values())
                 prompts[_RENAMED.get(name, name)] = Prompts(tuple(" ".join(chosen) for chosen in words))
     if not prompts:
-        raise ValueError(f"{path} holds no dictionary whose name ends in CLASS_PROMPTS.")
+        raise UserError(f"{path} holds no dictionary whose name ends in CLASS_PROMPTS.")
     return prompts
 
 
 def _read(path: Path, name: str, entry: object) -> Prompts:
     sides = {"positive": entry} if isinstance(entry, list) else entry
     if not isinstance(sides, dict) or not sides.get("positive") or set(sides) - {"positive", "negative"}:
-        raise ValueError(f"{path}: {name!r} needs 'positive: [texts]' and may have 'negative: [texts]'.")
+        raise UserError(f"{path}: {name!r} needs 'positive: [texts]' and may have 'negative: [texts]'.")
     sides = {side: texts or [] for side, texts in sides.items()}
     for texts in sides.values():
         if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise ValueError(f"{path}: every prompt of {name!r} must be a text.")
+            raise UserError(f"{path}: every prompt of {name!r} must be a text.")
     return Prompts(tuple(sides["positive"]), tuple(sides.get("negative", ())))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from labelers.errors import UserError
 from medclip.inference.calibration import Calibration, best_threshold, fit_platt
 
 
@@ -118,10 +119,10 @@ def prompt_similarity(
         ensemble: see `ENSEMBLES`.
 
     Raises:
-        ValueError: `ensemble` is unknown.
+        UserError: `ensemble` is unknown.
     """
     if ensemble not in ENSEMBLES:
-        raise ValueError(f"--ensemble {ensemble}: choose from {', '.join(ENSEMBLES)}.")
+        raise UserError(f"--ensemble {ensemble}: choose from {', '.join(ENSEMBLES)}.")
     if ensemble == "embeddings":
         return images @ mean_directions(prompts, embeds, dim=images.shape[1]).T
     columns = []

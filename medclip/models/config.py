@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+from labelers.errors import UserError
+
 #: What the arguments of `MedCLIPConfig` may be.
 CHOICES = {
     "vision_pooling": ("mean", "cls", "pooler"),
@@ -86,7 +88,7 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
         }
         for name, value in given.items():
             if value not in CHOICES[name]:
-                raise ValueError(f"Found {name}={value!r}; choose from {', '.join(CHOICES[name])}.")
+                raise UserError(f"Found {name}={value!r}; choose from {', '.join(CHOICES[name])}.")
         self.vision_config = dict(vision_config or SMALL_VISION)
         self.text_config = dict(text_config or SMALL_TEXT)
         self.projection_dim = projection_dim

@@ -11,6 +11,8 @@ from itertools import takewhile
 
 from torch import nn
 
+from labelers.errors import UserError
+
 
 def lock(backbone: nn.Module, what: str) -> None:
     """Locks nothing (""), "all", or everything up to and with the first N layers or stages ("6").
@@ -18,7 +20,7 @@ def lock(backbone: nn.Module, what: str) -> None:
     A locked part stays in evaluation mode, so that batch normalisation and dropout do not change it either.
 
     Raises:
-        ValueError: `what` is none of these, or there are not so many layers.
+        UserError: `what` is none of these, or there are not so many layers.
     """
     if not what:
         return
@@ -27,7 +29,7 @@ def lock(backbone: nn.Module, what: str) -> None:
         return
     before, layers = _layers(backbone)
     if not what.isdigit() or not 0 < int(what) <= len(layers):
-        raise ValueError(f"Found {what!r} as what to lock; write all, or how many of the {len(layers)} layers.")
+        raise UserError(f"Found {what!r} as what to lock; write all, or how many of the {len(layers)} layers.")
     for part in (*before, *layers[: int(what)]):
         part.requires_grad_(False)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import PushToHubMixin, cached_file
 
+from labelers.errors import UserError
 from medclip.data.images import fit_square, grey_images, pad_bicubic
 from medclip.data.transforms import MEAN, STD, eval_pipeline, normalise, resize
 from medclip.models.offline import not_to_be_had
@@ -51,7 +52,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         dicom: str = "voi",
     ) -> None:
         if resize not in RESIZES:
-            raise ValueError(f"resize {resize!r} is none of {', '.join(RESIZES)}.")
+            raise UserError(f"resize {resize!r} is none of {', '.join(RESIZES)}.")
         self.tokenizer, self.image_size, self.max_length = tokenizer, image_size, max_length
         self.mean, self.std, self.resize, self.dicom = mean, std, resize, dicom
         self.cache_size = cache_size or image_size
@@ -90,12 +91,12 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         """Returns `input_ids` and `attention_mask` (T, L) of one text or several, padded to the longest.
 
         Raises:
-            ValueError: one of them is no text.
+            UserError: one of them is no text.
         """
         several = [texts] if isinstance(texts, str) else list(texts)
         wrong = [type(text).__name__ for text in several if not isinstance(text, str)]
         if wrong:
-            raise ValueError(f"texts holds {wrong[0]}; expected text (str).")
+            raise UserError(f"texts holds {wrong[0]}; expected text (str).")
         encoded = self.tokenizer(
             several, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
         )
@@ -120,10 +121,10 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
             truncation: True; texts are cut at `max_length`.
 
         Raises:
-            ValueError: an image or a text cannot be read, or another value than these is asked for.
+            UserError: an image or a text cannot be read, or another value than these is asked for.
         """
         if return_tensors != "pt" or padding not in (True, "longest") or truncation is not True:
-            raise ValueError(
+            raise UserError(
                 f"Found return_tensors={return_tensors!r}, padding={padding!r}, truncation={truncation!r}; this "
                 "processor gives PyTorch tensors (pt), padded to the longest text and truncated. Leave them out."
             )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 
 TORCHVISION = "torchvision"
@@ -19,7 +20,7 @@ def build_backbone(config: dict[str, Any]) -> tuple[nn.Module, int]:
     """Returns an untrained backbone and the size of its features, from a config dict with its `model_type`.
 
     Raises:
-        ValueError: the model type or the architecture is unknown.
+        UserError: the model type or the architecture is unknown.
     """
     options = dict(config)
     model_type = options.pop("model_type", None)
@@ -29,7 +30,7 @@ def build_backbone(config: dict[str, Any]) -> tuple[nn.Module, int]:
     try:
         full = AutoConfig.for_model(model_type, **options)
     except (KeyError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"Backbone model_type {model_type!r} is unknown to this version of transformers. Name one of its model "
             f"types, or {TORCHVISION!r} with an architecture."
         ) from error
@@ -49,13 +50,13 @@ def build_projection(features: int, dim: int, kind: str) -> nn.Module:
     """Returns one of the projections of `MedCLIPConfig`.
 
     Raises:
-        ValueError: there is to be none, and the features are not of the size of embeddings.
+        UserError: there is to be none, and the features are not of the size of embeddings.
     """
     if kind in ("linear", "biased"):
         return nn.Linear(features, dim, bias=kind == "biased")
     if kind == "none":
         if features != dim:
-            raise ValueError(f"projection 'none' needs projection_dim={features}, the features' size; found {dim}.")
+            raise UserError(f"projection 'none' needs projection_dim={features}, the features' size; found {dim}.")
         return nn.Identity()
     return nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, dim))
 
@@ -68,16 +69,14 @@ class TorchvisionBackbone(nn.Module):
         import torchvision
 
         if architecture not in torchvision.models.list_models(module=torchvision.models):
-            raise ValueError(
-                f"torchvision has no model {architecture!r}. Try resnet50, densenet121 or efficientnet_b0."
-            )
+            raise UserError(f"torchvision has no model {architecture!r}. Try resnet50, densenet121 or efficientnet_b0.")
         model = torchvision.models.get_model(architecture, weights=weights)
         if hasattr(model, "features"):  # densenet, efficientnet, convnext, vgg
             self.body = model.features
         elif hasattr(model, "layer4"):  # resnet and its relatives
             self.body = nn.Sequential(*list(model.children())[:-2])
         else:
-            raise ValueError(
+            raise UserError(
                 f"torchvision's {architecture!r} is no convolutional network. Take a Hugging Face backbone instead."
             )
         with torch.no_grad():

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 
 SIMILARITIES = ("cosine", "dot", "claims")
@@ -20,7 +21,7 @@ def label_similarity(image_labels: Tensor, text_labels: Tensor, *, kind: str = "
     observations is then as near to a sentence about one of them as an image with that one alone.
 
     Raises:
-        ValueError: `kind` is unknown.
+        UserError: `kind` is unknown.
     """
     if kind == "cosine":
         return functional.normalize(image_labels, dim=1) @ functional.normalize(text_labels, dim=1).T
@@ -28,7 +29,7 @@ def label_similarity(image_labels: Tensor, text_labels: Tensor, *, kind: str = "
         return image_labels @ text_labels.T
     if kind == "claims":
         return image_labels @ functional.normalize(text_labels, p=1, dim=1).T
-    raise ValueError(f"Label similarity {kind!r} is unknown. Choose one of: {', '.join(SIMILARITIES)}.")
+    raise UserError(f"Label similarity {kind!r} is unknown. Choose one of: {', '.join(SIMILARITIES)}.")
 
 
 def same_study(images: Encoded, texts: Encoded) -> Tensor:
@@ -64,10 +65,10 @@ def check_pairs(name: str, images: Encoded, texts: Encoded) -> None:
     """Checks that image k and text k can be partners.
 
     Raises:
-        ValueError: there are not as many images as texts.
+        UserError: there are not as many images as texts.
     """
     if len(images) != len(texts):
-        raise ValueError(
+        raise UserError(
             f"{name} compares image k with text k and needs as many texts as images; "
             f"found {len(images)} and {len(texts)}."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
 from medclip.objectives._targets import check_pairs, cosines, own_positions
@@ -28,14 +29,14 @@ class Clip(Objective):
     def __init__(self, *, smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= smoothing < 1:
-            raise ValueError(f"clip: smoothing must be in [0, 1), found {smoothing}.")
+            raise UserError(f"clip: smoothing must be in [0, 1), found {smoothing}.")
         self.smoothing = smoothing
 
     def forward(self, images: Encoded, texts: Encoded, scale: Tensor) -> dict[str, Tensor]:
         """Returns "loss" and its two directions.
 
         Raises:
-            ValueError: the batch is not paired.
+            UserError: the batch is not paired.
         """
         check_pairs("clip", images, texts)
         to_texts, to_images = cosines(images, texts)

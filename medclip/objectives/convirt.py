@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
 from medclip.objectives._targets import check_pairs, cosines, own_positions
@@ -28,7 +29,7 @@ class Convirt(Objective):
     def __init__(self, *, temperature: float = 0.1, image_weight: float = 0.75) -> None:
         super().__init__()
         if not temperature > 0 or not 0 <= image_weight <= 1:
-            raise ValueError(
+            raise UserError(
                 f"convirt: temperature must be above 0 and image_weight in [0, 1]; found {temperature}, {image_weight}."
             )
         self.temperature, self.image_weight = temperature, image_weight
@@ -38,7 +39,7 @@ class Convirt(Objective):
         """Returns "loss" and its two directions; `scale` is not used.
 
         Raises:
-            ValueError: the batch is not paired.
+            UserError: the batch is not paired.
         """
         check_pairs("convirt", images, texts)
         to_texts, to_images = cosines(images, texts)

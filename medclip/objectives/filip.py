@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
 from medclip.objectives._targets import check_pairs
@@ -35,11 +36,11 @@ class Filip(Objective):
         """Returns "loss" and its two directions.
 
         Raises:
-            ValueError: the batch is not paired, or a side has no local features.
+            UserError: the batch is not paired, or a side has no local features.
         """
         check_pairs("filip", images, texts)
         if images.local is None or texts.local is None or texts.mask is None:
-            raise ValueError("filip needs local features of images and texts; one side has none.")
+            raise UserError("filip needs local features of images and texts; one side has none.")
         to_texts, to_images = tokenwise_similarity(images.local, texts.local, texts.mask, chunk=self.chunk)
         partner = torch.arange(len(images), device=to_texts.device)
         image_to_text = functional.cross_entropy(scale * to_texts, partner)

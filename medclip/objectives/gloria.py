@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
 from medclip.objectives._targets import check_pairs
@@ -50,7 +51,7 @@ class Gloria(Objective):
     ) -> None:
         super().__init__()
         if not min(attention_temperature, word_temperature, temperature) > 0:
-            raise ValueError("gloria: temperatures must be above 0.")
+            raise UserError("gloria: temperatures must be above 0.")
         self.attention_temperature, self.word_temperature = attention_temperature, word_temperature
         self.temperature, self.initial_scale = temperature, temperature
         self.local_weight, self.global_weight, self.keep = local_weight, global_weight, keep
@@ -59,11 +60,11 @@ class Gloria(Objective):
         """Returns "loss", its global and its local part; `scale` is not used.
 
         Raises:
-            ValueError: the batch is not paired, or a side has no local features.
+            UserError: the batch is not paired, or a side has no local features.
         """
         check_pairs("gloria", images, texts)
         if images.local is None or texts.local is None or texts.mask is None:
-            raise ValueError("gloria needs local features of images and texts; one side has none.")
+            raise UserError("gloria needs local features of images and texts; one side has none.")
         local = local_similarity(
             images.local, texts.local, texts.mask, attention_temperature=self.attention_temperature,
             word_temperature=self.word_temperature, keep=self.keep,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
 from medclip.objectives._targets import check_pairs, own_positions
@@ -31,7 +32,7 @@ class Moco(Objective):
     def __init__(self, *, queue: int = 4096, momentum: float = 0.995) -> None:
         super().__init__()
         if queue < 1 or not 0 <= momentum < 1:
-            raise ValueError(f"moco: queue must be at least 1 and momentum in [0, 1); found {queue}, {momentum}.")
+            raise UserError(f"moco: queue must be at least 1 and momentum in [0, 1); found {queue}, {momentum}.")
         self.queue, self.momentum = queue, momentum
 
     image_queue: Tensor
@@ -48,11 +49,11 @@ class Moco(Objective):
         """Returns "loss" and its two directions; in training mode, queues the keys.
 
         Raises:
-            ValueError: the batch is not paired, or has no keys.
+            UserError: the batch is not paired, or has no keys.
         """
         check_pairs("moco", images, texts)
         if images.keys is None or texts.keys is None:
-            raise ValueError("moco needs keys of momentum towers on both sides.")
+            raise UserError("moco needs keys of momentum towers on both sides.")
         image_to_text = self._direction(images, texts.keys, self.text_queue, scale)
         text_to_image = self._direction(texts, images.keys, self.image_queue, scale)
         if self.training:

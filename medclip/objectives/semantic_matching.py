@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
 from medclip.objectives._targets import SIMILARITIES, cosines, entropy, label_similarity, same_study, soft_cross_entropy
@@ -56,14 +57,14 @@ class SemanticMatching(Objective):
         super().__init__()
         for name, value, known in (("similarity", similarity, SIMILARITIES), ("form", form, FORMS)):
             if value not in known:
-                raise ValueError(f"semantic_matching: {name} {value!r} is none of {', '.join(known)}.")
+                raise UserError(f"semantic_matching: {name} {value!r} is none of {', '.join(known)}.")
         if not target_temperature > 0 or rarity < 0:
-            raise ValueError(
+            raise UserError(
                 f"semantic_matching: target_temperature must be above 0 and rarity at least 0; found "
                 f"{target_temperature}, {rarity}."
             )
         if not 0 <= pair_weight <= 1 or not 0 <= self_trust < 1:
-            raise ValueError(
+            raise UserError(
                 f"semantic_matching: pair_weight and self_trust are shares; found {pair_weight}, {self_trust}."
             )
         self.similarity, self.target_temperature, self.rarity = similarity, target_temperature, rarity
@@ -84,10 +85,10 @@ class SemanticMatching(Objective):
         """Returns "loss", its two directions, and "excess": the loss above what any model must pay.
 
         Raises:
-            ValueError: a side has no label vectors.
+            UserError: a side has no label vectors.
         """
         if images.labels is None or texts.labels is None:
-            raise ValueError("semantic_matching needs label vectors of images and texts; one side has none.")
+            raise UserError("semantic_matching needs label vectors of images and texts; one side has none.")
         similarity = self._similarity(images.labels, texts.labels)
         to_texts, to_images = cosines(images, texts)
         partners = same_study(images, texts) if self.pair_weight else None

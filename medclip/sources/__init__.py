@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from labelers.errors import UserError
 from medclip.data.source import Source
 from medclip.utils.plugins import check_options, load_plugin, plugin_names
 
@@ -14,18 +15,18 @@ def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) 
     """Returns the sources that `names` ("chexpert,nih=/data/CXR8") stand for, each found on disk.
 
     Raises:
-        ValueError: a name or an option is unknown.
+        UserError: a name or an option is unknown.
         FileNotFoundError: a source is not where it was looked for.
     """
     root = data_root or os.environ.get("MEDCLIP_DATA")
     specs = [spec.strip().partition("=") for spec in names.split(",") if spec.strip()]
     if not specs:
-        raise ValueError("No source was named. Write NAME or NAME=PATH, for instance phantom or nih=/data/CXR8.")
+        raise UserError("No source was named. Write NAME or NAME=PATH, for instance phantom or nih=/data/CXR8.")
     sources = []
     for name, _, path in specs:
         if not path and name.replace("_", "-") not in plugin_names("sources") and Path(name).exists():
             like = "folder" if Path(name).is_dir() else "csv"
-            raise ValueError(f"{name!r} is a path and not the name of a source. Write {like}={name}, or SOURCE={name}.")
+            raise UserError(f"{name!r} is a path and not the name of a source. Write {like}={name}, or SOURCE={name}.")
         kind = load_plugin("sources", name)
         chosen = options.get(name) or {}
         check_options("source", name, kind, chosen)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT14
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
@@ -38,7 +39,7 @@ class Brax(Source):
     def __init__(self, root: Path, *, views: str = "frontal") -> None:
         super().__init__(root)
         if views not in ("frontal", "all"):
-            raise ValueError(f"brax: views must be 'frontal' or 'all', found {views!r}.")
+            raise UserError(f"brax: views must be 'frontal' or 'all', found {views!r}.")
         self.views = views
 
     def images(self) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import SYNONYMS, states_from_names
 from medclip.data.csv_files import listed_paths
 from medclip.data.source import Source
@@ -40,7 +41,7 @@ class ChestxDet10(Source):
         rows = self._rows()
         named = [set(row["syms"]) for row in rows]
         if unknown := set().union(*named) - set(FINDINGS):
-            raise ValueError(f"chestx-det10: unknown findings {sorted(unknown)}; known: {', '.join(FINDINGS)}.")
+            raise UserError(f"chestx-det10: unknown findings {sorted(unknown)}; known: {', '.join(FINDINGS)}.")
         names = listed_paths(pd.Series([row["file_name"] for row in rows], dtype=object), origin=self.name)
         states = states_from_names([found or {""} for found in named], FINDINGS)  # none shown is an answer, too
         folders = [self._folder(row["split"]) for row in rows]
@@ -73,7 +74,7 @@ class ChestxDet10(Source):
             path = self.require(f"{split}.json", f"annotations/{split}.json")
             for row in json.loads(path.read_text(encoding="utf-8")):
                 if not {"file_name", "syms", "boxes"} <= set(row):
-                    raise ValueError(f"chestx-det10: {path} has a row without file_name, syms and boxes.")
+                    raise UserError(f"chestx-det10: {path} has a row without file_name, syms and boxes.")
                 rows.append(row | {"split": split})
         return rows
 

@@ -10,6 +10,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
@@ -93,7 +94,7 @@ def decode_coco(size: tuple[int, int], counts: str) -> np.ndarray:
     is the difference to the one before the last. Runs of no and yes alternate down the columns.
 
     Raises:
-        ValueError: the runs do not fill the mask.
+        UserError: the runs do not fill the mask.
     """
     runs: list[int] = []
     value = shift = 0
@@ -107,5 +108,5 @@ def decode_coco(size: tuple[int, int], counts: str) -> np.ndarray:
             value = shift = 0
     height, width = size
     if sum(runs) != height * width or min(runs, default=0) < 0:
-        raise ValueError(f"chexlocalize: a mask's runs fill {sum(runs)} of its {height}x{width} pixels.")
+        raise UserError(f"chexlocalize: a mask's runs fill {sum(runs)} of its {height}x{width} pixels.")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T

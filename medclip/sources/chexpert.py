@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT14
 from medclip.data.csv_files import listed_paths, read_csv, require_columns
 from medclip.data.source import Source
@@ -50,9 +51,9 @@ class Chexpert(Source):
     def __init__(self, root: Path, *, views: str = "frontal", plus_labels: str = "impression") -> None:
         super().__init__(root)
         if views not in ("frontal", "all"):
-            raise ValueError(f"chexpert: views must be 'frontal' or 'all', found {views!r}.")
+            raise UserError(f"chexpert: views must be 'frontal' or 'all', found {views!r}.")
         if plus_labels not in ("impression", "findings", "report"):
-            raise ValueError(f"chexpert: plus_labels must be impression, findings or report, found {plus_labels!r}.")
+            raise UserError(f"chexpert: plus_labels must be impression, findings or report, found {plus_labels!r}.")
         self.views, self.plus_labels = views, plus_labels
 
     def images(self) -> pd.DataFrame:
@@ -146,7 +147,7 @@ class Chexpert(Source):
             rows = [json.loads(line) for line in lines if line.strip()]
         table = pd.DataFrame(rows)
         if "path_to_image" not in table.columns:
-            raise ValueError(f"chexpert: {path} has no path_to_image; found {', '.join(map(str, table.columns[:20]))}.")
+            raise UserError(f"chexpert: {path} has no path_to_image; found {', '.join(map(str, table.columns[:20]))}.")
         return table.drop_duplicates("path_to_image").set_index("path_to_image")[
             [column for column in CHEXPERT14 if column in table.columns]
         ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.source import Source
 from medclip.data.test_sets import DEFINITIONS, five_by_200
 from medclip.utils.plugins import load_plugin
@@ -31,7 +32,7 @@ class Chexpert5x200(Source):
     def __init__(self, root: Path, *, definition: str = "mgca", per_class: int = 200) -> None:
         super().__init__(root)
         if definition not in DEFINITIONS:
-            raise ValueError(f"chexpert-5x200: definition must be {', '.join(DEFINITIONS)}, found {definition!r}.")
+            raise UserError(f"chexpert-5x200: definition must be {', '.join(DEFINITIONS)}, found {definition!r}.")
         self.definition, self.per_class = definition, per_class
 
     def images(self) -> pd.DataFrame:

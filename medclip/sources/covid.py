@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import NO_FINDING
 from medclip.data.source import Source
 from medclip.data.tables import check_images
@@ -44,7 +45,7 @@ class Covid(Source):
     def __init__(self, root: Path, *, test: str = "hash") -> None:
         super().__init__(root)
         if test not in ("hash", "medclip", "all"):
-            raise ValueError(f"covid: test must be hash, medclip or all, found {test!r}.")
+            raise UserError(f"covid: test must be hash, medclip or all, found {test!r}.")
         self.test = test
 
     def images(self) -> pd.DataFrame:

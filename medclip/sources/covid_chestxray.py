@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
 from medclip.data.tables import check_images
@@ -38,7 +39,7 @@ class CovidChestxray(Source):
     def __init__(self, root: Path, *, views: str = "frontal") -> None:
         super().__init__(root)
         if views not in ("frontal", "all"):
-            raise ValueError(f"covid-chestxray: views must be 'frontal' or 'all', found {views!r}.")
+            raise UserError(f"covid-chestxray: views must be 'frontal' or 'all', found {views!r}.")
         self.views = views
 
     def images(self) -> pd.DataFrame:

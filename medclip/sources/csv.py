@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS, states_from_names
 from medclip.data.csv_files import ROW, listed, read_csv
 from medclip.data.source import Source
@@ -40,8 +41,8 @@ class Csv(Source):
     under common other names, too (`Path`, `PatientID`, `report`); which were taken is logged. Without a study or
     patient id, each row is its own. Columns `findings` and `impression` are joined where there is no text. Labels are
     either one column per observation, holding 1, 0, -1 or blank, or one column of names (`labels_in`); of several
-    columns that mean one observation, see `medclip.data.tables.joined_states`. Paths are relative to the table's folder.
-    Rows without a path, or with a blank id, are left out and listed.
+    columns that mean one observation, see `medclip.data.tables.joined_states`. Paths are relative to the table's
+    folder. Rows without a path, or with a blank id, are left out and listed.
 
     Args:
         root: the table, a .parquet file or a text file of columns with any common separator, gzipped or not.
@@ -78,11 +79,9 @@ class Csv(Source):
         self.population = population or self.root.stem
         for ours, theirs in self.columns.items():
             if ours not in _KNOWN:
-                raise ValueError(
-                    f"csv: columns maps {ours!r}.{suggest(ours, list(_KNOWN))} Known: {', '.join(_KNOWN)}."
-                )
+                raise UserError(f"csv: columns maps {ours!r}.{suggest(ours, list(_KNOWN))} Known: {', '.join(_KNOWN)}.")
             if ours != "text" and not isinstance(theirs, str):
-                raise ValueError(f"csv: columns maps {ours!r} to {theirs!r}; only text can be of several columns.")
+                raise UserError(f"csv: columns maps {ours!r} to {theirs!r}; only text can be of several columns.")
 
     def images(self) -> pd.DataFrame | None:
         """Returns the image table, or None where there is no `path` column but one of texts."""
@@ -123,7 +122,7 @@ class Csv(Source):
                 raise self._unknown(column, raw)
             raw = raw[_is_one_of(raw[column], values)]
         if raw.empty:
-            raise ValueError(f"csv: {self.root} has no rows{' left after select' if self.select else ''}.")
+            raise UserError(f"csv: {self.root} has no rows{' left after select' if self.select else ''}.")
         return raw
 
     def _named(self, raw: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +173,7 @@ class Csv(Source):
         if other in raw.columns:
             return
         names = [str(name) for name in raw.columns]
-        raise ValueError(
+        raise UserError(
             f"csv: {self.root} has no column {column!r}.{suggest(column, names)} Found: {', '.join(names[:30])}. Name "
             f"yours with --source-options '{{csv: {{columns: {{{column}: COLUMN}}}}}}'."
         )
@@ -186,7 +185,7 @@ class Csv(Source):
                 raw = raw.assign(**{name: as_ids(raw[name])})
                 blank = raw[name].isna() | (raw[name] == "")
                 if blank.all():
-                    raise ValueError(f"csv: {self.root}: {name} is blank in every row.")
+                    raise UserError(f"csv: {self.root}: {name} is blank in every row.")
                 if blank.any():
                     rows = list(raw.index[blank])
                     logger.warning("csv: %s: %s left out, whose %s is blank", self.root.name, listed(rows), name)
@@ -222,10 +221,10 @@ class Csv(Source):
     def _inside(self, path: str) -> str:
         folder = self.root.parent.resolve()
         if "\0" in path:
-            raise ValueError(f"csv: {self.root.name} lists {path!r}, which is no path.")
+            raise UserError(f"csv: {self.root.name} lists {path!r}, which is no path.")
         full = (folder / path.replace("\\", "/")).resolve()
         if not self.outside and not full.is_relative_to(folder):
-            raise ValueError(
+            raise UserError(
                 f"csv: {self.root.name} lists {path!r}, which leads out of {folder}. "
                 "Set the source option outside to true if that is meant."
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS
 from medclip.data.image_files import find_images
 from medclip.data.source import Source
@@ -51,7 +52,7 @@ class Folder(Source):
         if self.patient:
             patient = parts.str[-1].str.extract(self.patient, expand=False)
             if patient.isna().any():
-                raise ValueError(f"folder: {self.patient!r} finds no patient in {names[patient.isna()].iloc[0]!r}.")
+                raise UserError(f"folder: {self.patient!r} finds no patient in {names[patient.isna()].iloc[0]!r}.")
         table = pd.DataFrame(
             {"image_id": names, "study_id": names, "patient_id": patient, "path": list(map(str, files)), "split": split}
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.source import Source
 from medclip.data.test_sets import DEFINITIONS, five_by_200
 from medclip.utils.plugins import load_plugin
@@ -35,7 +36,7 @@ class Mimic5x200(Source):
     ) -> None:
         super().__init__(root)
         if definition not in DEFINITIONS or labels not in ("negbio", "chexpert"):
-            raise ValueError(
+            raise UserError(
                 f"mimic-5x200: definition must be {', '.join(DEFINITIONS)} and labels negbio or chexpert, found "
                 f"{definition!r} and {labels!r}."
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
@@ -54,9 +55,9 @@ class MimicCxr(Source):
     ) -> None:
         super().__init__(root)
         if views not in ("frontal", "all"):
-            raise ValueError(f"mimic-cxr: views must be 'frontal' or 'all', found {views!r}.")
+            raise UserError(f"mimic-cxr: views must be 'frontal' or 'all', found {views!r}.")
         if labels not in LABELS:
-            raise ValueError(f"mimic-cxr: labels must be {', '.join(LABELS)}, found {labels!r}.")
+            raise UserError(f"mimic-cxr: labels must be {', '.join(LABELS)}, found {labels!r}.")
         self.views, self.labels, self.reports = views, labels, reports
 
     def images(self) -> pd.DataFrame:
@@ -129,7 +130,7 @@ class MimicCxr(Source):
         raw = raw.drop_duplicates("study_id").set_index("study_id")
         states = raw[[name for name in raw.columns if SYNONYMS.get(name, name) in CHEXPERT14]]
         if states.empty:
-            raise ValueError(f"mimic-cxr: {path} has none of the 14 observations; found {', '.join(raw.columns[:20])}.")
+            raise UserError(f"mimic-cxr: {path} has none of the 14 observations; found {', '.join(raw.columns[:20])}.")
         return joined_states(states, origin=f"{self.name}, {path.name}")
 
     def _table_file(self, kind: str) -> Path | None:

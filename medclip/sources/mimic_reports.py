@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.source import Source
 from medclip.data.tables import check_texts
 from medclip.data.text_files import read_member, read_text
@@ -74,7 +75,7 @@ class MimicReports(Source):
             try:
                 yield from self._members(archive)
             except zipfile.BadZipFile as error:
-                raise ValueError(f"{self.name}: {archive} is no readable zip ({error}). Download it again.") from error
+                raise UserError(f"{self.name}: {archive} is no readable zip ({error}). Download it again.") from error
             return
         for path in sorted(self.root.glob("**/p[0-9]*/s[0-9]*.txt")):
             yield PurePosixPath(path), read_text(path)

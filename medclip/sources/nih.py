@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import SYNONYMS, states_from_names
 from medclip.data.csv_files import read_csv
 from medclip.data.image_files import by_name
@@ -58,7 +59,7 @@ class Nih(Source):
         cells = labels["Finding Labels"].fillna("")
         named = [{name.strip() for name in text.split("|") if name.strip()} for text in cells]
         if unknown := set().union(*named) - set(FINDINGS):
-            raise ValueError(f"nih: unknown findings {sorted(unknown)} in 'Finding Labels'.")
+            raise UserError(f"nih: unknown findings {sorted(unknown)} in 'Finding Labels'.")
         sex = labels.get("Patient Sex", labels.get("Patient Gender"))
         table = pd.DataFrame(
             {

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
 from medclip.data.tables import check_images, check_texts, join_ids
@@ -44,7 +45,7 @@ class Openi(Source):
     def __init__(self, root: Path, *, views: str = "frontal") -> None:
         super().__init__(root)
         if views not in ("frontal", "all"):
-            raise ValueError(f"openi: views must be 'frontal' or 'all', found {views!r}.")
+            raise UserError(f"openi: views must be 'frontal' or 'all', found {views!r}.")
         self.views = views
 
     def texts(self) -> pd.DataFrame:
@@ -127,7 +128,7 @@ class Openi(Source):
             except ElementTree.ParseError as error:
                 broken.append(f"{path.name} ({error})")
         if not read:
-            raise ValueError(f"openi: {broken[0]} is no readable XML, as all others. Unpack NLMCXR_reports.tgz again.")
+            raise UserError(f"openi: {broken[0]} is no readable XML, as all others. Unpack NLMCXR_reports.tgz again.")
         if broken:
             logger.warning(
                 "openi: %d of %d reports are left out, being no readable XML: %s. Unpack NLMCXR_reports.tgz again.",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import NO_FINDING
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
@@ -110,7 +111,7 @@ class Padchest(Source):
     def __init__(self, root: Path, *, views: str = "frontal", by: str = "all") -> None:
         super().__init__(root)
         if views not in ("frontal", "all") or by not in ("all", "physician"):
-            raise ValueError(
+            raise UserError(
                 f"padchest: views must be 'frontal' or 'all' and by 'all' or 'physician', found {views!r} and {by!r}."
             )
         self.views, self.by = views, by

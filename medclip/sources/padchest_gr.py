@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import NO_FINDING
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.images import image_shape
@@ -41,7 +42,7 @@ class PadchestGr(Source):
     def __init__(self, root: Path, *, language: str = "en") -> None:
         super().__init__(root)
         if language not in ("en", "es"):
-            raise ValueError(f"padchest-gr: language must be 'en' or 'es', found {language!r}.")
+            raise UserError(f"padchest-gr: language must be 'en' or 'es', found {language!r}.")
         self.language = language
 
     def images(self) -> pd.DataFrame:
@@ -84,7 +85,7 @@ class PadchestGr(Source):
         path = path or self.require("grounded_reports_20240819.json")
         studies: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         if not studies or not {"StudyID", "ImageID", "findings"} <= set(studies[0]):
-            raise ValueError(f"padchest-gr: {path} is no list of studies with StudyID, ImageID and findings.")
+            raise UserError(f"padchest-gr: {path} is no list of studies with StudyID, ImageID and findings.")
         return studies
 
     def _with_patients(self, table: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.csv_files import listed_paths
 from medclip.data.source import Source
 from medclip.data.tables import check_images, check_texts
@@ -47,7 +48,7 @@ class Rexgradient(Source):
     def __init__(self, root: Path, *, views: str = "frontal") -> None:
         super().__init__(root)
         if views not in ("frontal", "all"):
-            raise ValueError(f"rexgradient: views must be 'frontal' or 'all', found {views!r}.")
+            raise UserError(f"rexgradient: views must be 'frontal' or 'all', found {views!r}.")
         self.views = views
 
     def images(self) -> pd.DataFrame:
@@ -80,7 +81,7 @@ class Rexgradient(Source):
             path = self.require(f"metadata/{split}_metadata_view_position.json")
             for row in json.loads(path.read_text(encoding="utf-8")).values():
                 if missing := [name for name in _FIELDS if name not in row]:
-                    raise ValueError(f"rexgradient: {path} has a study without {', '.join(missing)}.")
+                    raise UserError(f"rexgradient: {path} has a study without {', '.join(missing)}.")
                 yield split, str(row["StudyInstanceUid"]), row
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import NO_FINDING
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
@@ -55,7 +56,7 @@ class Rsna(Source):
         if self._mapping is not None:
             self.population = "nih"
         if test not in ("hash", "medclip", "all"):
-            raise ValueError(f"rsna: test must be hash, medclip or all, found {test!r}.")
+            raise UserError(f"rsna: test must be hash, medclip or all, found {test!r}.")
         self.test = test
 
     def images(self) -> pd.DataFrame:
@@ -77,9 +78,7 @@ class Rsna(Source):
         if details.exists():
             raw = read_csv(details, origin=self.name, needed=("patientId", "class"))
             if unknown := set(raw["class"].dropna()) - set(_CLASSES):
-                raise ValueError(
-                    f"rsna: {details} has unknown classes {sorted(unknown)}; known: {', '.join(_CLASSES)}."
-                )
+                raise UserError(f"rsna: {details} has unknown classes {sorted(unknown)}; known: {', '.join(_CLASSES)}.")
             classes = raw.drop_duplicates("patientId").set_index("patientId")["class"].map(_CLASSES).rename(NO_FINDING)
             table = join_ids(table, classes, on="image_id", origin=self.name, what=details.name)
         return check_images(self._split(table), origin=self.name)
@@ -98,7 +97,7 @@ class Rsna(Source):
         try:
             names = {row["subset_img_id"]: Path(row["img_id"]).stem for row in rows}
         except (KeyError, TypeError) as error:
-            raise ValueError(f"rsna: {self._mapping} has no rows with subset_img_id and img_id ({error}).") from error
+            raise UserError(f"rsna: {self._mapping} has no rows with subset_img_id and img_id ({error}).") from error
         study = patient.map(names)
         if unknown := int(study.isna().sum()):
             logger.warning("rsna: %d of %d images are not in %s", unknown, len(patient), _MAPPING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.csv_files import read_csv
 from medclip.data.image_files import by_name
 from medclip.data.source import Source
@@ -65,15 +66,15 @@ def decode_mask(runs: str, *, width: int = _SIDE, height: int = _SIDE) -> np.nda
     last run and how many follow.
 
     Raises:
-        ValueError: the numbers are no pairs, or lead beyond the image.
+        UserError: the numbers are no pairs, or lead beyond the image.
     """
     try:
         pairs = np.array(runs.split(), dtype=np.int64).reshape(-1, 2)
     except ValueError as error:
-        raise ValueError(f"siim: a mask is no list of pairs of numbers ({error}).") from error
+        raise UserError(f"siim: a mask is no list of pairs of numbers ({error}).") from error
     ends = pairs.sum(axis=1).cumsum()
     if (pairs < 0).any() or (len(ends) and ends[-1] > width * height):
-        raise ValueError(f"siim: a mask leads beyond its {width}x{height} pixels.")
+        raise UserError(f"siim: a mask leads beyond its {width}x{height} pixels.")
     flat = np.zeros(width * height, dtype=bool)
     for end, length in zip(ends, pairs[:, 1], strict=True):
         flat[end - length : end] = True

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import NO_FINDING
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
@@ -62,7 +63,7 @@ class Vindr(Source):
     def __init__(self, root: Path, *, votes: int = 2) -> None:
         super().__init__(root)
         if votes not in (1, 2, 3):
-            raise ValueError(f"vindr: votes must be 1, 2 or 3, found {votes}.")
+            raise UserError(f"vindr: votes must be 1, 2 or 3, found {votes}.")
         self.votes = votes
 
     def images(self) -> pd.DataFrame:

@@ -193,10 +193,10 @@ class TrainingModule(lightning.LightningModule):
         """Refuses what several processes cannot do, before the first step.
 
         Raises:
-            ValueError: parts are to be unlocked later.
+            UserError: parts are to be unlocked later.
         """
         if self._unlock_at and world()[1] > 1:
-            raise ValueError(
+            raise UserError(
                 "--unlock-after works in one process only, since others would not hear of new gradients. With several, "
                 "train in two runs: the second without locks, on the first's model."
             )

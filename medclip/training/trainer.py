@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasti
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from labelers.errors import UserError
 from medclip.data.loader import Steps, step_loader
 from medclip.training.callbacks import Evaluate, EvaluateEvery, Progress
 from medclip.training.checkpoints import Checkpoints
@@ -181,9 +182,9 @@ def _loggers(names: Sequence[str], output: Path) -> list[Logger]:
                 folder = str(output / "mlruns")
                 made.append(MLFlowLogger(run_name=output.name, experiment_name="medclip", save_dir=folder))
             else:
-                raise ValueError(f"--loggers {name}: choose from tensorboard, wandb and mlflow.")
+                raise UserError(f"--loggers {name}: choose from tensorboard, wandb and mlflow.")
         except ModuleNotFoundError as error:
-            raise ValueError(f"--loggers {name} needs a package: pip install 'medclip[{name}]'") from error
+            raise UserError(f"--loggers {name} needs a package: pip install 'medclip[{name}]'") from error
     return made
 
 

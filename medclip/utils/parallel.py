@@ -10,6 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
 
+from labelers.errors import UserError
+
 R = TypeVar("R")
 ENGINES = ("local", "ray")
 
@@ -29,11 +31,11 @@ def run_jobs(
             the same files under the same paths.
 
     Raises:
-        ValueError: the engine is unknown, or its package is not here.
+        UserError: the engine is unknown, or its package is not here.
         ChildProcessError: a process died.
     """
     if engine not in ENGINES:
-        raise ValueError(f"--engine {engine}: choose from {', '.join(ENGINES)}.")
+        raise UserError(f"--engine {engine}: choose from {', '.join(ENGINES)}.")
     jobs = iter(jobs)
     if engine == "ray":
         yield from _on_ray(function, jobs)
@@ -67,7 +69,7 @@ def _on_ray(function: Callable[..., R], jobs: Iterator[tuple[Any, ...]]) -> Iter
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise ValueError("--engine ray needs a package: pip install 'medclip[ray]'") from error
+        raise UserError("--engine ray needs a package: pip install 'medclip[ray]'") from error
     if not ray.is_initialized():
         try:
             ray.init(address="auto", log_to_driver=False, logging_level="ERROR")

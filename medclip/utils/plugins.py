@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 from typing import Any
 
+from labelers.errors import UserError
 from medclip.utils.text import suggest
 
 
@@ -24,11 +25,11 @@ def load_plugin(package: str, name: str) -> type[Any]:
     """Returns the plug-in class called `name` in `package`.
 
     Raises:
-        ValueError: there is none of that name; the message lists those there are.
+        UserError: there is none of that name; the message lists those there are.
     """
     module_name, names = name.replace("-", "_"), plugin_names(package)
     if name.replace("_", "-") not in names:
-        raise ValueError(f"There is no {name!r} in {package}.{suggest(name, names)} Known: {', '.join(names)}.")
+        raise UserError(f"There is no {name!r} in {package}.{suggest(name, names)} Known: {', '.join(names)}.")
     base = importlib.import_module(f"medclip.{package}")
     module = importlib.import_module(f"medclip.{package}.{module_name}")
     found = [
@@ -44,12 +45,12 @@ def check_options(kind: str, name: str, target: Any, options: dict[str, Any]) ->
     """Checks that `target`'s constructor takes every one of `options`.
 
     Raises:
-        ValueError: an option is unknown; the message gives the nearest valid one.
+        UserError: an option is unknown; the message gives the nearest valid one.
     """
     parameters = [p for p in inspect.signature(target).parameters if p not in ("self", "root")]
     for option in options:
         if option not in parameters:
-            raise ValueError(
+            raise UserError(
                 f"{kind} {name!r} has no option {option!r}.{suggest(option, parameters)} "
                 f"It takes: {', '.join(parameters) or 'none'}."
             )

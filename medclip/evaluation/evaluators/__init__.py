@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.cache import PixelCache
 from medclip.data.tables import label_matrix, observations_of
 
@@ -42,12 +43,12 @@ class EvaluationData:
         """Returns the rows of the split to report on.
 
         Raises:
-            ValueError: it is empty.
+            UserError: it is empty.
         """
         table = self.images[self.images["split"] == self.split]
         if table.empty:
             counts = self.images["split"].value_counts().to_dict()
-            raise ValueError(f"The {self.split} split holds no images; rows by split: {counts}.")
+            raise UserError(f"The {self.split} split holds no images; rows by split: {counts}.")
         return table.reset_index(drop=True)
 
     def other(self, split: str) -> pd.DataFrame:
@@ -56,10 +57,10 @@ class EvaluationData:
         A patient who is in the split to report on as well is left out, whatever the source says.
 
         Raises:
-            ValueError: `split` is what is reported on.
+            UserError: `split` is what is reported on.
         """
         if split == self.split:
-            raise ValueError(
+            raise UserError(
                 f"The {split} split is what is reported on, so nothing is fitted, trained or chosen on it. Report on "
                 "another one, such as --split test."
             )
@@ -71,12 +72,12 @@ class EvaluationData:
         """Returns the rows of the train split, for `who` learns from labels.
 
         Raises:
-            ValueError: there are none.
+            UserError: there are none.
         """
         rows = self.other("train")
         if rows.empty:
             counts = self.images["split"].value_counts().to_dict()
-            raise ValueError(f"{who} learns from a train split, and there is none here; rows by split: {counts}.")
+            raise UserError(f"{who} learns from a train split, and there is none here; rows by split: {counts}.")
         return rows
 
     def observations(self, wanted: Sequence[str] = ()) -> list[str]:

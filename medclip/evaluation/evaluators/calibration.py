@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
@@ -65,9 +66,9 @@ class CalibrationEvaluator(Evaluator):
         self._prompts, self._data, self._bins = select_prompts(loaded, data.observations(observations)), data, bins
         self._table, self._valid = data.rows(), data.other("valid")
         if not self._prompts:
-            raise ValueError("calibration: no observation of these images has prompts.")
+            raise UserError("calibration: no observation of these images has prompts.")
         if self._valid.empty:
-            raise ValueError("calibration needs a valid split to fit on, and there is none in this data.")
+            raise UserError("calibration needs a valid split to fit on, and there is none in this data.")
         patients = self._table["patient_id"].to_numpy()
         self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
 
@@ -100,7 +101,7 @@ class CalibrationEvaluator(Evaluator):
             )  # fmt: skip
             pooled.append((truth, chance, raw[known, j]))
         if not rows:
-            raise ValueError(
+            raise UserError(
                 "calibration: no observation has five positives and five negatives in the valid split. Report on a "
                 "source with a larger one."
             )

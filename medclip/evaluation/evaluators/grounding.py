@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.evaluation import figures
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
 from medclip.inference.classifier import prompt_embeddings
 from medclip.inference.embed import encode_batches
-from medclip.inference.heatmap import box_scores, heatmaps, overlay, to_square
+from medclip.inference.heatmap import heatmaps, overlay, to_square
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class Grounding(Evaluator):
         examples: int = 0,
     ) -> None:
         if data.boxes is None:
-            raise ValueError("grounding needs boxes. These sources have them: nih, phantom, rsna, siim, vindr.")
+            raise UserError("grounding needs boxes. These sources have them: nih, phantom, rsna, siim, vindr.")
         loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
         boxes = data.boxes[data.boxes["observation"].isin(set(loaded) & set(observations or loaded))]
         images = data.rows().drop_duplicates("image_id").set_index("image_id")
         self._boxes = boxes[boxes["image_id"].isin(images.index)]
         if self._boxes.empty:
-            raise ValueError(
+            raise UserError(
                 f"No image of the {data.split} split has a box of an observation with prompts; "
                 f"boxes are of {', '.join(sorted(data.boxes['observation'].unique()))}."
             )
@@ -99,7 +100,7 @@ class Grounding(Evaluator):
             row = {"image_id": image, "observation": observation, "by_chance": inside.sum() / seen.sum()}
             rows.append(row | own | {"of_others": stranger, "map": (place, column)})
         if not rows:
-            raise ValueError("grounding: every box covers its whole image, so nothing can be told from where maps are.")
+            raise UserError("grounding: every box covers its whole image, so nothing can be told from where maps are.")
         return self._summed(pd.DataFrame(rows), maps)
 
     def _maps(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
@@ -155,3 +156,27 @@ def _span(start: float, length: float) -> slice:
     """Returns the pixels of a share of the side; at least one."""
     low = int(np.clip(round(start * _SIDE), 0, _SIDE - 1))
     return slice(low, int(np.clip(round((start + length) * _SIDE), low + 1, _SIDE)))
+
+
+def box_scores(heatmap: np.ndarray, inside: np.ndarray, seen: np.ndarray) -> dict[str, float]:
+    """Returns how well a heatmap agrees with boxes; see `Grounding` for what the names mean.
+
+    Args:
+        heatmap: (S, S) cosines.
+        inside: (S, S) booleans, true within a box.
+        seen: (S, S) booleans, true within the image; the rest is padding.
+    """
+    values, boxed = heatmap[seen].astype(np.float64), inside[seen]
+    within, without = values[boxed], values[~boxed]
+    highest = np.zeros(len(values), dtype=bool)
+    highest[np.argpartition(-values, int(boxed.sum()) - 1)[: int(boxed.sum())]] = True
+    return {
+        "pointing": float(boxed[np.argmax(values)]),
+        "cnr": float((within.mean() - without.mean()) / np.sqrt(max(within.var() + without.var(), 1e-12))),
+        "iou": _overlap(highest, boxed),
+        "miou": float(np.mean([_overlap(values >= threshold, boxed) for threshold in (0.1, 0.2, 0.3, 0.4, 0.5)])),
+    }
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first & second).sum() / max((first | second).sum(), 1))

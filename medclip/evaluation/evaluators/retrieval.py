@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
@@ -59,7 +60,7 @@ class Retrieval(Evaluator):
         examples: int = 0,
     ) -> None:
         if data.sentences is None or data.occurrences is None:
-            raise ValueError("retrieval needs texts. Name a text source, such as --texts phantom.")
+            raise UserError("retrieval needs texts. Name a text source, such as --texts phantom.")
         self._data, self._ks, self._table, self._examples = data, tuple(ks), data.rows(), examples
         self._classes = [name for name in (classes or CHEXPERT5) if name in self._table.columns]
         self._class_of_image = _single_class(label_matrix(self._table, self._classes))

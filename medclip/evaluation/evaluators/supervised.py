@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class Supervised(Evaluator):
     """What labels alone would give: a network like the model's vision tower, trained on the train split.
 
-    It takes of the model its architecture only; see `medclip.training.supervised`. The pass that does best on the validation
-    split is kept. With few images it is a weak ceiling: it overfits sooner than it saturates, so state how many there
-    were.
+    It takes of the model its architecture only; see `medclip.training.supervised`. The pass that does best on the
+    validation split is kept. With few images it is a weak ceiling: it overfits sooner than it saturates, so state how
+    many there were.
 
     Args:
         data: images and their states, in all three splits.

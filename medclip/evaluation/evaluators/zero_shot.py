@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
@@ -81,7 +82,7 @@ class ZeroShot(Evaluator):
         loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
         self._prompts = select_prompts(loaded, data.observations(observations))
         if not self._prompts:
-            raise ValueError(
+            raise UserError(
                 f"No observation of these images has prompts. The images know {', '.join(data.observations())}; the "
                 f"prompts ask about {', '.join(loaded)}."
             )

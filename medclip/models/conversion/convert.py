@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
+from labelers.errors import UserError
 from medclip.models.config import MedCLIPConfig
 from medclip.models.conversion.openai_clip import is_openai_clip, openai_text, openai_vision
 from medclip.models.conversion.shapes import bert_config, resnet_name, swin_config
@@ -37,7 +38,7 @@ _TORCHVISION = {"conv1": "body.0", "bn1": "body.1", "layer1": "body.4", "layer2"
                 "layer4": "body.7"}  # fmt: skip
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A file that is no checkpoint we know; the message says why."""
 
 

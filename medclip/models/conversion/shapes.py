@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from labelers.errors import UserError
+
 State = dict[str, Tensor]
 _RESNETS: dict[tuple[str, tuple[int, ...]], str] = {
     ("basic", (2, 2, 2, 2)): "resnet18",
@@ -21,7 +23,7 @@ def bert_config(state: State, *, heads: int | None = None) -> dict[str, Any]:
     """Returns the configuration of a BERT; heads, which no shape tells, default to one for 64 features.
 
     Raises:
-        ValueError: these are no weights of a BERT.
+        UserError: these are no weights of a BERT.
     """
     try:
         vocabulary, hidden = state["embeddings.word_embeddings.weight"].shape
@@ -36,7 +38,7 @@ def bert_config(state: State, *, heads: int | None = None) -> dict[str, Any]:
             "type_vocab_size": state["embeddings.token_type_embeddings.weight"].shape[0],
         }
     except KeyError as error:
-        raise ValueError(f"The text tower is no BERT: it has no {error}.") from error
+        raise UserError(f"The text tower is no BERT: it has no {error}.") from error
 
 
 def swin_config(state: State) -> dict[str, Any]:
@@ -60,13 +62,13 @@ def resnet_name(state: State, *, by_number: bool = False) -> str:
     """Returns torchvision's name of a ResNet, whose stages are called layer1 to layer4, or 4 to 7 `by_number`.
 
     Raises:
-        ValueError: it is none of resnet18, 34, 50 and 101.
+        UserError: it is none of resnet18, 34, 50 and 101.
     """
     names = [str(i) for i in range(4, 8)] if by_number else [f"layer{i}" for i in range(1, 5)]
     depths = tuple(count(state, rf"{name}\.(\d+)\.") for name in names)
     block = "bottleneck" if f"{names[0]}.0.conv3.weight" in state else "basic"
     if (block, depths) not in _RESNETS:
-        raise ValueError(f"The image tower is no ResNet that is known: {block} blocks {depths}.")
+        raise UserError(f"The image tower is no ResNet that is known: {block} blocks {depths}.")
     return _RESNETS[block, depths]
 
 

@@ -56,7 +56,7 @@ class LabelInput:
     """input"""
 
     input: str = "-"
-    """A .csv, .tsv, .parquet, .json or .jsonl file; a folder or .zip of .txt files; openi=PATH and such; - for stdin."""
+    """A .csv, .tsv, .parquet, .json or .jsonl file, a folder or .zip of .txt files, a source (openi=PATH), or -."""
     id_column: str = ""
     """Column that names a report. By default study_id, id, or the row."""
     text_column: str = ""

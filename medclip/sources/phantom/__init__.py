@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from labelers.errors import UserError
 from medclip.data.source import Source
 from medclip.data.tables import check_boxes, check_images, check_texts
 from medclip.sources.phantom.population import Study, draw_study, states_of
@@ -42,7 +43,7 @@ class Phantom(Source):
     ) -> None:
         super().__init__(root)
         if studies < 1 or size < 16:
-            raise ValueError(f"phantom: needs studies >= 1 and size >= 16, found studies={studies}, size={size}.")
+            raise UserError(f"phantom: needs studies >= 1 and size >= 16, found studies={studies}, size={size}.")
         self.studies, self.size, self.seed, self.paired = studies, size, seed, paired
         self.draw = partial(_draw, seed=seed, size=size)
 

@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, NO_FINDING
 
 #: Share positive, share uncertain, in CheXpert's 187,641 studies.
@@ -95,7 +96,7 @@ class Study:
 def draw_study(seed: int, number: int) -> Study:
     """Returns study `number` of the population of `seed`; the same one however many others are drawn."""
     if number < 0:
-        raise ValueError(f"Found study number {number}; studies count from 0.")
+        raise UserError(f"Found study number {number}; studies count from 0.")
     block, row = divmod(number, _BLOCK)
     states, present, severity, sides, places = _block(seed, block)
     signs = tuple(
