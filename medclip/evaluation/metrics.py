@@ -201,6 +201,15 @@ def multilabel(
     return means | metrics, pd.DataFrame(rows)
 
 
+def mean_auroc(names: Sequence[str], min_count: int) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Returns a function of states and scores, both (N, O), to their mean AUROC; see `multilabel`."""
+
+    def score(states: np.ndarray, scores: np.ndarray) -> float:
+        return multilabel(states, scores, names, weights=None, min_count=min_count)[0]["auroc/mean"]
+
+    return score
+
+
 def multiclass(
     states: np.ndarray, scores: np.ndarray, names: Sequence[str], classes: Sequence[str], *, weights: np.ndarray | None
 ) -> tuple[dict[str, float], pd.DataFrame]:

@@ -35,7 +35,7 @@ class PromptScores:
         scale: float,
         calibration: Calibration | None = None,
         dicom: str = "voi",
-        cache_size: int | None = None,
+        cache_size: int = 256,
     ) -> None:
         self.dicom, self.cache_size = dicom, cache_size
         self.observations = list(observations)

@@ -110,5 +110,5 @@ def _build(
 
 def _encode(queries: list[str], model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
     """Returns the embedding of each query: of a file as an image, of anything else as a text."""
-    encode = {True: embed_images, False: embed_texts}
-    return np.concatenate([encode[Path(query).is_file()](model, [query], processor) for query in queries])
+    rows = [(embed_images if Path(query).is_file() else embed_texts)(model, [query], processor) for query in queries]
+    return np.concatenate(rows)

@@ -4,87 +4,131 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from medclip.data.cache import PixelCache
 from medclip.data.samplers import Stream
-from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation, normalise, resize, train_pipeline
-from medclip.evaluation.metrics import multilabel
 from medclip.models import MedCLIPProcessor
 from medclip.models.towers import VisionTower
+from medclip.utils.progress import Count
+
+#: Returns how good scores (N, O) are for states (N, O); higher is better, NaN where it cannot be told.
+Score = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Cached images and what is known of them.
+
+    Attributes:
+        keys: N keys of the cache.
+        states: (N, O).
+    """
+
+    keys: Sequence[str]
+    states: np.ndarray
+
+
+@dataclass(frozen=True)
+class SupervisedSettings:
+    """How a tower is trained: AdamW, one cycle of the learning rate.
+
+    Attributes:
+        steps: in all.
+        every: steps between validations.
+        seed: of order and augmentation.
+        batch_size: images of a step.
+        learning_rate: at its highest.
+        augmentation: how training images vary.
+    """
+
+    steps: int
+    every: int
+    seed: int
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 def train_tower(
     tower: VisionTower,
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    names: Sequence[str],
+    train: LabelledImages,
+    valid: LabelledImages,
     *,
     cache: PixelCache,
     processor: MedCLIPProcessor,
-    steps: int,
-    every: int,
-    seed: int,
-    batch_size: int = 64,
-    learning_rate: float = 1e-3,
-    augmentation: Augmentation | None = None,
-    min_count: int = 5,
-    progress: Callable[[int, int], None] | None = None,
+    settings: SupervisedSettings,
+    score: Score,
+    progress: Count | None = None,
 ) -> None:
     """Trains `tower`, whose projection gives a logit for each observation, and leaves it as it was at its best.
 
-    Each observation is a binary question; states that are neither 1 nor 0 are masked. AdamW, one cycle of the
-    learning rate. The best is by mean AUROC on `valid`; without any, the last.
+    Each observation is a binary question; states that are neither 1 nor 0 are masked. The best is by `score` on
+    `valid`; without validation images, the last.
 
     Args:
         tower: changed in place.
-        train: prepared image table.
-        valid: the same, for choosing.
-        names: the observations.
+        train: what is learned from.
+        valid: for choosing; may be empty.
         cache: pixels of both.
         processor: the size and the grey values that the tower sees.
-        steps: of `batch_size` images.
-        every: steps between looks at `valid`.
-        seed: of order and augmentation.
-        learning_rate: at its peak.
-        augmentation: how training images vary.
-        min_count: positives and negatives an observation of `valid` needs to count.
+        settings: how.
+        score: chooses the best.
         progress: called with (step, steps).
     """
-    keys, states = train["_key"].to_numpy(), label_matrix(train, names)
-    device = next(tower.parameters()).device
-    stream = Stream(len(keys), batch_size=min(batch_size, max(2, len(keys))), seed=seed)
-    pipeline = train_pipeline(processor.image_size, augmentation or Augmentation())
-    optimizer = torch.optim.AdamW(tower.parameters(), lr=learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)
+    batches = _Batches(train, cache, processor, settings, next(tower.parameters()).device)
+    optimizer = torch.optim.AdamW(tower.parameters(), lr=settings.learning_rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=settings.steps + 1)
     best, kept = -np.inf, None
     tower.train()
-    for step in range(steps):
-        chosen = stream.rows(step)
-        pipeline.set_random_seed(seed * 1_000_003 + step)
-        squares = resize(pipeline, cache.get(keys[chosen].tolist()))
-        pixels = torch.from_numpy(normalise(squares, processor.mean, processor.std)).to(device)
-        loss = masked_bce(_logits(tower, pixels), torch.from_numpy(states[chosen]).to(device))
+    for step in range(settings.steps):
+        pixels, states = batches(step)
+        loss = masked_bce(_logits(tower, pixels), states)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if (step + 1) % every == 0 or step + 1 == steps:
-            if len(valid):
-                scores = predict(tower, valid["_key"].tolist(), cache, processor)
-                found, _ = multilabel(label_matrix(valid, names), scores, names, weights=None, min_count=min_count)
-                if found["auroc/mean"] > best:
-                    best, kept = found["auroc/mean"], copy.deepcopy(tower.state_dict())
-            if progress is not None:
-                progress(step + 1, steps)
+        if (step + 1) % settings.every and step + 1 < settings.steps:
+            continue
+        if len(valid.keys):
+            found = score(valid.states, predict(tower, valid.keys, cache, processor))
+            if found > best:
+                best, kept = found, copy.deepcopy(tower.state_dict())
+        if progress is not None:
+            progress(step + 1, settings.steps)
     if kept is not None:
         tower.load_state_dict(kept)
+
+
+class _Batches:
+    """Pixel values and states of a step."""
+
+    def __init__(
+        self,
+        images: LabelledImages,
+        cache: PixelCache,
+        processor: MedCLIPProcessor,
+        settings: SupervisedSettings,
+        device: torch.device,
+    ) -> None:
+        self._keys, self._states = np.asarray(images.keys, dtype=object), images.states
+        self._cache, self._processor, self._seed, self._device = cache, processor, settings.seed, device
+        size = min(settings.batch_size, max(2, len(self._keys)))
+        self._stream = Stream(len(self._keys), batch_size=size, seed=settings.seed)
+        self._pipeline = train_pipeline(processor.image_size, settings.augmentation)
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        chosen = self._stream.rows(step)
+        self._pipeline.set_random_seed(self._seed * 1_000_003 + step)
+        squares = resize(self._pipeline, self._cache.get(self._keys[chosen].tolist()))
+        pixels = torch.from_numpy(normalise(squares, self._processor.mean, self._processor.std))
+        return pixels.to(self._device), torch.from_numpy(self._states[chosen]).to(self._device)
 
 
 def predict(

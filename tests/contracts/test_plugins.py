@@ -67,7 +67,7 @@ def test_a_missing_source_says_what_where_and_how(name: str, tmp_path: Path) -> 
             assert kind.folders[0] in message
 
 
-@pytest.mark.parametrize("package", ["objectives", "evaluation"])
+@pytest.mark.parametrize("package", ["objectives", "evaluation.evaluators"])
 def test_plugins_are_documented_and_take_keywords(package: str) -> None:
     for name in plugin_names(package):
         kind = load_plugin(package, name)

@@ -12,6 +12,7 @@ import pandas as pd
 from labelers.errors import UserError
 from medclip.data.cache import PixelCache
 from medclip.data.tables import label_matrix, observations_of
+from medclip.training.supervised import LabelledImages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,3 +122,8 @@ class Evaluator:
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Returns what is found of `model`, which must be in evaluation mode."""
         raise NotImplementedError
+
+
+def labelled(table: pd.DataFrame, names: Sequence[str]) -> LabelledImages:
+    """Returns the images of a prepared table with their states of `names`, to train a tower on."""
+    return LabelledImages(table["_key"].tolist(), label_matrix(table, names))

@@ -13,10 +13,10 @@ from medclip.data.subsets import label_share
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation
 from medclip.evaluation import figures
-from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import bootstrap_weights, multilabel, over_draws, percent
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result, labelled
+from medclip.evaluation.metrics import bootstrap_weights, mean_auroc, multilabel, over_draws, percent
 from medclip.models.towers import VisionTower
-from medclip.training.supervised import predict, train_tower
+from medclip.training.supervised import SupervisedSettings, predict, train_tower
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -85,10 +85,13 @@ class FineTune(Evaluator):
             part = label_share(train, share=share, seed=self._seed + draw)
             tower = self._tower(model, self._seed + draw)
             steps = max(self._least, round(self._epochs * len(part) / 64))
+            settings = SupervisedSettings(
+                steps=steps, every=max(1, -(-steps // 10)), seed=self._seed + draw, learning_rate=self._learning_rate,
+                augmentation=self._augmentation or Augmentation(),
+            )  # fmt: skip
             train_tower(
-                tower, part, valid, self._names, cache=self._data.cache, processor=processor, steps=steps,
-                every=max(1, -(-steps // 10)), seed=self._seed + draw, learning_rate=self._learning_rate,
-                augmentation=self._augmentation, min_count=self._min_count,
+                tower, labelled(part, self._names), labelled(valid, self._names), cache=self._data.cache,
+                processor=processor, settings=settings, score=mean_auroc(self._names, self._min_count),
             )  # fmt: skip
             scores = predict(tower, keys, self._data.cache, processor)
             whole = self._resamples if share >= 1 else None

@@ -10,10 +10,10 @@ import torch
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation
-from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import bootstrap_weights, multiclass, multilabel
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result, labelled
+from medclip.evaluation.metrics import bootstrap_weights, mean_auroc, multiclass, multilabel
 from medclip.models.towers import VisionTower
-from medclip.training.supervised import predict, train_tower
+from medclip.training.supervised import SupervisedSettings, predict, train_tower
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -74,11 +74,14 @@ class Supervised(Evaluator):
         tower = VisionTower(config.vision_config, projection_dim=len(self._names), pooling=config.vision_pooling)
         tower = tower.to(model.device).to(memory_format=torch.channels_last)
         every = max(1, len(train) // self._batch_size)
-        train_tower(
-            tower, train, self._data.other("valid"), self._names, cache=self._data.cache, processor=processor,
+        settings = SupervisedSettings(
             steps=max(1, round(self._epochs * every)), every=every, seed=self._seed, batch_size=self._batch_size,
-            learning_rate=self._learning_rate, augmentation=self._augmentation, min_count=self._min_count,
-            progress=self._progress,
+            learning_rate=self._learning_rate, augmentation=self._augmentation or Augmentation(),
+        )  # fmt: skip
+        train_tower(
+            tower, labelled(train, self._names), labelled(self._data.other("valid"), self._names),
+            cache=self._data.cache, processor=processor, settings=settings,
+            score=mean_auroc(self._names, self._min_count), progress=self._progress,
         )  # fmt: skip
         rows = self._data.rows()
         scores, states = (

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medclip.cli import evaluate, train
+from medclip.cli import evaluate
 from medclip.inference.calibration import Calibration
+from tests.fixtures import runs
 
 EVALUATORS = "zero-shot,retrieval,linear-probe,fine-tune,grounding,calibration"
 
@@ -17,15 +18,24 @@ EVALUATORS = "zero-shot,retrieval,linear-probe,fine-tune,grounding,calibration"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    small = ["--image-size", "32", "--cache-size", "32", "--projection-dim", "8", "--batch-images", "8", "--steps", "2",
-             "--evaluate-every", "2", "--workers", "0", "--accelerator", "cpu", "--prepared", str(folder / "p"),
-             "--source-options", "{phantom: {studies: 300, size: 32, paired: true}}"]  # fmt: skip
-    assert train.run([*small, "--output", str(folder / "run")]) == 0
+    options = {"studies": 300, "paired": True, "projection_dim": 8, "steps": 2}
+    assert runs.train(folder / "run", **options) == 0
     return folder
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
-    return [str(folder / "run"), "--prepared", str(folder / "p"), "--resamples", "0", "--device", "cpu", *more]
+    return [
+        str(folder / "run"),
+        "--on",
+        "phantom",
+        "--prepared",
+        str(folder / "p"),
+        "--resamples",
+        "0",
+        "--device",
+        "cpu",
+        *more,
+    ]
 
 
 def test_every_evaluator_at_once(folder, capsys) -> None:
@@ -118,3 +128,13 @@ def test_what_an_earlier_evaluation_left_is_gone(folder) -> None:
     assert (folder / "again" / "model-retrieval.csv").exists()
     assert evaluate.run([*arguments(folder), *output]) == 0
     assert not (folder / "again" / "model-retrieval.csv").exists()
+
+
+def test_evaluating_nothing_says_what_is_expected(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no model"):
+        evaluate.run([str(tmp_path)])
+    with pytest.raises(ValueError, match="Which model"):
+        evaluate.run([])
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="choose from untrained, supervised"):
+        evaluate.run([str(tmp_path), "--on", "phantom", "--baselines", "best"])

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medclip.cli.classify import _paths
-from medclip.cli.evaluate import load_model
 from medclip.cli.label import run as label
+from medclip.data.image_files import find_images
+from medclip.inference.load import find_device
 from medclip.sources import find_sources
 from tests.fixtures.dicom import dicom
 
@@ -24,13 +24,13 @@ def test_a_path_is_no_source_and_the_message_says_what_to_write(tmp_path: Path) 
 def test_folders_of_dicom_without_suffix_are_classified(tmp_path: Path) -> None:
     dicom(tmp_path / "IM000001", np.arange(1280).reshape(40, 32))
     (tmp_path / "notes.txt").write_text("no image")
-    assert list(_paths([str(tmp_path)])) == [str(tmp_path / "IM000001")]
+    assert list(find_images(tmp_path)) == [tmp_path / "IM000001"]
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "CPU:"])
-def test_a_device_that_is_not_there_is_named(tmp_path: Path, device: str) -> None:
-    with pytest.raises(ValueError, match=f"--device {device}: not to be had here"):
-        load_model(tmp_path, device)
+def test_a_device_that_is_not_there_is_named(device: str) -> None:
+    with pytest.raises(ValueError, match=f"--device {device}: not available here"):
+        find_device(device)
 
 
 def test_gold_with_an_id_twice_is_refused(tmp_path: Path) -> None:

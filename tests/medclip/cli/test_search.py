@@ -6,22 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from medclip.config import read_config
-from medclip.settings import SearchConfig
 from PIL import Image
 
-from medclip.cli import search, train
+from medclip.cli import search
+from medclip.cli.config import read_config
 from medclip.inference.index import Index
+from medclip.runs.search import fingerprint
+from medclip.runs.settings import SearchConfig
 from medclip.sources.phantom.radiograph import draw_radiograph
+from tests.fixtures import runs
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    small = ["--image-size", "32", "--cache-size", "32", "--projection-dim", "8", "--batch-images", "8", "--steps", "2",
-             "--evaluate-every", "2", "--workers", "0", "--accelerator", "cpu", "--prepared", str(folder / "p"),
-             "--source-options", "{phantom: {studies: 120, size: 32}}"]  # fmt: skip
-    assert train.run([*small, "--output", str(folder / "run")]) == 0
+    assert runs.train(folder / "run", projection_dim=8, steps=2) == 0
     return folder
 
 
@@ -33,7 +32,7 @@ def test_an_index_of_images_is_built_once_and_finds_an_image_itself(folder, caps
     index = str(folder / "films.safetensors")
     assert ask(folder, "--index", index, "--images", "phantom") == 0
     assert "120 embeddings" in capsys.readouterr().out
-    monkeypatch.setattr(search, "_build", None)
+    monkeypatch.setattr("medclip.runs.search._build", None)
     film = folder / "film.png"
     Image.fromarray(draw_radiograph(0, 17, size=32)).save(film)
     assert ask(folder, str(film), "The heart is enlarged.", "--index", index, "--k", "3", "--format", "json") == 0
@@ -68,7 +67,7 @@ def test_what_is_missing_is_said(folder, tmp_path) -> None:
     with pytest.raises(ValueError, match="holds images or sentences"):
         ask(folder, "--index", str(tmp_path / "i"), "--images", "phantom", "--texts", "phantom")
     shutil.copytree(folder / "run" / "model", tmp_path / "model")
-    assert search.fingerprint(tmp_path / "model") == search.fingerprint(folder / "run" / "model")
+    assert fingerprint(tmp_path / "model") == fingerprint(folder / "run" / "model")
 
 
 def test_words_may_stand_before_and_after_options() -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from medclip.settings import EvaluateConfig
 
 from medclip.evaluation.protocol import PROTOCOLS, load_protocol, sources_of
 from medclip.inference.prompts import load_prompts
+from medclip.runs.settings import EvaluateConfig
 from medclip.utils.plugins import plugin_names
 
 NAMES = sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
@@ -27,13 +27,15 @@ def test_protocols_name_settings_and_sources_that_there_are(name: str) -> None:
 
 def test_a_protocol_fixes_settings_and_tells_departures() -> None:
     protocol = load_protocol("medclip-2022")
-    config, departures = protocol.apply(EvaluateConfig(on="rsna=/data/rsna", prompts="chexpert14,constants.py"))
+    config, departures = protocol.apply(
+        EvaluateConfig(on="rsna=/data/rsna", prompts="chexpert14,constants.py"), EvaluateConfig()
+    )
     assert not departures
     assert (config.ensemble, config.prompt_draws, config.prompts_per_draw) == ("logits", 5, 10)
     assert config.source_options == {"rsna": {"test": "medclip"}}
     assert config.classes == ["No Finding", "Pneumonia"]
     odd = EvaluateConfig(on="chexpert-5x200", ensemble="max", source_options={"chexpert-5x200": {"definition": "mgca"}})
-    config, departures = protocol.apply(odd)
+    config, departures = protocol.apply(odd, EvaluateConfig())
     assert config.ensemble == "max"
     assert len(departures) == 3  # the ensemble, the definition, the prompts
     assert any("definition mgca" in text for text in departures)
@@ -41,15 +43,15 @@ def test_a_protocol_fixes_settings_and_tells_departures() -> None:
 
 def test_what_is_given_wins_although_it_is_the_usual() -> None:
     protocol = load_protocol("chexzero")
-    config, departures = protocol.apply(EvaluateConfig(on="chexpert"), given={"prompts"})
+    config, departures = protocol.apply(EvaluateConfig(on="chexpert"), EvaluateConfig(), given={"prompts"})
     assert config.prompts == "chexpert14"
     assert departures == ["prompts is chexpert14, the protocol's is chexzero"]
-    assert protocol.apply(EvaluateConfig(on="chexpert"))[0].prompts == "chexzero"
+    assert protocol.apply(EvaluateConfig(on="chexpert"), EvaluateConfig())[0].prompts == "chexzero"
 
 
 def test_several_test_sets_at_once_are_compared_with_nothing() -> None:
     protocol = load_protocol("medclip-2022")
-    _, departures = protocol.apply(EvaluateConfig(on="chexpert-5x200,covid", prompts="own.yaml"))
+    _, departures = protocol.apply(EvaluateConfig(on="chexpert-5x200,covid", prompts="own.yaml"), EvaluateConfig())
     assert any("several test sets" in text for text in departures)
     assert not protocol.beside(["chexpert-5x200", "covid"], {"draws/accuracy": 0.5})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import pickle
@@ -13,46 +12,28 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from medclip.cli.train import STOPPED, run
+from medclip.cli.train import STOPPED
 from medclip.encoded import Encoded
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.callbacks import EvaluateEvery
 from medclip.training.checkpoints import candidates, damage, newest
 from medclip.training.health import Diverged, LossWatch, alignment, uniformity
 from medclip.training.trainer import _DirectIO as DirectIO
+from tests.fixtures import runs
 
-SETTINGS = """
-source_options: {phantom: {studies: 120, size: 32}}
-image_size: 32
-cache_size: 32
-projection_dim: 16
-batch_images: 8
-batch_texts: 8
-steps: 8
-evaluate_every: 2
-learning_rate: 1.0e-3
-workers: 0
-threads: 1
-accelerator: cpu
-augmentation: {crop: 1.0}
-"""
 Train = Callable[..., int]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "tiny.yaml").write_text(SETTINGS)
-    return folder
+    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
 def train(home) -> Train:
     def train(name: str, *extra: str) -> int:
-        base = ["--config", str(home / "tiny.yaml"), "--prepared", str(home / "p")]
-        return run([*base, "--output", str(home / name), *extra])
+        return runs.train(home / name, *extra)
 
     return train
 
@@ -61,12 +42,6 @@ def train(home) -> Train:
 def whole(home, train) -> Path:
     assert train("whole") == 0
     return home / "whole"
-
-
-def same(first: Path, second: Path) -> bool:
-    a, b = (load_file(output / "model" / "model.safetensors") for output in (first, second))
-    numbers = [json.loads((output / "metrics.json").read_text()) for output in (first, second)]
-    return numbers[0] == numbers[1] and all(torch.equal(a[name], b[name]) for name in a)
 
 
 class Killed(BaseException):
@@ -104,7 +79,7 @@ def test_told_to_stop_it_saves_and_ends_with_its_own_code(home, train, whole, ca
     saved = torch.load(home / f"told-{step}" / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == step
     assert train(f"told-{step}") == 0
-    assert same(home / f"told-{step}", whole)
+    assert runs.same(home / f"told-{step}", whole)
 
 
 @pytest.mark.parametrize("nth", [1, 3, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 6, 7, 8, 9))])
@@ -125,7 +100,7 @@ def test_a_kill_between_any_two_renamings_loses_nothing(home, train, whole, nth:
         with pytest.raises(Killed):
             train(f"renaming-{nth}")
     assert train(f"renaming-{nth}") == 0
-    assert same(home / f"renaming-{nth}", whole)
+    assert runs.same(home / f"renaming-{nth}", whole)
     assert not list((home / f"renaming-{nth}" / "checkpoints").glob(".*.part"))
 
 
@@ -151,7 +126,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(home, train, whole, c
         assert train(name) == 0
     assert "is damaged" in caplog.text
     assert "last.1.ckpt" in caplog.text
-    assert same(home / name, whole)
+    assert runs.same(home / name, whole)
 
 
 def test_when_all_checkpoints_are_damaged_it_begins_again(home, train, whole, caplog) -> None:
@@ -161,7 +136,7 @@ def test_when_all_checkpoints_are_damaged_it_begins_again(home, train, whole, ca
     assert newest(home / "all" / "checkpoints") is None
     assert train("all") == 0
     assert caplog.text.count("is damaged") >= 3
-    assert same(home / "all", whole)
+    assert runs.same(home / "all", whole)
 
 
 def test_a_full_disk_is_reported_and_the_run_goes_on_afterwards(home, train, whole) -> None:
@@ -181,7 +156,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on_afterwards(home, train, who
             train("full")
     assert not list((home / "full" / "checkpoints").glob(".*.part"))
     assert train("full") == 0
-    assert same(home / "full", whole)
+    assert runs.same(home / "full", whole)
 
 
 def test_the_newest_few_are_kept(home, train) -> None:
@@ -199,7 +174,7 @@ def test_a_run_that_finished_but_for_its_last_file_ends_the_same(home, train, wh
     assert train("end") == 0
     (home / "end" / "metrics.json").unlink()
     assert train("end") == 0
-    assert same(home / "end", whole)
+    assert runs.same(home / "end", whole)
 
 
 def test_checkpoints_that_cannot_be_trusted_are_not_run(tmp_path) -> None:
@@ -280,7 +255,7 @@ def test_images_varied_on_the_device_train_and_resume(home, train) -> None:
         with pytest.raises(Killed):
             train("device-cut", "--augment-on", "device")
     assert train("device-cut", "--augment-on", "device") == 0
-    assert same(home / "device-cut", home / "device")
+    assert runs.same(home / "device-cut", home / "device")
     with pytest.raises(ValueError, match="write cpu or device"):
         train("device-odd", "--augment-on", "gpu")
 

@@ -18,23 +18,19 @@ import pytest
 import torch
 from PIL import Image
 
-from medclip.cli.train import run
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.sources.phantom.radiograph import draw_radiograph
 from medclip.training.callbacks import EvaluateEvery
 from medclip.utils.io import locked
+from tests.fixtures import runs
 
-SETTINGS = ["--source-options", "{phantom: {studies: 120, size: 32}}", "--image-size", "32", "--cache-size", "32",
-            "--projection-dim", "16", "--batch-images", "8", "--batch-texts", "8", "--steps", "8",
-            "--evaluate-every", "2", "--learning-rate", "1e-3", "--threads", "1", "--accelerator", "cpu"]  # fmt: skip
 Train = Callable[..., int]
 
 
 @pytest.fixture
 def train(tmp_path) -> Train:
     def train(name: str, *extra: str) -> int:
-        base = [*SETTINGS, "--workers", "0", "--prepared", str(tmp_path / "p")]
-        return run([*base, "--output", str(tmp_path / name), *extra])
+        return runs.train(tmp_path / name, *extra)
 
     return train
 
@@ -153,12 +149,12 @@ def test_files_from_another_time_are_looked_at_again(tmp_path, caplog) -> None:
     ids = {name: range(60) for name in ("image_id", "study_id", "patient_id")}
     table = pd.DataFrame({"path": [f"{i}.png" for i in range(60)], **ids, "Edema": [i % 2 for i in range(60)]})
     table.assign(split=["valid" if i % 5 == 0 else "train" for i in range(60)]).to_csv(tmp_path / "t.csv")
-    base = ["--prepared", str(tmp_path / "p"), "--images", f"csv={tmp_path / 't.csv'}", "--workers", "0"]
-    assert run([*SETTINGS, *base, "--output", str(tmp_path / "first")]) == 0
+    images = ["--images", f"csv={tmp_path / 't.csv'}"]
+    assert runs.train(tmp_path / "first", *images) == 0
     for i in range(60):
         os.utime(tmp_path / f"{i}.png", (0, 86400 * (i % 3)))
     with caplog.at_level("INFO"):
-        assert run([*SETTINGS, *base, "--output", str(tmp_path / "second")]) == 0
+        assert runs.train(tmp_path / "second", *images) == 0
     assert "caching 60 of 60" in caplog.text
     assert numbers(tmp_path / "first")["best"] == numbers(tmp_path / "second")["best"]
 
@@ -173,9 +169,8 @@ def test_two_processes_told_to_stop_or_killed_go_on(tmp_path, kind: signal.Signa
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
-        script = [str(Path(sys.executable).with_name("medclip-train")), *SETTINGS, "--steps", "120", "--devices", "2"]
-        paths = ["--prepared", str(tmp_path / "p"), "--output", str(tmp_path / name), "--workers", "0"]
-        return [*launch, "--no-python", *script, *paths]
+        script = [str(Path(sys.executable).with_name("medclip-train")), *runs.flags(tmp_path / name, steps=120)]
+        return [*launch, "--no-python", *script, "--devices", "2"]
 
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     assert subprocess.run(command("whole"), env=environment, check=False, capture_output=True).returncode == 0

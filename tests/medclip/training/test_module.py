@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from medclip.cli.train import run
 from medclip.encoded import Encoded
 from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
 from medclip.objectives.clip import Clip
@@ -16,59 +15,24 @@ from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.callbacks import EvaluateEvery
 from medclip.training.gradient_cache import encode_in_parts
 from medclip.training.module import NotFinite, Optimisation, TrainingModule, warmup_cosine
-
-SETTINGS = """
-source_options: {phantom: {studies: 160, size: 32}}
-image_size: 32
-cache_size: 32
-projection_dim: 16
-batch_images: 16
-batch_texts: 24
-steps: 6
-evaluate_every: 2
-learning_rate: 1.0e-3
-workers: 0
-threads: 1
-accelerator: cpu
-augmentation: {crop: 1.0}
-"""
+from tests.fixtures import runs
 
 
 @pytest.fixture
 def command(tmp_path):
-    (tmp_path / "tiny.yaml").write_text(SETTINGS)
-
     def train(name: str, *extra: str) -> Path:
         output = tmp_path / name
-        arguments = [
-            "--config",
-            str(tmp_path / "tiny.yaml"),
-            "--output",
-            str(output),
-            "--prepared",
-            str(tmp_path / "p"),
-        ]
-        assert run([*arguments, *extra]) == 0
+        assert runs.train(output, *extra, studies=160, batch_images=16, batch_texts=24, steps=6) == 0
         return output
 
     return train
 
 
-def metrics(output: Path) -> dict[str, object]:
-    return json.loads((output / "metrics.json").read_text())
-
-
-def same_weights(first: Path, second: Path) -> bool:
-    a, b = (load_file(output / "model" / "model.safetensors") for output in (first, second))
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 def test_a_run_leaves_everything_it_promises_and_repeats_itself(command) -> None:
     first, second = command("first"), command("second")
     assert {"model", "checkpoints", "logs", "config.yaml", "metrics.json"} <= {path.name for path in first.iterdir()}
-    assert metrics(first) == metrics(second)
-    assert same_weights(first, second)
-    assert metrics(first)["steps"] == 6
+    assert runs.same(first, second)
+    assert runs.metrics(first)["steps"] == 6
     model, processor = MedCLIPModel.from_pretrained(first / "model"), MedCLIPProcessor.from_pretrained(first / "model")
     assert model.get_text_features(**processor.texts(["No effusion."])).shape == (1, 16)
 
@@ -87,8 +51,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(command, monkeypatch) -> None:
         with pytest.raises(MemoryError):
             command("cut")
     cut = command("cut")
-    assert metrics(cut) == metrics(whole)
-    assert same_weights(cut, whole)
+    assert runs.same(cut, whole)
 
 
 def test_a_finished_run_is_not_repeated_and_another_is_not_overwritten(command, capsys) -> None:
@@ -129,6 +92,7 @@ def test_vectors_and_the_scale_are_not_decayed() -> None:
     module = TrainingModule(
         tiny(TINY_RESNET), SemanticMatching(), optimisation=Optimisation(1e-3, 0.1, 0.1, 10, 1.0), seed=0
     )
+    module._trainer = SimpleNamespace(precision_plugin=None)
     decayed, kept = module.configure_optimizers()["optimizer"].param_groups
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
     assert all(p.ndim >= 2 for p in decayed["params"])
@@ -201,7 +165,7 @@ def test_paired_objectives_train_and_resume(command, objective: str, extra: tupl
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         command("killed", *arguments)
     monkeypatch.undo()
-    assert same_weights(whole, command("killed", *arguments))
+    assert runs.same(whole, command("killed", *arguments))
 
 
 def test_locked_parts_keep_their_weights(command) -> None:

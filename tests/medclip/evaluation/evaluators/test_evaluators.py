@@ -9,8 +9,8 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from medclip.data.transforms import Augmentation
-from medclip.evaluation import zero_shot as zero_shot_module
 from medclip.evaluation.evaluators import EvaluationData
+from medclip.evaluation.evaluators import zero_shot as zero_shot_module
 from medclip.evaluation.evaluators.calibration import CalibrationEvaluator
 from medclip.evaluation.evaluators.fine_tune import FineTune
 from medclip.evaluation.evaluators.linear_probe import LinearProbe

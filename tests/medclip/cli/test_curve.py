@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from medclip.cli import curve
+from medclip.runs import train as runs_train
+from medclip.runs.curve import plan_curve, published_points
+from medclip.runs.settings import CurveConfig
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch) -> None:
+    recipe = {"images": "phantom", "texts": "phantom", "source_options": {"phantom": {"studies": 160, "size": 32}}, "image_size": 32, "cache_size": 32,
+              "projection_dim": 16, "batch_images": 16, "batch_texts": 16, "steps": 4, "evaluate_every": 2,
+              "workers": 0, "prepared": str(tmp_path / "p"), "accelerator": "cpu"}  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    arms = "{plain: {objective: semantic-matching}, sharp: {objective_options: {target_temperature: 0.1}}}"
+    arguments = ["--recipe", str(tmp_path / "recipe.yaml"), "--sizes", "40,80", "--seeds", "1", "--resamples", "0",
+                 "--arms", arms, "--output", str(tmp_path / "curve"), "--budget", "epochs"]  # fmt: skip
+    assert curve.run([*arguments, "--point", "3"]) == 0
+    assert sorted(path.name for path in (tmp_path / "curve" / "points").iterdir()) == ["sharp-80-0"]
+    trained = []
+    original = runs_train.train
+    monkeypatch.setattr(runs_train, "train", lambda *a, **k: trained.append(a) or original(*a, **k))
+    assert curve.run(arguments) == 0
+    assert len(trained) == 3
+    assert curve.run(arguments) == 0
+    assert len(trained) == 3
+    table = pd.read_csv(tmp_path / "curve" / "curve.csv")
+    assert len(table.query("metric == 'auroc/mean'")) == 4
+    assert (tmp_path / "curve" / "curve.png").stat().st_size > 5000
+    assert "best auroc/mean" in capsys.readouterr().out
+    saved = yaml.safe_load((tmp_path / "curve" / "points" / "plain-40-0" / "config.yaml").read_text())
+    assert (saved["limit"], saved["steps"]) == (40, 2)
+    assert curve.run([*arguments, "--list"]) == 0
+    assert capsys.readouterr().out.count("done") == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--sizes", "many"], "no number of samples"),
+        (["--objectives", "clop"], "Did you mean 'clip'"),
+        (["--arms", "{a: {objectiv: clip}}"], "Did you mean 'objective'"),
+        (["--budget", "hours"], "write steps or epochs"),
+        (["--point", "99", "--budget", "epochs"], "points 0 to 35"),
+        ([], "'semantic-matching' has none. Write steps into the recipe"),
+        (
+            ["--objectives", "semantic-matching,clip", "--budget", "epochs"],
+            "clip needs images and reports of the same studies",
+        ),
+    ],
+)
+def test_curve_settings_are_checked(flags: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        curve.run(flags)
+
+
+def test_published_numbers_are_drawn_on_their_own_test_set_only() -> None:
+    def markers_on(on: str) -> dict[str, list[tuple[str, float, float]]]:
+        return published_points(plan_curve(CurveConfig(published="medclip-2022", on=on, budget="epochs")))
+
+    markers = markers_on("chexpert-5x200=/data/chexpert")["draws/accuracy"]
+    assert ("MedCLIP-ViT, ensemble", 570000, 0.5942) in markers
+    assert not markers_on("phantom")
+
+
+@pytest.mark.parametrize("name", ["objectives", "matching"])
+def test_every_comparison_is_valid(name: str, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(ROOT)
+    assert curve.run(["--config", f"benchmarks/{name}.yaml", "--list"]) == 0
+    assert "4,000" in capsys.readouterr().out

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+import sys
+
+import pandas as pd
+import pytest
+
+from medclip.cli import label
+from tests.fixtures import layouts
+
+REPORTS = pd.DataFrame(
+    {
+        "study_id": ["a", "b"],
+        "findings": ["The heart is enlarged.", ""],
+        "impression": ["No effusion.", "Possible pneumonia."],
+    }
+)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_labels_of_a_table(tmp_path, kind: str) -> None:
+    write = REPORTS.to_csv if kind == "csv" else REPORTS.to_parquet
+    write(tmp_path / f"r.{kind}", index=False)
+    output, sentences = tmp_path / f"labels.{kind}", tmp_path / "sentences.csv"
+    assert label.run([str(tmp_path / f"r.{kind}"), "--output", str(output), "--sentences", str(sentences)]) == 0
+    table = (pd.read_csv if kind == "csv" else pd.read_parquet)(output).set_index("id")
+    assert table.loc["a", "Cardiomegaly"] == 1
+    assert table.loc["a", "Pleural Effusion"] == 0
+    assert table.loc["b", "Pneumonia"] == -1
+    assert pd.isna(table.loc["b", "Edema"])
+    assert pd.read_csv(sentences)["text"].tolist() == ["The heart is enlarged.", "No effusion.", "Possible pneumonia."]
+
+
+def test_labels_of_a_folder_and_of_stdin(tmp_path, capsys, monkeypatch) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "s1.txt").write_text("FINDINGS: No effusion.")
+    assert label.run([str(tmp_path / "in"), "--output", str(tmp_path / "l.csv"), "--workers", "2"]) == 0
+    assert pd.read_csv(tmp_path / "l.csv")["id"].tolist() == ["s1"]
+    assert "effusion." not in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", io.StringIO("No effusion.\n\nEdema.\n"))
+    assert label.run(["-"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[2].startswith("line3,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.csv"], "There is no nowhere.csv"),
+        (["r.csv", "--text-column", "finding"], "Did you mean 'findings'"),
+        (["r.csv", "--id-column", "uid"], "no column 'uid'"),
+        (["r.json"], r"r\.json is no \.csv, \.parquet or \.jsonl"),
+        (["r.csv", "--labeler", "chexbert"], "checkpoint was not found"),
+        (["r.csv", "--sentences", "s.csv"], "needs --output"),
+        (["r.csv", "--score", "r.csv"], "shares 2 ids"),
+        (["empty"], "no .txt files"),
+    ],
+)
+def test_labelling_says_what_is_wrong(tmp_path, monkeypatch, arguments: list[str], message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    REPORTS.to_csv("r.csv", index=False)
+    (tmp_path / "r.json").write_text("{}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        label.run(arguments)
+
+
+def many(count: int) -> pd.DataFrame:
+    texts = ["The heart is enlarged, 1.", "No effusion.\n", 'Possible "pneumonia".', ""]
+    return pd.DataFrame({"id": [f"r{i}" for i in range(count)], "text": [texts[i % 4] for i in range(count)]})
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_labelling_that_was_killed_goes_on(tmp_path, monkeypatch, kind: str) -> None:
+    many(3500).to_csv(tmp_path / "r.csv", index=False)
+
+    def arguments(name: str) -> list[str]:
+        files = [str(tmp_path / f"{name}.{kind}"), "--sentences", str(tmp_path / f"{name}-s.{kind}")]
+        return [str(tmp_path / "r.csv"), "--output", *files]
+
+    assert label.run(arguments("whole")) == 0
+    usual, calls = label._label, []
+
+    def killed(*job: object) -> object:
+        calls.append(job)
+        if len(calls) == 3:
+            raise MemoryError
+        return usual(*job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(label, "_label", killed)
+        with pytest.raises(MemoryError):
+            label.run(arguments("cut"))
+    with (tmp_path / f"cut.{kind}.part").open("a") as part:
+        part.write("half a li")  # what a kill in the middle of a write leaves
+    assert not (tmp_path / f"cut.{kind}").exists()
+    calls.clear()
+    monkeypatch.setattr(label, "_label", lambda *job: (calls.append(job), usual(*job))[1])
+    assert label.run(arguments("cut")) == 0
+    assert len(calls) == 2
+    for name in ("", "-s"):
+        whole, cut = ((tmp_path / f"{run}{name}.{kind}").read_bytes() for run in ("whole", "cut"))
+        assert whole == cut
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_workers_do_not_change_the_labels(tmp_path) -> None:
+    many(2500).to_csv(tmp_path / "r.csv", index=False)
+    for workers in ("1", "2"):
+        assert (
+            label.run([str(tmp_path / "r.csv"), "--output", str(tmp_path / f"{workers}.csv"), "--workers", workers])
+            == 0
+        )
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+    assert len(pd.read_csv(tmp_path / "1.csv")) == 2500
+
+
+def test_scores_against_gold_and_agreement(tmp_path, capsys) -> None:
+    root = layouts.openi(tmp_path / "openi")
+    gold = pd.DataFrame({"id": [f"CXR{i}" for i in range(1, 7)], "Cardiomegaly": [0, 0, 0, 1, 0, 0], "Hernia": 0})
+    gold.to_csv(tmp_path / "gold.csv", index=False)
+    arguments = [f"openi={root}", "--vocabulary", "nih14", "--score", str(tmp_path / "gold.csv")]
+    assert label.run([*arguments, "--output", str(tmp_path / "scores.csv")]) == 0
+    scores = pd.read_csv(tmp_path / "scores.csv").set_index("observation")
+    assert scores.loc["Cardiomegaly", ["precision", "recall", "f1"]].tolist() == [1, 1, 1]
+    assert "Hernia" not in scores.index
+    assert label.run([f"openi={root}", "--vocabulary", "nih14", "--compare", str(tmp_path / "gold.csv")]) == 0
+    assert "kappa" in capsys.readouterr().out
+
+
+def test_explanations(tmp_path, capsys) -> None:
+    (tmp_path / "report.txt").write_text("The heart is enlarged.")
+    assert label.run(["--explain", str(tmp_path / "report.txt")]) == 0
+    assert "Cardiomegaly" in capsys.readouterr().out
+    assert label.run(["--explain", str(tmp_path / "report.txt"), "--output", str(tmp_path / "page.html")]) == 0
+    assert "<mark" in (tmp_path / "page.html").read_text()
