@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
-from medclip.runs.settings.base import Settings
-from medclip.utils.text import suggest
+from labelers.errors import UserError
+from medclip.runs.settings.base import Settings, check_choice, choices
+from medclip.utils.text import names_in, suggest
 
 T = TypeVar("T", bound=Settings)
 
@@ -43,18 +44,89 @@ def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, 
 
     Exits with code 2 and a message where a flag, a key or a value is wrong, and with 0 after `--help`.
     """
-    words = "".join(f"{name.upper()} " for name in kind.positional)
+    plain = "".join(f"{name.upper()} " for name in kind.positional)
     parser = ArgumentParser(
         prog=prog, description=f"{description}\n\n{examples}".strip(), formatter_class=_Formatter, allow_abbrev=False,
-        usage=f"{prog} {words}[--config FILE] [options]",
+        usage=f"{prog} {plain}[--config FILE] [options]",
     )  # fmt: skip
-    parser.add_argument("--config", action="config", help="YAML file with any of the settings below.")
+    parser.add_argument("--config", help="YAML file with any of the settings below.")
     for group in groups(kind):
         parser.add_class_arguments(group, as_group=True)
     names = [field.name for field in dataclasses.fields(kind)]
-    _check_files(parser, argv, names)
-    values = parser.parse_args(_normalised(parser, kind, argv))
-    return kind(**{name: _plain(getattr(values, name)) for name in names})
+    _check_files(parser, argv, names, choices(kind))
+    words = _normalised(parser, kind, argv)
+    structured = _structured(parser, kind, words)
+    scalars = [scalar for word in words for scalar in _expanded(word) if _name(scalar) not in structured]
+    values = parser.parse_args(scalars)
+    return kind(**{name: getattr(values, name) for name in names if name not in structured} | structured)
+
+
+def _expanded(word: str) -> list[str]:
+    """Returns a word, or for --config=FILE the settings in that file as words."""
+    if _name(word) != "config":
+        return [word]
+    content = yaml.safe_load(Path(word.partition("=")[2]).read_text(encoding="utf-8")) or {}
+    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in content.items()]
+
+
+def _name(word: str) -> str:
+    """Returns the setting that a word of the form --name=value or --name.key=value is about."""
+    return word.removeprefix("--").partition("=")[0].partition(".")[0]
+
+
+def _structured(parser: ArgumentParser, kind: type[Settings], given: list[str]) -> dict[str, Any]:
+    """Returns the settings that are mappings or lists, each text inside read once: a quoted text stays a text.
+
+    The parser would read them once more. A later value replaces an earlier one, and `--name.key=value` adds to it.
+    """
+    made = {
+        field.name: field.default_factory()
+        for field in dataclasses.fields(kind)
+        if field.default_factory is not dataclasses.MISSING
+    }
+    for word in given:
+        flag, _, value = word.partition("=")
+        name, *keys = flag.removeprefix("--").split(".")
+        if name == "config":
+            content = yaml.safe_load(Path(value).read_text(encoding="utf-8")) or {}
+            made |= {key: content[key] or made[key] for key in made if key in content}
+        elif name in made:
+            inner = _scalar(value) if keys else yaml.safe_load(value) or made[name]
+            for key in reversed(keys):
+                inner = {key: inner}
+            made[name] = _merged(made[name], inner) if keys else inner
+    for name, value in made.items():
+        _check_items(parser, kind, name, value)
+    return made
+
+
+def _scalar(value: str) -> Any:
+    """Returns a number, a boolean, a list, ... or, where YAML sees none of these, the text as it stands."""
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return value if isinstance(read, str) and value[:1] not in ("'", '"') else read
+
+
+def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(first[key], value) if isinstance(value, dict) and isinstance(first.get(key), dict) else value
+            for key, value in second.items()}  # fmt: skip
+    return first | both
+
+
+def _check_items(parser: ArgumentParser, kind: type[Settings], name: str, value: Any) -> None:
+    """Ends with a message where a value is no mapping or no list of the right things."""
+    hint = typing.get_type_hints(kind)[name]
+    flag, wanted = "--" + name.replace("_", "-"), typing.get_origin(hint)
+    if not isinstance(value, wanted):
+        example = "'{name: value}'" if wanted is dict else "A,B or '[A, B]'"
+        parser.error(f"{flag} {value}: expected {example}.")
+    if wanted is list:
+        item = typing.get_args(hint)[0]
+        numbers = (int, float) if item is float else item
+        if wrong := [one for one in value if not isinstance(one, numbers) or isinstance(one, bool)]:
+            parser.error(f"{flag}: {wrong[0]!r} is no {'number' if item is float else 'text'}.")
 
 
 def groups(kind: type[Settings]) -> list[type[Any]]:
@@ -73,7 +145,7 @@ def given(argv: list[str]) -> set[str]:
 
 def _normalised(parser: ArgumentParser, kind: type[Settings], argv: list[str]) -> list[str]:
     """Returns `argv` as the parser takes it: `--name=value` for every setting, whatever way it was written."""
-    hints = typing.get_type_hints(kind)
+    hints, known = typing.get_type_hints(kind), choices(kind)
     words: list[str] = []
     options: list[str] = []
     rest = list(argv)
@@ -86,13 +158,23 @@ def _normalised(parser: ArgumentParser, kind: type[Settings], argv: list[str]) -
         name, dot, keys = flag[2:].partition(".")
         name = name.replace("-", "_")
         if name not in (*hints, "config", "help", "print_config"):
-            near = suggest(name, list(hints)).replace("_", "-").replace("'", "--", 1).replace("'", "", 1)
+            near = suggest(name, [*hints, "config", "help"]).replace("_", "-").replace("'", "--", 1).replace("'", "", 1)
             parser.error(f"unknown option {flag}.{near} See {parser.prog} --help.")
         if not equals and name not in ("help", "print_config"):
             value = _value(parser, flag, hints.get(name), rest)
-        is_list = typing.get_origin(hints.get(name)) is list and not dot
-        options.append(f"--{name}{dot}{keys}" + (f"={_listed(value) if is_list else value}" if value or equals else ""))
+        if name in known and not dot:
+            _check_choice(parser, name, value, known[name])
+        if typing.get_origin(hints.get(name)) is list and not dot:
+            value = _listed(value, typing.get_args(hints[name])[0])
+        options.append(f"--{name}{dot}{keys}" + (f"={value}" if value or equals else ""))
     return _positionals(parser, kind, words) + options
+
+
+def _check_choice(parser: ArgumentParser, name: str, value: Any, known: typing.Sequence[Any]) -> None:
+    try:
+        check_choice(name, value, known)
+    except UserError as error:
+        parser.error(str(error))
 
 
 def _value(parser: ArgumentParser, flag: str, hint: Any, rest: list[str]) -> str:
@@ -104,11 +186,12 @@ def _value(parser: ArgumentParser, flag: str, hint: Any, rest: list[str]) -> str
     return rest.pop(0)
 
 
-def _listed(value: str) -> str:
+def _listed(value: str, item: type[Any]) -> str:
     """Returns a list as JSON, also where it was written as A,B."""
     if value.strip().startswith("["):
         return value
-    return json.dumps([yaml.safe_load(item) for item in value.split(",") if item.strip()])
+    words = names_in(value)
+    return json.dumps(words if item is str else [yaml.safe_load(word) for word in words])
 
 
 def _positionals(parser: ArgumentParser, kind: type[Settings], words: list[str]) -> list[str]:
@@ -124,16 +207,18 @@ def _positionals(parser: ArgumentParser, kind: type[Settings], words: list[str])
     return taken
 
 
-def _check_files(parser: ArgumentParser, argv: list[str], names: list[str]) -> None:
+def _check_files(parser: ArgumentParser, argv: list[str], names: list[str], known: dict[str, tuple[Any, ...]]) -> None:
     """Names the nearest valid key for an unknown one in a YAML file; the parser's own message names none."""
     for path in _config_files(argv):
         if not path.is_file():
             parser.error(f"--config {path}: there is no such file.")
-        for key in yaml.safe_load(path.read_text(encoding="utf-8")) or {}:
+        for key, value in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).items():
             if key is True:
                 parser.error(f'{path}: write "on" in quotes; YAML takes the bare word for true.')
             if str(key).replace("-", "_") not in names:
                 parser.error(f"{path}: unknown key {key!r}.{suggest(str(key), names)} See {parser.prog} --help.")
+            if key in known:
+                _check_choice(parser, str(key), value, known[key])
 
 
 def _config_files(argv: list[str]) -> list[Path]:
@@ -141,10 +226,3 @@ def _config_files(argv: list[str]) -> list[Path]:
     return [
         Path(a.split("=", 1)[1] if "=" in a else b) for a, b in pairs if a == "--config" or a.startswith("--config=")
     ]
-
-
-def _plain(value: Any) -> Any:
-    """Returns `value` without the parser's types."""
-    if isinstance(value, Namespace):
-        return {key: _plain(item) for key, item in value.as_dict().items()}
-    return value

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ class Answers:
         problems: The reason for each file that could not be read.
         thresholds: By observation, the probability from which on it is called present; empty without a calibration.
         heatmaps: Files that were written.
+        names: What drawings of each file are called.
     """
 
     columns: list[str]
@@ -48,6 +50,7 @@ class Answers:
     problems: dict[str, str]
     thresholds: dict[str, float]
     heatmaps: list[Path]
+    names: dict[str, str]
 
 
 def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Answers:
@@ -70,7 +73,9 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
         raise UserError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
     columns = config.classes or classifier.observations
-    answers = Answers(columns, [], np.empty((0, len(columns))), {}, _thresholds(classifier, config), [])
+    answers = Answers(
+        columns, [], np.empty((0, len(columns))), {}, _thresholds(classifier, config), [], _drawing_names(paths)
+    )
     parts = [answers.values]
     for start in range(0, len(paths), config.batch_size):
         images = _read(paths[start : start + config.batch_size], classifier, answers.problems)
@@ -78,9 +83,7 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
             parts.append(_answer(config, classifier, images, answers))
         if progress is not None:
             progress("classifying", min(start + config.batch_size, len(paths)), len(paths))
-    return Answers(
-        columns, answers.paths, np.concatenate(parts), answers.problems, answers.thresholds, answers.heatmaps
-    )
+    return replace(answers, values=np.concatenate(parts))
 
 
 def load_classifier(model: str, *, prompts: str = "", device: str = "auto") -> PromptScores:
@@ -149,7 +152,7 @@ def _answer(
         )
     answers.paths.extend(images)
     if encoded is not None:
-        answers.heatmaps.extend(_draw(config, classifier, images, encoded, found))  # type: ignore[arg-type]
+        answers.heatmaps.extend(_draw(config, classifier, images, encoded, found, answers))  # type: ignore[arg-type]
     return found
 
 
@@ -158,7 +161,8 @@ def _draw(
     classifier: ZeroShotClassifier,
     images: dict[str, np.ndarray],
     encoded: Encoded,
-    answers: np.ndarray,
+    found: np.ndarray,
+    answers: Answers,
 ) -> Iterator[Path]:
     """Writes the heatmaps asked for, or else of the most likely observation of each image; yields their files."""
     from medclip.inference.heatmap import heatmaps, overlay, to_original
@@ -167,17 +171,23 @@ def _draw(
     folder.mkdir(parents=True, exist_ok=True)
     maps = heatmaps(encoded, classifier.positive)  # (I, O, rows, columns)
     size = classifier.cache_size
-    for (path, image), row, own in zip(images.items(), answers, maps, strict=True):
+    for (path, image), row, own in zip(images.items(), found, maps, strict=True):
         columns = config.classes or classifier.observations
         for name in config.show or [columns[int(np.nanargmax(row))]]:
             _, geometry = fit_square(image, size)
-            found = to_original(own[classifier.observations.index(name)], geometry, size=size)
-            target = folder / f"{_stem(path)}-{name.replace(' ', '_')}.png"
-            Image.fromarray(overlay(image, found)).save(target)
+            drawn = to_original(own[classifier.observations.index(name)], geometry, size=size)
+            target = folder / f"{answers.names[path]}-{name.replace(' ', '_')}.png"
+            Image.fromarray(overlay(image, drawn)).save(target)
             yield target
 
 
-def _stem(path: str) -> str:
-    """Returns a file name for what is drawn of `path` that no file of another folder shares."""
-    digest = hashlib.blake2b(str(Path(path).resolve().parent).encode(), digest_size=3).hexdigest()
-    return f"{Path(path).stem}-{digest}"
+def _drawing_names(paths: list[str]) -> dict[str, str]:
+    """Returns what drawings of each path are called: its name, with a mark of its folder where others share it."""
+    stems = Counter(Path(path).stem for path in paths)
+    return {
+        path: Path(path).stem if stems[Path(path).stem] == 1 else f"{Path(path).stem}-{_mark(path)}" for path in paths
+    }
+
+
+def _mark(path: str) -> str:
+    return hashlib.blake2b(str(Path(path).resolve()).encode(), digest_size=4).hexdigest()

@@ -5,16 +5,36 @@ A class of this file without base classes is one group of settings; a run's sett
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
 from labelers.errors import UserError
 from medclip.utils.io import write_atomically
 from medclip.utils.text import suggest
+
+
+def choices(kind: type[Any]) -> dict[str, tuple[Any, ...]]:
+    """Returns the allowed values of every setting that has such."""
+    hints = get_type_hints(kind)
+    return {f.name: get_args(hints[f.name]) for f in fields(kind) if get_origin(hints[f.name]) is Literal}
+
+
+def check_choice(name: str, value: Any, known: Sequence[Any]) -> None:
+    """Checks that `value` is one of `known`.
+
+    Raises:
+        UserError: It is not; the message names the nearest.
+    """
+    if value not in known:
+        raise UserError(
+            f"--{name.replace('_', '-')} {value}: choose from {', '.join(map(str, known))}."
+            f"{suggest(str(value), [str(one) for one in known])}"
+        )
+
 
 T = TypeVar("T", bound="Settings")
 
@@ -28,6 +48,10 @@ class Settings:
     """
 
     positional: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        for name, known in choices(type(self)).items():
+            check_choice(name, getattr(self, name), known)
 
     @classmethod
     def from_mapping(cls: type[T], values: Mapping[str, Any], *, origin: str) -> T:

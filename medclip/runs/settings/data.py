@@ -47,6 +47,7 @@ class PrepareConfig(PrepareRun, PrepareData, Settings):
     """Settings of a preparation."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.at_least(1, "cache_size")
         self.at_least(0, "workers")
 

@@ -51,6 +51,7 @@ class SearchConfig(SearchOutput, SearchInput, Settings):
     positional: ClassVar[tuple[str, ...]] = ("model", "queries")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.at_least(1, "k", "workers")
 
 
@@ -135,4 +136,5 @@ class ClassifyConfig(ClassifyOutput, ClassifyInput, Settings):
     positional: ClassVar[tuple[str, ...]] = ("model", "files")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.at_least(1, "batch_size")

@@ -200,6 +200,7 @@ class TrainConfig(
     """Settings of a training run."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.at_least(1, "batch_images", "batch_texts", "image_size", "cache_size", "max_length", "projection_dim")
         self.at_least(1, "evaluate_every", "keep", "nodes")
         self.at_least(0, "steps", "workers", "threads", "limit", "encode_batch", "save_every")

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from labelers.errors import UserError
 from medclip.cli import classify, convert, curve, evaluate, export, label, prepare, search, train
 from medclip.cli.config import read_config
 from medclip.data.transforms import augmentation_from
@@ -39,9 +45,83 @@ def test_help_and_import_do_not_load_torch() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_option_names_the_nearest(name: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
-        COMMANDS[name].run(["--outpu", "2"])
+        COMMANDS[name].run(["--confi", "2"])
     assert stopped.value.code == 2
-    assert "unknown option --outpu. Did you mean --output?" in capsys.readouterr().err
+    assert "unknown option --confi. Did you mean --config?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--uncertain", "maybe"], "--uncertain maybe: choose from zero, one, ignore, soft."),
+        (["--augment_on=gpu"], "--augment-on gpu: choose from cpu, device."),
+        (["--seed"], "--seed needs a value"),
+        (["phantom"], "unexpected argument 'phantom'"),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
+    ],
+)
+def test_a_wrong_value_says_what_is_expected(arguments: list[str], message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        read_config(TrainConfig, arguments, prog="medclip-train", description="")
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_choices_hold_in_python_and_in_yaml_too(tmp_path, capsys) -> None:
+    with pytest.raises(UserError, match=r"--uncertain sof: choose from .* Did you mean 'soft'"):
+        TrainConfig(uncertain="sof")
+    (tmp_path / "c.yaml").write_text("negative: never\n")
+    with pytest.raises(SystemExit):
+        read_config(TrainConfig, ["--config", str(tmp_path / "c.yaml")], prog="medclip-train", description="")
+    assert "--negative never: choose from absent, opposite." in capsys.readouterr().err
+
+
+def test_a_text_stays_a_text(tmp_path) -> None:
+    """What is quoted in YAML is no number, no boolean and no separator, on the command line and in a file."""
+    options = {"csv": {"separator": ",", "labels_in": "no", "columns": {"patient_id": "007", "text": "1e3"}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"source_options": options}))
+    flags = ["--source-options", json.dumps(options)]
+    for argv in (flags, ["--config", str(tmp_path / "c.yaml")], ["--source-options.csv", json.dumps(options["csv"])]):
+        assert read_config(TrainConfig, argv, prog="x", description="").source_options == options
+    one = ["--source-options.csv.separator", "|", "--objective-options.target_temperature", "0.2"]
+    config = read_config(TrainConfig, one, prog="x", description="")
+    assert (config.source_options, config.objective_options) == (
+        {"csv": {"separator": "|"}}, {"target_temperature": 0.2},
+    )  # fmt: skip
+
+
+def test_dashes_underscores_and_lists_are_taken_either_way() -> None:
+    one = ["--learning_rate", "0.1", "--observations", "Edema,Lung Lesion", "--overwrite"]
+    two = ["--learning-rate=0.1", "--observations", "[Edema, Lung Lesion]", "--overwrite", "true"]
+    first, second = (read_config(TrainConfig, argv, prog="x", description="") for argv in (one, two))
+    assert first == second
+    assert (first.learning_rate, first.observations, first.overwrite) == (0.1, ["Edema", "Lung Lesion"], True)
+
+
+settings = st.fixed_dictionaries(
+    {
+        "images": st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=8),
+        "source_options": st.dictionaries(
+            st.text(st.characters(categories=["L"], max_codepoint=122), min_size=1, max_size=4),
+            st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8", exclude_categories=["C"])),
+            max_size=3,
+        ),
+        "observations": st.lists(st.sampled_from(["Edema", "Lung Lesion", "no", "1e3"]), max_size=3),
+        "learning_rate": st.floats(1e-9, 10.0),
+        "uncertain": st.sampled_from(["zero", "one", "ignore", "soft"]),
+        "seed": st.integers(0, 2**31),
+        "precision": st.none() | st.sampled_from(["32-true", "bf16-mixed"]),
+    }
+)
+
+
+@given(settings)
+def test_what_is_written_is_read_back(values: dict[str, object]) -> None:
+    config = TrainConfig(**values)
+    with TemporaryDirectory() as folder:
+        config.save(Path(folder) / "c.yaml")
+        assert TrainConfig.load(Path(folder) / "c.yaml") == config
+        assert read_config(TrainConfig, ["--config", f"{folder}/c.yaml"], prog="x", description="") == config
 
 
 def test_an_unknown_key_names_the_nearest(tmp_path, capsys) -> None:

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch) -> None:
-    recipe = {"images": "phantom", "texts": "phantom", "source_options": {"phantom": {"studies": 160, "size": 32}}, "image_size": 32, "cache_size": 32,
+    recipe = {"images": "phantom", "texts": "phantom",
+              "source_options": {"phantom": {"studies": 160, "size": 32}}, "image_size": 32, "cache_size": 32,
               "projection_dim": 16, "batch_images": 16, "batch_texts": 16, "steps": 4, "evaluate_every": 2,
               "workers": 0, "prepared": str(tmp_path / "p"), "accelerator": "cpu"}  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -47,11 +48,10 @@ def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch
         (["--sizes", "many"], "no number of samples"),
         (["--objectives", "clop"], "Did you mean 'clip'"),
         (["--arms", "{a: {objectiv: clip}}"], "Did you mean 'objective'"),
-        (["--budget", "hours"], "write steps or epochs"),
         (["--point", "99", "--budget", "epochs"], "points 0 to 35"),
         ([], "'semantic-matching' has none. Write steps into the recipe"),
         (
-            ["--objectives", "semantic-matching,clip", "--budget", "epochs"],
+            ["--objectives", "semantic-matching,clip", "--budget", "epochs", "--images", "phantom"],
             "clip needs images and reports of the same studies",
         ),
     ],

@@ -51,7 +51,7 @@ def test_labels_of_a_folder_and_of_stdin(tmp_path, capsys, monkeypatch) -> None:
         (["nowhere.csv"], "There is no nowhere.csv"),
         (["r.csv", "--text-column", "finding"], "Did you mean 'findings'"),
         (["r.csv", "--id-column", "uid"], "no column 'uid'"),
-        (["r.json"], r"r\.json is no \.csv, \.parquet or \.jsonl"),
+        (["r.doc"], r"r\.doc is no .*\.csv"),
         (["r.csv", "--labeler", "chexbert"], "checkpoint was not found"),
         (["r.csv", "--sentences", "s.csv"], "needs --output"),
         (["r.csv", "--score", "r.csv"], "shares 2 ids"),
@@ -61,7 +61,7 @@ def test_labels_of_a_folder_and_of_stdin(tmp_path, capsys, monkeypatch) -> None:
 def test_labelling_says_what_is_wrong(tmp_path, monkeypatch, arguments: list[str], message: str) -> None:
     monkeypatch.chdir(tmp_path)
     REPORTS.to_csv("r.csv", index=False)
-    (tmp_path / "r.json").write_text("{}")
+    (tmp_path / "r.doc").write_text("{}")
     (tmp_path / "empty").mkdir()
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         label.run(arguments)

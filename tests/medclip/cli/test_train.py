@@ -24,7 +24,6 @@ def test_without_its_data_training_ends_at_once_and_teaches(tmp_path) -> None:
     [
         (["--objective", "clipp"], "no 'clipp' in objectives"),
         (["--objective-options.similarty", "dot"], "Did you mean 'similarity'"),
-        (["--uncertain", "maybe"], "zero, one, ignore, soft"),
         (["--prompts", "foo"], "no prompt set 'foo'"),
         (["--augmentation.crops", "1"], "no augmentation 'crops'"),
         (["--batch-images", "0"], "--batch-images 0: must be at least 1"),

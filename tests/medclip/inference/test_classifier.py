@@ -204,7 +204,11 @@ def test_files_folders_and_dicom_are_classified(saved, tmp_path, capsys) -> None
 
 @pytest.mark.parametrize(
     ("extra", "message"),
-    [(["--format", "xml"], "table, csv or json"), (["--classes", "[Flu]"], "no prompts for Flu"), ([], "Which model")],
+    [
+        (["--classes", "[Croup]"], "no prompts for Croup"),
+        (["--classes", "[Flu]"], "no prompts for Flu"),
+        ([], "Which model"),
+    ],
 )
 def test_wrong_questions_are_explained(saved, tmp_path, extra: list[str], message: str) -> None:
     picture(tmp_path / "a.png", seed=0)

@@ -41,7 +41,9 @@ def test_scores_do_not_depend_on_batch_order_or_company(data, model, monkeypatch
     turned = {name: Prompts(p.positive[::-1], p.negative[::-1]) for name, p in reversed(prompts.items())}
     shuffled = dataclasses.replace(data, images=data.images.sample(frac=1.0, random_state=1))
     few = metrics(observations=["Edema", "Fracture"])
-    monkeypatch.setattr(zero_shot_module, "encode_images", lambda *a: zero_shot_module_encode(*a, batch_size=7))
+    monkeypatch.setattr(
+        zero_shot_module, "embed_images", lambda *a, **k: zero_shot_module_encode(*a, **k, batch_size=7)
+    )
     small_batches = metrics()
     monkeypatch.undo()
     for other in (metrics(shuffled), metrics(prompts=turned), few, small_batches):
@@ -51,7 +53,7 @@ def test_scores_do_not_depend_on_batch_order_or_company(data, model, monkeypatch
     assert metrics(prompts=turned)["accuracy"] == first["accuracy"]
 
 
-zero_shot_module_encode = zero_shot_module.encode_images
+zero_shot_module_encode = zero_shot_module.embed_images
 
 
 def test_zero_shot_agrees_with_scikit_learn(data, model) -> None:

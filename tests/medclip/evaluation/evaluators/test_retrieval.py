@@ -30,8 +30,8 @@ def evaluate(monkeypatch):
     """Embeddings by hand: image c and its fracture are alike, image b is mistaken for a fracture."""
     images = {"a": (1, 0), "b": (0, 1), "c": (0, 1), "d": (1, 0)}
     texts = {"edema": (1, 0), "more edema": (0.8, 0.6), "fracture": (0, 1), "fracture both": (0.6, 0.8)}
-    monkeypatch.setattr(retrieval, "encode_images", lambda m, keys, *a, **k: np.array([images[x] for x in keys], float))
-    monkeypatch.setattr(retrieval, "encode_texts", lambda m, said, *a: np.array([texts[x] for x in said], float))
+    monkeypatch.setattr(retrieval, "embed_images", lambda m, keys, *a, **k: np.array([images[x] for x in keys], float))
+    monkeypatch.setattr(retrieval, "embed_texts", lambda m, said, *a: np.array([texts[x] for x in said], float))
     evaluator = Retrieval(data(), classes=CLASSES, ks=(1, 2), resamples=0)
     return evaluator(None, SimpleNamespace(image_size=8)).metrics
 
