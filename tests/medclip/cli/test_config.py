@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import hypothesis
 import pytest
 import yaml
 from hypothesis import given
@@ -115,6 +116,7 @@ settings = st.fixed_dictionaries(
 )
 
 
+@hypothesis.settings(deadline=None, max_examples=25)
 @given(settings)
 def test_what_is_written_is_read_back(values: dict[str, object]) -> None:
     config = TrainConfig(**values)

@@ -377,7 +377,9 @@ def test_mimic_ids_in_other_forms_meet(tmp_path, form: str) -> None:
     for kind in ("chexpert", "split"):
         path = root / f"mimic-cxr-2.0.0-{kind}.csv.gz"
         text = gzip.decompress(path.read_bytes()).decode()
-        path.write_bytes(gzip.compress(re.sub(r"(5000000\d)", lambda found: form.format(found[1]), text).encode()))
+        path.write_bytes(
+            gzip.compress(re.sub(r"(5000000\d)", lambda found: form.format(found[1]), text).encode(), mtime=0)
+        )
     changed = load_plugin("sources", "mimic-cxr")(root).images()
     pd.testing.assert_frame_equal(
         changed, images_of("mimic-cxr", tmp_path / "b").reset_index()[changed.columns].assign(path=changed["path"])
@@ -388,7 +390,9 @@ def test_a_split_file_of_other_images_is_refused(tmp_path) -> None:
     root = layouts.mimic_cxr(tmp_path)
     path = root / "mimic-cxr-2.0.0-split.csv.gz"
     path.write_bytes(
-        gzip.compress(gzip.decompress(path.read_bytes()).replace(b"-pa,", b"-ap,").replace(b"-lateral,", b"-l,"))
+        gzip.compress(
+            gzip.decompress(path.read_bytes()).replace(b"-pa,", b"-ap,").replace(b"-lateral,", b"-l,"), mtime=0
+        )
     )
     with pytest.raises(ValueError, match="none of the 6 rows has its image_id in mimic-cxr"):
         load_plugin("sources", "mimic-cxr")(root).images()
