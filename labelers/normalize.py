@@ -29,7 +29,7 @@ _ODD = re.compile(
     r"|(?P<first>[^\W\d_]{2,})-[ \t]*\n[ \t]*(?P<second>[a-zA-Z]{2,})",
     re.IGNORECASE,
 )
-_SIGNS = re.compile(r"[^\n -~]|<|-[ \t]*\n")
+_BROKEN_WORD = re.compile(r"-[ \t]*\n")
 _LINE_TAGS = ("br", "p", "div", "li", "ul", "ol")
 
 
@@ -64,7 +64,7 @@ def normalize(text: str, *, knows: Callable[[str], bool]) -> Normalized:
         knows: tells whether a word in lower case is one the lexicon speaks of. "pneumo-" and "thorax" on two lines are
             one word because it knows "pneumothorax"; "mass-" and "like" stay two where it does not know "masslike".
     """
-    if _SIGNS.search(text) is None:
+    if _is_plain(text):
         return Normalized(text)
     plain = text.replace("\r\n", " \n").replace("\r", "\n").translate(_SAME_LENGTH)
     pieces: list[str] = []
@@ -80,6 +80,15 @@ def normalize(text: str, *, knows: Callable[[str], bool]) -> Normalized:
             starts.append(length)
             shifts.append(position - length)
     return Normalized("".join([*pieces, plain[position:]]), starts, shifts) if pieces else Normalized(plain)
+
+
+def _is_plain(text: str) -> bool:
+    return (
+        text.isascii()
+        and text.replace("\n", "").isprintable()
+        and "<" not in text
+        and _BROKEN_WORD.search(text) is None
+    )
 
 
 def _replacement(match: re.Match[str], knows: Callable[[str], bool]) -> str:

@@ -19,6 +19,8 @@ TOKEN = re.compile(
     r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?|_+|\([-+]\)|[.,;:?!()/=，。；：？！、\u2013]"
     r"|(?<=\s)--?(?=\s)"
 )
+#: The same for text that is ASCII and folded.
+_ASCII_TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|_+|\([-+]\)|[.,;:?!()/=]|(?<=\s)--?(?=\s)")
 MAX_GAP = 5
 #: The words one place of a pattern admits; "word*" is a beginning, `GAP` stands for up to `MAX_GAP` words.
 Choice = tuple[str, ...]
@@ -37,7 +39,8 @@ def fold(text: str) -> str:
 
 def tokenize(text: str) -> list[str]:
     """Returns the tokens of `text`, folded. Hyphens and quotes only separate: "air-space" is two tokens."""
-    return TOKEN.findall(fold(text))
+    folded = fold(text)
+    return (_ASCII_TOKEN if folded.isascii() else TOKEN).findall(folded)
 
 
 def token_spans(text: str) -> list[tuple[int, int]]:

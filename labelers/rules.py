@@ -38,7 +38,7 @@ class RuleLabeler:
 
     def __init__(self, vocabulary: str | Vocabulary = "chexpert14", *, profile: str | None = None) -> None:
         self._vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else load_vocabulary(vocabulary, profile)
-        self._matchers = [Matcher(layer) for layer in self._vocabulary.layers()]
+        self._matcher = Matcher(self._vocabulary)
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers
         self._own = frozenset(self._vocabulary.observations)
@@ -111,8 +111,7 @@ class RuleLabeler:
 
     def _plain(self, text: str) -> Normalized:
         """Returns `text` with odd characters made plain and its mere wraps undone."""
-        # What a vocabulary adds must not change how the text of the one it extends is read.
-        plain = normalize(text, knows=self._matchers[0].knows)
+        plain = normalize(text, knows=self._matcher.knows)
         return replace(plain, text=unwrap(plain.text, language=self._vocabulary.language))
 
     def _sentences(self, text: str) -> list[tuple[str, Span]]:
@@ -149,11 +148,9 @@ class RuleLabeler:
     def _read(self, tokens: Sequence[str]) -> list[ReadMention]:
         """Returns the mentions of a sentence with their states and deciding cues."""
         read: list[ReadMention] = []
-        for matcher in self._matchers:
-            mentions, cues = matcher(tokens)
-            if mentions:
-                scopes = Scopes(tokens, cues, mentions, clause_words=self._vocabulary.clause_words)
-                read += [(mention, *scopes.state_of(mention)) for mention in mentions]
+        for mentions, cues in self._matcher(tokens):
+            scopes = Scopes(tokens, cues, mentions, clause_words=self._vocabulary.clause_words)
+            read += [(mention, *scopes.state_of(mention)) for mention in mentions]
         return read
 
     def _statements(self, sentence: str) -> tuple[Statement, ...]:

@@ -28,7 +28,7 @@ _END = r"""[.!?;\n_|)\u2022\u3002\uff01\uff1f\uff1b0-9](?:
 | (?<=\s[a-h]\)) (?=\s*[^\W\d_])                                # "b) No effusion"
 | (?<=[\s:][0-9]) [0-9]?(?:\)(?=\s*[^\W\d_])|\.(?=\s+[^\W\d_])) # "2. No effusion"
 )"""
-_MARKER = re.compile(r"\s*(?:\(?(?:\d{1,2}[.)](?!\d)|[a-hA-H]\))|[-*>\u2013#|]+(?!\d))\s*")
+_MARKER = re.compile(r"(?:\(?(?:\d{1,2}[.)](?!\d)|[a-hA-H]\))|[-*>\u2013#|]+(?!\d))\s*")
 _WORD = re.compile(r"[^\W\d_]")
 
 
@@ -60,9 +60,12 @@ def sentence_spans(
 
 
 def _append(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
-    marker = _MARKER.match(text, start, end)
-    if marker is not None and marker.end() < end:
-        start = marker.end()
+    while start < end and text[start].isspace():
+        start += 1
+    if start < end and (not text[start].isalpha() or text[start + 1 : start + 2] == ")"):
+        marker = _MARKER.match(text, start, end)
+        if marker is not None and marker.end() < end:
+            start = marker.end()
     while end - start > MAX_CHARACTERS:
         cut = text.rfind(" ", start + 1, start + MAX_CHARACTERS)
         cut = cut if cut > start else start + MAX_CHARACTERS
