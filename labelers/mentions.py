@@ -107,7 +107,7 @@ class Matcher:
         mentions = [self._mention(m, p) for m, p in _without_excluded(phrases)]
         kept = _select_cues(cues, mentions, tokens)
         for match, subject in subjects:
-            if not any(_covers(other, match) for other, _ in subjects):
+            if len(subjects) == 1 or not any(_covers(other, match) for other, _ in subjects):
                 observations = tuple([self._index[name] for name in subject.observations])
                 mentions.append(Mention(match.start, match.end, match.head, observations, "subject", subject.pattern))
         return mentions, kept
@@ -168,13 +168,18 @@ def _select_cues(cues: list[FoundCue], mentions: list[Mention], tokens: Sequence
     for cue in cues:
         if kept and cue.start < kept[-1].end:
             continue
-        used = any(
-            mention.head < cue.end and cue.start < mention.end and mention.end - mention.head >= cue.end - cue.start
-            for mention in mentions
-        )
-        if not used and _fits(cue, mentions, tokens):
+        if not _is_used(cue, mentions) and _fits(cue, mentions, tokens):
             kept.append(cue)
     return kept
+
+
+def _is_used(cue: FoundCue, mentions: list[Mention]) -> bool:
+    """Tells whether the words of a cue are part of a mention at least as long."""
+    start, end, _, _ = cue
+    for mention in mentions:
+        if mention.head < end and start < mention.end and mention.end - mention.head >= end - start:
+            return True
+    return False
 
 
 def _fits(cue: FoundCue, mentions: list[Mention], tokens: Sequence[str]) -> bool:

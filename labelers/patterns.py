@@ -69,12 +69,13 @@ class _Node:
 class _State:
     """The places of the trie that the same words lead to, and for words that were met, where they lead from here."""
 
-    __slots__ = ("after_gaps", "entries", "leads", "nodes")
+    __slots__ = ("after_gaps", "entries", "is_open", "leads", "nodes")
 
     def __init__(self, nodes: Sequence[_Node]) -> None:
         self.nodes = nodes
         self.entries = [entry for node in nodes for entry in node.entries]
         self.after_gaps = [_State([node.after_gap]) for node in nodes if node.after_gap is not None]
+        self.is_open = not self.entries and not self.after_gaps  # the next word alone decides
         self.leads: dict[str, _State | None] = {}
 
 
@@ -152,12 +153,18 @@ class PatternSet:
         if self._steps > _CACHE_LIMIT or len(self._known) > _CACHE_LIMIT:
             self._forget()
         found: list[Match] = []
-        first = self._first
+        first, step = self._first, self._step
         leads = first.leads
         for start, token in enumerate(tokens):
-            state = leads[token] if token in leads else self._step(first, token)
+            state = leads[token] if token in leads else step(first, token)
+            position = start + 1
+            if state is not None and state.is_open and position < len(tokens):  # mostly nothing begins here
+                following = tokens[position]
+                onward = state.leads
+                state = onward[following] if following in onward else step(state, following)
+                position += 1
             if state is not None:
-                self._walk(state, start, start + 1, start, tokens, found)
+                self._walk(state, start, position, start, tokens, found)
         return found
 
     def _step(self, state: _State, token: str) -> _State | None:

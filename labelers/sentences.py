@@ -19,7 +19,7 @@ MAX_CHARACTERS = 600
 _END = r"""[.!?;\n_|)\u2022\u3002\uff01\uff1f\uff1b0-9](?:
   (?<=[.!]) {no_abbreviation} [.!?]*["')\]]*(?=\s|\Z)           # "effusion. "
 | (?<=[^\W\d_]{{3}}\.)(?=[^\W\d_]{{3}})                         # "effusion.The"
-| (?<=[^\s(]\?) [.!?]*["')\]]*(?=\s|\Z) {no_answer}             # "Pneumonia? " but neither "? pneumonia" nor "Edema? No"
+| (?<=[^\s(]\?) [.!?]*["')\]]*(?=\s|\Z) {no_answer}             # "Pneumonia? ", not "? pneumonia", not "Edema? No"
 | (?<=[\u3002\uff01\uff1b]) | (?<=\uff1f) {no_answer}
 | (?<=;) (?!\s*{joining}) (?![^.;\n]*{ellipsis})                # "no left effusion; small right one" stays together
 | (?<=[\n\u2022])
@@ -75,10 +75,10 @@ def _append(spans: list[tuple[int, int]], text: str, start: int, end: int) -> No
 
 
 def _append_trimmed(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
-    if _WORD.search(text, start, end) is None:
-        return
-    while text[start].isspace():
+    while start < end and text[start].isspace():
         start += 1
+    if start == end or not (text[start].isalpha() or _WORD.search(text, start, end)):
+        return
     while text[end - 1].isspace():
         end -= 1
     spans.append((start, end))
