@@ -11,8 +11,18 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+#: Traditional Chinese characters and the simplified ones of the lexicon.
+_TRADITIONAL = (
+    "與兩為於側傾內況減動佔雙發變葉後複復塊實寬對導屬擴斷無顯術氣滲狀現積結維縮緊紋腫脹臟診議論"
+    "質轉輕較進連鈣鈍銳陰陽陳難項訴癥彎檢異節約纖縱徑臨慮見隻門麵衹團點圓網邊間總穩張態確沒舊學"
+)
+_SIMPLIFIED = (
+    "与两为于侧倾内况减动占双发变叶后复复块实宽对导属扩断无显术气渗状现积结维缩紧纹肿胀脏诊议论"
+    "质转轻较进连钙钝锐阴阳陈难项诉症弯检异节约纤纵径临虑见只门面只团点圆网边间总稳张态确没旧学"
+)
 _SAME_LENGTH = str.maketrans(
     {chr(0xFEE0 + code): chr(code) for code in range(0x21, 0x7F) if chr(code).isalnum() or chr(code) in "-+=|/."}
+    | dict(zip(_TRADITIONAL, _SIMPLIFIED, strict=True))
     | dict.fromkeys("\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))), " ")
     | dict.fromkeys("\v\f\x1c\x1d\x1e\x85\u2028\u2029", "\n")
     | dict.fromkeys("\u2018\u2019\u02bc\u00b4\u2032`", "'")

@@ -186,10 +186,15 @@ class Scopes:
             elif (
                 cue.effect not in ("normal", "end", "pseudo")
                 and cue.reach in _BACKWARD
-                and (active is None or (cue.reach != "between" and active.cue.reach != "answer"))
+                and self._takes_over(active, cue)
             ):
                 active, verbs_active = found, sum(t in verbs for t in self._tokens[found.head : found.end])
         return before, before_normal
+
+    @staticmethod
+    def _takes_over(active: FoundCue | None, cue: Cue) -> bool:
+        """Tells whether `cue` holds before itself, whatever stands behind it: an answer belongs to its question."""
+        return active is None or cue.reach == "answer" or (cue.reach != "between" and active.cue.reach != "answer")
 
     def _speaks(self, start: int, end: int) -> bool:
         """Tells whether a mention begins between two tokens."""

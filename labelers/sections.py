@@ -160,5 +160,5 @@ def _headings(language: str) -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def _long_headings(language: str) -> dict[str, str]:
-    """Returns headings of one word of eight letters or more: too long to be another word by one slip."""
-    return {key: name for key, name in _headings(language).items() if len(key) >= 8 and key.isalpha()}
+    """Returns headings of one word of seven letters or more: too long to be another word by one slip."""
+    return {key: name for key, name in _headings(language).items() if len(key) >= 7 and key.isalpha()}
