@@ -25,7 +25,9 @@ from medclip.sources.openi import Openi
 Parts = dict[str, list[str]]
 
 _STATEMENT_END = re.compile(r"(?<=[a-zA-Z)]{2}[.!;])\s+(?=[A-Z])")
-_DENIAL = re.compile(r"(?:there is |there are )?no ((?:[a-z]+ ){0,2}[a-z]+?)(?:(,? or | and )((?:[a-z]+ ){0,2}[a-z]+))?", re.I)
+_DENIAL = re.compile(
+    r"(?:there is |there are )?no ((?:[a-z]+ ){0,2}[a-z]+?)(?:(,? or | and )((?:[a-z]+ ){0,2}[a-z]+))?", re.I
+)
 _NAMES = re.compile(
     r"(?:pleural )?effusions?|pneumothora(?:x|ces)|(?:focal )?consolidations?|pneumonia|cardiomegaly|(?:pulmonary )?edema|"
     r"(?:focal )?infiltrates?|atelectasis|(?:rib )?fractures?|nodules?|mass(?:es)?",
@@ -145,7 +147,11 @@ def show(folder: str, name: str, count: int = 20, vocabulary: str = "chexpert14"
     reports, labeler = read_parts(folder), RuleLabeler(vocabulary)
     for parts in reports:
         first, second = labeler([prose(parts), STYLES[name](parts)])
-        where = [i for i in range(len(first)) if not (first[i] == second[i] or (first[i] != first[i] and second[i] != second[i]))]
+        where = [
+            i
+            for i in range(len(first))
+            if not (first[i] == second[i] or (first[i] != first[i] and second[i] != second[i]))
+        ]
         if where and count:
             count -= 1
             print([(labeler.observations[i], float(first[i]), float(second[i])) for i in where])

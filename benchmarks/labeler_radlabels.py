@@ -1,0 +1,147 @@
+"""The rule labeler beside the labels of `radlabels` on the 1,000 synthetic reports inside that package.
+
+    pip download radlabels --no-deps --dest wheels          # MIT; nothing of it is installed or kept here
+    python benchmarks/labeler_radlabels.py wheels/radlabels-0.2.0-py3-none-any.whl
+    python benchmarks/labeler_radlabels.py wheels/... --show "Lung Lesion"   # where the two differ, even half
+
+The reference is itself made by a program: RadGraph-XL's entities matched with phrases of radiologists. It is no gold
+standard, but nobody tuned our rules to it. It reads the whole text, so its matches in sections that do not tell what the
+image shows (the indication, say) are left out here. Reports with an even number were read while the rules were written;
+those with an odd number were not, and `--half odd` is for the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from labelers.rules import RuleLabeler
+from labelers.sections import read_sections
+
+FOLDER = "radlabels/samples/"
+STATES = {"definitely present": 1, "uncertain": -1, "definitely absent": 0}
+PRECEDENCE = {1: 2, -1: 1, 0: 0}
+#: Our observations, and the findings of radlabels that mean the same together.
+FINDINGS = {
+    "Enlarged Cardiomediastinum": ("enlarged_cardiomediastinum",),
+    "Cardiomegaly": ("cardiomegaly",),
+    "Lung Opacity": ("lung_opacity", "ground_glass_opacity", "infiltration", "interstitial_thickening"),
+    "Lung Lesion": ("lung_lesion", "lung_nodule_or_mass"),
+    "Edema": ("pulmonary_edema", "pulmonary_congestion_pulmonary_venous_congestion"),
+    "Consolidation": ("consolidation",),
+    "Pneumonia": ("pneumonia",),
+    "Atelectasis": ("atelectasis", "lobar_segmental_collapse", "whole_lung_or_majority_collapse"),
+    "Pneumothorax": ("pneumothorax",),
+    "Pleural Effusion": ("pleural_effusion",),
+    "Pleural Other": ("pleural_other", "pleural_thickening"),
+    "Fracture": ("fracture_generic", "acute_rib_fracture", "non_acute_rib_fracture"),
+    "Support Devices": (
+        "support_devices_generic", "enteric_tube", "endotracheal_tube", "central_venous_catheter", "intercostal_drain",
+        "pacemaker_electronic_cardiac_device_or_wires", "tracheostomy_tube", "implantable_electronic_device",
+    ),
+    "Vascular Congestion": ("pulmonary_congestion_pulmonary_venous_congestion",),
+    "Emphysema": ("emphysema",),
+    "Subcutaneous Emphysema": ("subcutaneous_emphysema",),
+    "Pneumomediastinum": ("pneumomediastinum",),
+    "Pneumoperitoneum": ("pneumoperitoneum",),
+    "Calcification of the Aorta": ("calcification_of_the_aorta",),
+    "Tortuous Aorta": ("tortuous_aorta",),
+    "Hyperinflation": ("hyperinflation",),
+    "Tracheal Deviation": ("tracheal_deviation",),
+    "Bronchial Wall Thickening": ("bronchial_wall_thickening", "peribronchial_cuffing"),
+    "Ground Glass Opacity": ("ground_glass_opacity",),
+    "Pleural Thickening": ("pleural_thickening",),
+    "Endotracheal Tube": ("endotracheal_tube",),
+    "Tracheostomy Tube": ("tracheostomy_tube",),
+    "Enteric Tube": ("enteric_tube",),
+    "Central Venous Catheter": ("central_venous_catheter",),
+    "Pacemaker": ("pacemaker_electronic_cardiac_device_or_wires",),
+    "Chest Tube": ("intercostal_drain",),
+}  # fmt: skip
+
+#: A report: its text, and what the reference says of each finding that it names.
+Report = tuple[str, dict[str, int]]
+
+
+def read(wheel: Path, half: str) -> Iterator[Report]:
+    with zipfile.ZipFile(wheel) as archive:
+        matches = json.loads(archive.read(f"{FOLDER}synthetic_matches.json"))
+        for name, content in matches.items():
+            number = int(name.rpartition("_")[2])
+            if (number % 2 == 0) == (half == "even"):
+                text = archive.read(f"{FOLDER}synthetic_reports/{name}.txt").decode()
+                yield text, reference(content["text"], content["matches"])
+
+
+def reference(text: str, matches: list[dict[str, object]]) -> dict[str, int]:
+    """Returns the state of each finding, of the matches in sections that we read, by precedence."""
+    starts, position = [], 0
+    for token in text.split(" "):
+        starts.append(position)
+        position += len(token) + 1
+    sections = read_sections(text)
+    states: dict[str, int] = {}
+    for match in matches:
+        places = [starts[i] for i in match["start_ix"]]  # type: ignore[attr-defined]
+        state, finding = STATES[str(match["label"])], str(match["disease"])
+        if finding == "emphysema" and "subcutaneous" in text[max(0, min(places) - 14) : max(places)].lower():
+            continue
+        if any(s.start <= place < s.end for s in sections for place in places):
+            states[finding] = max(state, states.get(finding, 0), key=PRECEDENCE.__getitem__)
+    return states
+
+
+def joined(states: dict[str, int], findings: tuple[str, ...]) -> int | None:
+    said = [states[finding] for finding in findings if finding in states]
+    return max(said, key=PRECEDENCE.__getitem__) if said else None
+
+
+def compare(reports: list[Report]) -> dict[str, list[tuple[int | None, int | None]]]:
+    """Returns (ours, theirs) by observation for every report; None where a labeler does not speak of it."""
+    labeler = RuleLabeler("cxr50")
+    found = labeler([text for text, _ in reports])
+    pairs: dict[str, list[tuple[int | None, int | None]]] = defaultdict(list)
+    for row, (_, states) in zip(found, reports, strict=True):
+        for name, findings in FINDINGS.items():
+            state = row[labeler.observations.index(name)]
+            pairs[name].append((None if state != state else int(state), joined(states, findings)))
+    return pairs
+
+
+def rates(pairs: list[tuple[int | None, int | None]]) -> tuple[int, float, float, float, int, float]:
+    """Returns positives of the reference, our precision, recall and F1, and how often states agree where both speak."""
+    both = sum(a == 1 and b == 1 for a, b in pairs)
+    ours, theirs = sum(a == 1 for a, _ in pairs), sum(b == 1 for _, b in pairs)
+    spoken = [(a, b) for a, b in pairs if a is not None and b is not None]
+    agree = sum(a == b for a, b in spoken) / max(1, len(spoken))
+    return theirs, both / max(1, ours), both / max(1, theirs), 2 * both / max(1, ours + theirs), len(spoken), agree
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("--half", choices=("even", "odd"), default="even")
+    parser.add_argument("--show", choices=sorted(FINDINGS), help="print the reports on which the two differ")
+    arguments = parser.parse_args()
+    if arguments.show and arguments.half == "odd":
+        parser.error("the odd half is not to be read")
+    reports = list(read(arguments.wheel, arguments.half))
+    pairs = compare(reports)
+    if arguments.show:
+        for (text, _), (ours, theirs) in zip(reports, pairs[arguments.show], strict=True):
+            if ours != theirs:
+                print(f"ours {ours}, theirs {theirs}\n{text}\n{'-' * 40}")
+        return
+    print(f"{len(reports)} reports, {arguments.half} half")
+    print(f"{'':28s} count precision recall   F1   both speak  agree")
+    for name, values in {**pairs, "micro": [pair for values in pairs.values() for pair in values]}.items():
+        count, precision, recall, f1, spoken, agree = rates(values)
+        print(f"{name:28s} {count:5d}   {precision:.3f}   {recall:.3f}  {f1:.3f}   {spoken:6d}    {agree:.3f}")
+
+
+if __name__ == "__main__":
+    main()
