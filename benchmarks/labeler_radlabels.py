@@ -5,9 +5,10 @@
     python benchmarks/labeler_radlabels.py wheels/... --show "Lung Lesion"   # where the two differ, even half
 
 The reference is itself made by a program: RadGraph-XL's entities matched with phrases of radiologists. It is no gold
-standard, but nobody tuned our rules to it, and it calls present what may be there. It reads the whole text, so its matches in sections that do not tell what the
-image shows (the indication, say) are left out here. Reports with an even number were read while the rules were written;
-those with an odd number were not: `--half odd` is for the end.
+standard, but nobody tuned our rules to it. It calls present what may be there, so look at "positive or uncertain". It
+reads the whole text; its matches in sections that do not tell what the image shows (the indication, say) are left out
+here. Reports with an even number were read while the rules were written; those with an odd number were not, and
+`--half odd` is for the end.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from labelers.sections import read_sections
 FOLDER = "radlabels/samples/"
 STATES = {"definitely present": 1, "uncertain": -1, "definitely absent": 0}
 PRECEDENCE = {1: 2, -1: 1, 0: 0}
-#: Our observations, and the findings of radlabels that mean the same together.
+#: Our observations, and the findings of radlabels that together mean the same; its "pulmonary congestion" includes edema.
 FINDINGS = {
     "Enlarged Cardiomediastinum": ("enlarged_cardiomediastinum",),
     "Cardiomegaly": ("cardiomegaly",),
@@ -44,7 +45,6 @@ FINDINGS = {
         "support_devices_generic", "enteric_tube", "endotracheal_tube", "central_venous_catheter", "intercostal_drain",
         "pacemaker_electronic_cardiac_device_or_wires", "tracheostomy_tube", "implantable_electronic_device",
     ),
-    "Vascular Congestion": ("pulmonary_congestion_pulmonary_venous_congestion",),
     "Emphysema": ("emphysema",),
     "Subcutaneous Emphysema": ("subcutaneous_emphysema",),
     "Pneumomediastinum": ("pneumomediastinum",),

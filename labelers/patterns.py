@@ -202,16 +202,17 @@ class PatternSet:
     def _cross_gap(
         self, after_gap: _State, position: int, start: int, tokens: Sequence[str], found: list[Match]
     ) -> None:
-        """Goes on behind a gap at the nearest place within it where the rest matches."""
+        """Adds, of each pattern, the match whose rest stands nearest behind a gap."""
         leads = after_gap.leads
+        seen: set[int] = set()
         for jump in range(position, min(position + MAX_GAP + 1, len(tokens))):
             token = tokens[jump]
             state = leads[token] if token in leads else self._step(after_gap, token)
             if state is not None:
-                count = len(found)
-                self._walk(state, start, jump + 1, jump, tokens, found)
-                if len(found) > count:
-                    return
+                onward: list[Match] = []
+                self._walk(state, start, jump + 1, jump, tokens, onward)
+                found += [match for match in onward if match.entry not in seen] if seen else onward
+                seen |= {match.entry for match in onward}
             if token in self._gap_stops:
                 return
 
