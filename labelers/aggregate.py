@@ -32,7 +32,8 @@ class Aggregator:
         self._no_finding = names.index(vocabulary.no_finding) if vocabulary.no_finding else None
         devices = names.index(vocabulary.devices) if vocabulary.devices else None
         self._general = [i for i in range(self._size, self._total) if names[i] == "Abnormality"]
-        self._judges = [i for i in range(self._total) if i not in (self._no_finding, devices)]
+        silent = (self._no_finding, devices, *(names.index(name) for name in vocabulary.added))
+        self._judges = [i for i in range(self._total) if i not in silent]
 
     def ranks(self, summaries: Iterable[Summary], *, whole: bool = True) -> list[int]:
         """Returns the rank of each observation over `summaries`, No Finding included.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoTokenizer, BertConfig, BertModel
 
+from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, NO_FINDING
 
 #: Order of the heads in the published checkpoint; No Finding is the last and has two classes only.
@@ -90,25 +91,25 @@ def load_chexbert(path: Path) -> Chexbert:
     """Returns the network of a checkpoint file, its size read off the weights.
 
     Raises:
-        ValueError: the file holds something else than CheXbert's weights.
+        UserError: the file holds something else than CheXbert's weights.
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for broken and for unsafe files
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be read as weights ({type(error).__name__}). Is it chexbert.pth, whole?"
         ) from error
     state = saved.get("model_state_dict", saved) if isinstance(saved, Mapping) else {}
     weights = {str(name).removeprefix("module."): value for name, value in state.items()}
     if "linear_heads.13.weight" not in weights or "bert.embeddings.word_embeddings.weight" not in weights:
-        raise ValueError(
+        raise UserError(
             f"{path} holds no CheXbert: it has {len(weights)} entries and lacks linear_heads.13.weight or embeddings."
         )
     network = Chexbert(_config(weights))
     ignored = {name for name in weights if name.endswith("position_ids")}
     result = network.load_state_dict({n: v for n, v in weights.items() if n not in ignored}, strict=False)
     if result.missing_keys or result.unexpected_keys:
-        raise ValueError(f"{path}: missing {result.missing_keys[:3]}, unexpected {result.unexpected_keys[:3]}.")
+        raise UserError(f"{path}: missing {result.missing_keys[:3]}, unexpected {result.unexpected_keys[:3]}.")
     return network
 
 

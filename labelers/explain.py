@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
-from labelers.rules import Evidence, RuleLabeler
+from labelers.findings import Finding, record_of
+from labelers.rules import RuleLabeler
 
 COLOURS = {"positive": "#f4b6b0", "negative": "#b9dfb4", "uncertain": "#f7dd9b"}
 
@@ -27,19 +27,19 @@ td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd
 """
 
 
-def explain_rows(text: str, evidence: Sequence[Evidence]) -> list[dict[str, str]]:
+def explain_rows(text: str, evidence: Sequence[Finding]) -> list[dict[str, str]]:
     """Returns a row for each piece of evidence: observation, state, mention, attributes, cue, rule, sentence."""
     return [
         {
-            "observation": e.observation,
-            "state": e.state,
-            "mention": text[slice(*e.span)],
-            "cue": text[slice(*e.cue_span)] if e.cue_span else "",
-            "rule": f"{e.pattern} / {e.cue}" if e.cue else e.pattern,
-            "attributes": ", ".join(e.attributes.values()),
-            "sentence": text[slice(*e.sentence)],
+            "observation": f.observation,
+            "state": f.state,
+            "mention": text[slice(*f.span)],
+            "cue": text[slice(*f.cue_span)] if f.cue_span else "",
+            "rule": f.rule,
+            "attributes": ", ".join(f.attributes.values()),
+            "sentence": text[slice(*f.sentence)],
         }
-        for e in evidence
+        for f in evidence
     ]
 
 
@@ -48,8 +48,8 @@ def explain_json(labeler: RuleLabeler, text: str) -> str:
     evidence = labeler.explain(text)
     row = labeler([text])[0]
     states = {name: int(s) for name, s in zip(labeler.observations, row, strict=True) if s == s}
-    rows = [row | asdict(e) for e, row in zip(evidence, explain_rows(text, evidence), strict=True)]
-    return json.dumps({"labeler": labeler.name, "states": states, "evidence": rows}, indent=2, ensure_ascii=False)
+    records = [record_of(finding) | {"cue_span": finding.cue_span} for finding in evidence]
+    return json.dumps({"labeler": labeler.name, "states": states, "evidence": records}, indent=2, ensure_ascii=False)
 
 
 def explain_html(labeler: RuleLabeler, text: str) -> str:
@@ -64,9 +64,9 @@ def explain_html(labeler: RuleLabeler, text: str) -> str:
     return _PAGE.format(colours=colours, labeler=html.escape(labeler.name), report=_marked(text, evidence), rows=rows)
 
 
-def _marked(text: str, evidence: Sequence[Evidence]) -> str:
+def _marked(text: str, evidence: Sequence[Finding]) -> str:
     """Returns `text` escaped, each run of characters with the marks that lie on it."""
-    states: dict[int, list[Evidence]] = {}
+    states: dict[int, list[Finding]] = {}
     cued: set[int] = set()
     for e in evidence:
         for position in range(*e.span):
@@ -83,7 +83,7 @@ def _marked(text: str, evidence: Sequence[Evidence]) -> str:
     return "".join(parts)
 
 
-def _run(text: str, evidence: list[Evidence], cued: bool) -> str:
+def _run(text: str, evidence: list[Finding], cued: bool) -> str:
     escaped = html.escape(text)
     escaped = f"<u>{escaped}</u>" if cued else escaped
     if not evidence:

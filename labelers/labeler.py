@@ -7,6 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from labelers.errors import UserError
+
 LABELERS = ("rules", "chexbert")
 
 
@@ -30,7 +32,7 @@ def load_labeler(name: str = "rules", **options: Any) -> Labeler:
     """Returns the labeler called `name`, built with `options`.
 
     Raises:
-        ValueError: there is no labeler of that name.
+        UserError: there is no labeler of that name.
     """
     if name == "rules":
         from labelers.rules import RuleLabeler
@@ -40,4 +42,4 @@ def load_labeler(name: str = "rules", **options: Any) -> Labeler:
         from labelers.chexbert import ChexbertLabeler
 
         return ChexbertLabeler(**options)
-    raise ValueError(f"There is no labeler {name!r}. Known: {', '.join(LABELERS)}.")
+    raise UserError(f"There is no labeler {name!r}. Known: {', '.join(LABELERS)}.")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labelers.errors import UserError
+
 POSITIVE, NEGATIVE, UNCERTAIN, UNMENTIONED = 1.0, 0.0, -1.0, float("nan")
 
 NO_FINDING = "No Finding"
@@ -73,7 +75,7 @@ class LabelPolicy:
             ("negative", self.negative, NEGATIVE_POLICIES),
         ):
             if value not in known:
-                raise ValueError(f"Label policy {name}={value!r} is unknown. Choose one of: {', '.join(known)}.")
+                raise UserError(f"Label policy {name}={value!r} is unknown. Choose one of: {', '.join(known)}.")
 
     def __call__(self, states: np.ndarray) -> np.ndarray:
         """Returns label vectors (N, O), float32, for `states` (N, O).
@@ -118,13 +120,13 @@ def check_states(states: np.ndarray) -> np.ndarray:
     """Returns `states` as float32 after checking that it holds only 1, 0, -1 and NaN.
 
     Raises:
-        ValueError: another value was found.
+        UserError: another value was found.
     """
     states = np.asarray(states, dtype=np.float32)
     wrong = ~(np.isnan(states) | np.isin(states, (POSITIVE, NEGATIVE, UNCERTAIN)))
     if wrong.any():
         found = sorted({float(value) for value in states[wrong]})[:5]
-        raise ValueError(
+        raise UserError(
             f"Found states {found}; a state is 1 (positive), 0 (negative), -1 (uncertain) or blank (unmentioned). "
             "Convert the column before handing it over."
         )

@@ -10,10 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-#: A word, a number, a run of de-identification blanks, a Chinese character, or one mark that can end a scope.
-TOKEN = re.compile(r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?|_+|[.,;:?!()/，。；：？！、]")
+from labelers.errors import UserError
+
+#: A word, a number, a run of de-identification blanks, a Chinese character, "(-)", or one mark that can end a scope.
+TOKEN = re.compile(
+    r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?|_+|\([-+]\)|[.,;:?!()/=，。；：？！、\u2013]"
+    r"|(?<=\s)--?(?=\s)"
+)
 MAX_GAP = 5
+#: The words one place of a pattern admits; "word*" is a beginning, `GAP` stands for up to `MAX_GAP` words.
+Choice = tuple[str, ...]
+GAP: Choice = ("...",)
 _CACHE_LIMIT = 200_000
 _WIDTHS = str.maketrans("’，；：？！（）", "',;:?!()")
 
@@ -36,8 +45,7 @@ def token_spans(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in TOKEN.finditer(fold(text))]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """One pattern found: tokens [start, end), of which `head` begins the part after the last gap."""
 
     start: int
@@ -48,140 +56,187 @@ class Match:
 
 @dataclass(slots=True)
 class _Node:
+    """A place in the trie of all patterns: where each choice of words leads, and what is complete here."""
+
     children: dict[int, _Node] = field(default_factory=dict)
     after_gap: _Node | None = None
     entries: list[int] = field(default_factory=list)
 
 
+class _State:
+    """The places of the trie that the same words lead to, and for words that were met, where they lead from here."""
+
+    __slots__ = ("after_gaps", "entries", "leads", "nodes")
+
+    def __init__(self, nodes: Sequence[_Node]) -> None:
+        self.nodes = nodes
+        self.entries = [entry for node in nodes for entry in node.entries]
+        self.after_gaps = [_State([node.after_gap]) for node in nodes if node.after_gap is not None]
+        self.leads: dict[str, _State | None] = {}
+
+
 class PatternSet:
     """All patterns of a lexicon, compiled once, matched together.
+
+    The trie has choices of words on its edges. While it reads, it is made deterministic: a state remembers where each
+    word leads, so that the next time one look-up is enough.
 
     Args:
         patterns: the written patterns; `Match.entry` is an index into this list.
         gap_stops: words that no gap may cross.
 
     Raises:
-        ValueError: a pattern is empty or its syntax is wrong.
+        UserError: a pattern is empty or its syntax is wrong.
     """
 
     def __init__(self, patterns: Iterable[str], *, gap_stops: Iterable[str] = ()) -> None:
-        self._literals: dict[str, int] = {}
-        self._prefixes: dict[str, int] = {}
+        self._classes: dict[Choice, int] = {}
+        self._literals: dict[str, list[int]] = {}
+        self._prefixes: dict[str, list[int]] = {}
         self._gap_stops = frozenset(gap_stops) | frozenset(".;:?!()")
         self._root = _Node()
         for entry, pattern in enumerate(patterns):
             for variant in expand(pattern):
                 self._insert(variant, entry)
         self._lengths = sorted({len(prefix) for prefix in self._prefixes})
-        self._known: dict[str, tuple[int, ...]] = {}
+        self._forget()
 
-    def _insert(self, words: Sequence[str], entry: int) -> None:
+    def _forget(self) -> None:
+        """Forgets the words that were met."""
+        self._known: dict[str, tuple[int, ...]] = {}
+        self._first = _State([self._root])
+        self._steps = 0
+
+    def _insert(self, items: Sequence[Choice], entry: int) -> None:
         node = self._root
-        for word in words:
-            if word == "...":
+        for words in items:
+            if words == GAP:
                 node.after_gap = node.after_gap or _Node()
                 node = node.after_gap
             else:
-                node = node.children.setdefault(self._symbol(word), _Node())
+                node = node.children.setdefault(self._symbol(words), _Node())
         if entry not in node.entries:
             node.entries.append(entry)
 
-    def _symbol(self, word: str) -> int:
-        table, key = (self._prefixes, word[:-1]) if word.endswith("*") else (self._literals, word)
-        return table.setdefault(key, len(self._literals) + len(self._prefixes))
+    def _symbol(self, words: Choice) -> int:
+        """Returns the number of a choice of words; every one of them leads to it."""
+        symbol = self._classes.get(words)
+        if symbol is None:
+            symbol = self._classes[words] = len(self._classes)
+            for word in words:
+                table, key = (self._prefixes, word[:-1]) if word.endswith("*") else (self._literals, word)
+                table.setdefault(key, []).append(symbol)
+        return symbol
 
-    def _lookup(self, token: str) -> tuple[int, ...]:
-        found = [self._literals[token]] if token in self._literals else []
-        found += [self._prefixes[token[:n]] for n in self._lengths if n <= len(token) and token[:n] in self._prefixes]
-        if len(self._known) >= _CACHE_LIMIT:
-            self._known.clear()
-        symbols = self._known[token] = tuple(found)
-        return symbols
+    def _symbols(self, token: str) -> tuple[int, ...]:
+        """Returns the choices that `token` is one of, in a fixed order."""
+        known = self._known.get(token)
+        if known is None:
+            found = list(self._literals.get(token, ()))
+            for length in self._lengths:
+                if length > len(token):
+                    break
+                found += self._prefixes.get(token[:length], ())
+            known = self._known[token] = tuple(dict.fromkeys(found))
+        return known
+
+    def knows(self, word: str) -> bool:
+        """Tells whether `word` is a word of a pattern, or begins with a "word*" of one."""
+        return bool(self._symbols(word))
 
     def find(self, tokens: Sequence[str]) -> list[Match]:
         """Returns every match in `tokens`, overlapping ones included, in order of their start."""
-        known, lookup = self._known, self._lookup
-        symbols = [known[token] if token in known else lookup(token) for token in tokens]
-        first = self._root.children
+        if self._steps > _CACHE_LIMIT or len(self._known) > _CACHE_LIMIT:
+            self._forget()
         found: list[Match] = []
-        for start, here in enumerate(symbols):
-            for symbol in here:
-                node = first.get(symbol)
-                if node is not None:
-                    self._walk(node, start, start + 1, start, tokens, symbols, found)
+        first = self._first
+        leads = first.leads
+        for start, token in enumerate(tokens):
+            state = leads[token] if token in leads else self._step(first, token)
+            if state is not None:
+                self._walk(state, start, start + 1, start, tokens, found)
         return found
 
+    def _step(self, state: _State, token: str) -> _State | None:
+        """Returns where `token` leads from `state`, and remembers it there."""
+        nodes: list[_Node] = []
+        symbols = self._symbols(token)
+        if symbols:
+            for node in state.nodes:
+                children = node.children
+                nodes += [children[symbol] for symbol in symbols if symbol in children]
+        self._steps += 1
+        state.leads[token] = following = _State(nodes) if nodes else None
+        return following
+
     def _walk(
-        self,
-        node: _Node,
-        start: int,
-        position: int,
-        head: int,
-        tokens: Sequence[str],
-        symbols: Sequence[tuple[int, ...]],
-        found: list[Match],
+        self, state: _State | None, start: int, position: int, head: int, tokens: Sequence[str], found: list[Match]
     ) -> None:
-        for entry in node.entries:
-            found.append(Match(start, position, head, entry))
-        if position < len(symbols) and node.children:
-            for symbol in symbols[position]:
-                child = node.children.get(symbol)
-                if child is not None:
-                    self._walk(child, start, position + 1, head, tokens, symbols, found)
-        if node.after_gap is not None:
-            self._cross_gap(node.after_gap, start, position, tokens, symbols, found)
+        """Adds the matches that begin at `start`, of which the tokens before `position` led to `state`."""
+        size = len(tokens)
+        gaps: list[tuple[_State, int]] = []
+        while state is not None:
+            for entry in state.entries:
+                found.append(Match(start, position, head, entry))
+            if state.after_gaps:
+                gaps += [(after_gap, position) for after_gap in state.after_gaps]
+            if position == size:
+                break
+            token = tokens[position]
+            position += 1
+            leads = state.leads
+            state = leads[token] if token in leads else self._step(state, token)
+        while gaps:  # the longest beginning first
+            self._cross_gap(*gaps.pop(), start, tokens, found)
 
     def _cross_gap(
-        self,
-        node: _Node,
-        start: int,
-        position: int,
-        tokens: Sequence[str],
-        symbols: Sequence[tuple[int, ...]],
-        found: list[Match],
+        self, after_gap: _State, position: int, start: int, tokens: Sequence[str], found: list[Match]
     ) -> None:
-        """Goes on with `node` at the nearest place within the gap where it matches."""
-        for jump in range(position, min(position + MAX_GAP + 1, len(symbols))):
-            count = len(found)
-            for symbol in symbols[jump]:
-                child = node.children.get(symbol)
-                if child is not None:
-                    self._walk(child, start, jump + 1, jump, tokens, symbols, found)
-            if len(found) > count or tokens[jump] in self._gap_stops:
+        """Goes on behind a gap at the nearest place within it where the rest matches."""
+        leads = after_gap.leads
+        for jump in range(position, min(position + MAX_GAP + 1, len(tokens))):
+            token = tokens[jump]
+            state = leads[token] if token in leads else self._step(after_gap, token)
+            if state is not None:
+                count = len(found)
+                self._walk(state, start, jump + 1, jump, tokens, found)
+                if len(found) > count:
+                    return
+            if token in self._gap_stops:
                 return
 
 
-def expand(pattern: str) -> Iterator[list[str]]:
-    """Yields the plain word sequences that `pattern` stands for.
+def expand(pattern: str) -> Iterator[list[Choice]]:
+    """Yields the sequences of choices that `pattern` stands for: several where words may be missing.
 
     Raises:
-        ValueError: the pattern is empty, begins or ends with a gap, or has a stray mark.
+        UserError: the pattern is empty, begins or ends with a gap, or has a stray mark.
     """
-    sequences: list[list[str]] = [[]]
+    sequences: list[list[Choice]] = [[]]
     for item in pattern.split():
         sequences = [sequence + words for sequence in sequences for words in _choices(item, pattern)]
-        if len(sequences) > 512:
-            raise ValueError(
-                f"Pattern {pattern!r} stands for more than 512 word sequences. Split it into several lines."
-            )
+        if len(sequences) > 128:
+            raise UserError(f"Pattern {pattern!r} has too many words that may be missing. Split it into several lines.")
     for sequence in sequences:
-        if not sequence or "..." in (sequence[0], sequence[-1]):
-            raise ValueError(f"Pattern {pattern!r} must begin and end with a word that cannot be missing.")
+        if not sequence or GAP in (sequence[0], sequence[-1]):
+            raise UserError(f"Pattern {pattern!r} must begin and end with a word that cannot be missing.")
         yield sequence
 
 
-def _choices(item: str, pattern: str) -> list[list[str]]:
-    if item == "...":
-        return [["..."]]
+def _choices(item: str, pattern: str) -> list[list[Choice]]:
+    if item in ("...", "(-)", "(+)"):
+        return [[(item,)]]
     optional = item.startswith("(") and item.endswith(")") and len(item) > 2
     if not optional and ("(" in item or ")" in item):
-        raise ValueError(f"Pattern {pattern!r}: {item!r} is neither a word nor one word in parentheses.")
+        raise UserError(f"Pattern {pattern!r}: {item!r} is neither a word nor one word in parentheses.")
     words = [_words(word, pattern) for word in (item[1:-1] if optional else item).split("|")]
-    return words + [[]] if optional else words
+    single = tuple(sorted({word[0] for word in words if len(word) == 1}))
+    long: list[list[Choice]] = [[(part,) for part in word] for word in words if len(word) > 1]
+    return ([[single]] if single else []) + long + ([[]] if optional else [])
 
 
 def _words(word: str, pattern: str) -> list[str]:
     tokens = tokenize(word.rstrip("*"))
     if not tokens or "*" in word[:-1]:
-        raise ValueError(f"Pattern {pattern!r}: {word!r} is neither a word nor the beginning of one followed by '*'.")
+        raise UserError(f"Pattern {pattern!r}: {word!r} is neither a word nor the beginning of one followed by '*'.")
     return tokens[:-1] + [tokens[-1] + "*"] if word.endswith("*") else tokens

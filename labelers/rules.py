@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
 from labelers.attributes import load_attributes
+from labelers.errors import UserError
+from labelers.findings import Finding, Span, Statement
+from labelers.lines import unwrap
 from labelers.mentions import Matcher
-from labelers.patterns import token_spans, tokenize
+from labelers.normalize import Normalized, normalize
+from labelers.patterns import tokenize
 from labelers.scope import Scopes
-from labelers.sections import find_sections
+from labelers.sections import read_sections
 from labelers.sentences import sentence_spans
+from labelers.statements import ReadMention, statements
 from labelers.vocabulary import Vocabulary, load_vocabulary
 
 _CACHE_LIMIT = 500_000
-#: Sections that tell why an image was taken or how, not what it shows.
-SILENT_SECTIONS = frozenset({"indication", "history", "comparison", "technique", "examination", "recommendation"})
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Why an observation got a state: one mention, the sentence it stands in, and the cue that decided.
-
-    Attributes:
-        sentence: characters [start, end) of the text.
-        span: characters [start, end) of the mention.
-        pattern: the lexicon line that found the mention.
-        cue: the lexicon line of the deciding cue, or "" where the mention speaks for itself.
-        cue_span: characters [start, end) of that cue, or None.
-        attributes: severity, side, location and course, where they are said.
-    """
-
-    observation: str
-    state: str
-    sentence: tuple[int, int]
-    span: tuple[int, int]
-    pattern: str
-    cue: str
-    cue_span: tuple[int, int] | None
-    attributes: Mapping[str, str]
+_STATEMENT_CACHE_LIMIT = 50_000  # statements are larger than summaries
 
 
 class RuleLabeler:
@@ -57,10 +38,13 @@ class RuleLabeler:
 
     def __init__(self, vocabulary: str | Vocabulary = "chexpert14", *, profile: str | None = None) -> None:
         self._vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else load_vocabulary(vocabulary, profile)
-        self._matcher = Matcher(self._vocabulary)
+        self._matchers = [Matcher(layer) for layer in self._vocabulary.layers()]
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers
+        self._own = frozenset(self._vocabulary.observations)
+        self._attributes = load_attributes(self._vocabulary.language)
         self._summaries: dict[str, Summary] = {}
+        self._said: dict[str, tuple[Statement, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -75,7 +59,7 @@ class RuleLabeler:
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Returns states (N, O), float32, for N reports, sections or sentences."""
         if isinstance(texts, str):
-            raise ValueError("Found one string; a labeler is called with a list of texts. Write labeler([text]).")
+            raise UserError("Found one string; a labeler is called with a list of texts. Write labeler([text]).")
         if not len(texts):
             return np.empty((0, len(self.observations)), dtype=np.float32)
         return self._aggregator.states([self._ranks(text) for text in texts])
@@ -85,78 +69,101 @@ class RuleLabeler:
 
         The difference is No Finding: as a sentence, "No pneumothorax." does not claim that nothing else was found.
         """
-        ranks = [
-            self._aggregator.ranks(
-                [self._summary(text[start:end]) for _, (start, end) in self.sentences(text)], whole=False
-            )
-            for text in sentences
-        ]
+        ranks = [self._ranks(text, whole=False) for text in sentences]
         return self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
 
     def sentences(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """Returns (section, character span) of every sentence that is labelled, in order."""
-        language = self._vocabulary.language
+        plain = self._plain(text)
+        return [(section, plain.original(start, end)) for section, (start, end) in self._sentences(plain.text)]
+
+    def findings(self, text: str) -> list[Finding]:
+        """Returns every finding of `text` as a record, in reading order.
+
+        The state of an observation is that of its findings by precedence: positive, uncertain, negative. No Finding
+        is the exception: it has a record only where the text says so, and a state by what else is found.
+        """
+        return [finding for finding in self.explain(text) if finding.said.observation in self._own]
+
+    def labels_and_findings(self, texts: Sequence[str]) -> tuple[np.ndarray, list[list[Finding]]]:
+        """Returns states (N, O) of N reports and the findings of each, cut into sentences once for both."""
+        ranks, found = [], []
+        for text in texts:
+            plain = self._plain(text)
+            sentences = self._sentences(plain.text)
+            evidence = self._evidence(plain, sentences)
+            found.append([finding for finding in evidence if finding.said.observation in self._own])
+            ranks.append(self._aggregator.ranks(self._summary(plain.text[start:end]) for _, (start, end) in sentences))
+        states = self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
+        return states, found
+
+    def explain(self, text: str) -> list[Finding]:
+        """Returns the evidence for every state that `text` gets: its findings, and those of helpers."""
+        plain = self._plain(text)
+        return self._evidence(plain, self._sentences(plain.text))
+
+    def _evidence(self, plain: Normalized, sentences: Sequence[tuple[str, Span]]) -> list[Finding]:
         return [
-            (section.name, (section.start + start, section.start + end))
-            for section in find_sections(text, language=language)
-            if section.name not in SILENT_SECTIONS
-            for start, end in sentence_spans(text[section.start : section.end], language=language)
+            Finding(section, start, said, plain)
+            for section, (start, end) in sentences
+            for said in self._statements(plain.text[start:end])
         ]
 
-    def explain(self, text: str) -> list[Evidence]:
-        """Returns the evidence for every state that `text` gets, in reading order."""
-        evidence = []
-        for _, (start, end) in self.sentences(text):
-            evidence += self._explain_sentence(text, start, end)
-        return evidence
+    def _plain(self, text: str) -> Normalized:
+        """Returns `text` with odd characters made plain and its mere wraps undone."""
+        # What a vocabulary adds must not change how the text of the one it extends is read.
+        plain = normalize(text, knows=self._matchers[0].knows)
+        return replace(plain, text=unwrap(plain.text, language=self._vocabulary.language))
 
-    def _ranks(self, text: str) -> list[int]:
-        return self._aggregator.ranks(self._summary(text[start:end]) for _, (start, end) in self.sentences(text))
+    def _sentences(self, text: str) -> list[tuple[str, Span]]:
+        language = self._vocabulary.language
+        return [
+            (section.name, span)
+            for section in read_sections(text, language=language)
+            for span in sentence_spans(text, section.start, section.end, language=language)
+        ]
+
+    def _ranks(self, text: str, *, whole: bool = True) -> list[int]:
+        plain = self._plain(text).text
+        spans = (span for _, span in self._sentences(plain))
+        return self._aggregator.ranks((self._summary(plain[start:end]) for start, end in spans), whole=whole)
 
     def _summary(self, sentence: str) -> Summary:
         summary = self._summaries.get(sentence)
         if summary is None:
-            found: dict[int, int] = {}
-            tokens = tokenize(sentence)
-            mentions, cues = self._matcher(tokens)
-            if mentions:
-                scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
-                for mention in mentions:
-                    rank = RANK.get(scopes.state_of(mention)[0], 0)
-                    for observation in mention.observations:
-                        if rank > found.get(observation, 0):
-                            found[observation] = rank
-            summary = tuple(found.items())
-            if len(self._summaries) >= _CACHE_LIMIT:
-                self._summaries.clear()
-            self._summaries[sentence] = summary
+            summary = self._keep_summary(sentence, self._read(tokenize(sentence)))
         return summary
 
-    def _explain_sentence(self, text: str, start: int, end: int) -> list[Evidence]:
-        tokens, spans = tokenize(text[start:end]), token_spans(text[start:end])
-        mentions, cues = self._matcher(tokens)
-        scopes = Scopes(tokens, cues, clause_words=self._vocabulary.clause_words)
+    def _keep_summary(self, sentence: str, read: Sequence[ReadMention]) -> Summary:
+        found: dict[int, int] = {}
+        for mention, state, _ in read:
+            rank = RANK.get(state, 0)
+            for observation in mention.observations:
+                if rank > found.get(observation, 0):
+                    found[observation] = rank
+        if len(self._summaries) >= _CACHE_LIMIT:
+            self._summaries.clear()
+        summary = self._summaries[sentence] = tuple(found.items())
+        return summary
 
-        def characters(first: int, last: int) -> tuple[int, int]:
-            return start + spans[first][0], start + spans[last - 1][1]
+    def _read(self, tokens: Sequence[str]) -> list[ReadMention]:
+        """Returns the mentions of a sentence with their states and deciding cues."""
+        read: list[ReadMention] = []
+        for matcher in self._matchers:
+            mentions, cues = matcher(tokens)
+            if mentions:
+                scopes = Scopes(tokens, cues, mentions, clause_words=self._vocabulary.clause_words)
+                read += [(mention, *scopes.state_of(mention)) for mention in mentions]
+        return read
 
-        evidence = []
-        told = load_attributes(self._vocabulary.language)(tokens, mentions)
-        for mention, attributes in zip(mentions, told, strict=True):
-            state, cue = scopes.state_of(mention)
-            if state not in RANK:
-                continue
-            evidence += [
-                Evidence(
-                    observation=self._names[index],
-                    state=state,
-                    sentence=(start, end),
-                    span=characters(mention.start, mention.end),
-                    pattern=mention.pattern,
-                    cue=cue.cue.pattern if cue else "",
-                    cue_span=characters(cue.start, cue.end) if cue else None,
-                    attributes=attributes,
-                )
-                for index in mention.observations
-            ]
-        return evidence
+    def _statements(self, sentence: str) -> tuple[Statement, ...]:
+        said = self._said.get(sentence)
+        if said is None:
+            tokens = tokenize(sentence)
+            read = self._read(tokens)
+            self._keep_summary(sentence, read)  # who asks for findings mostly asks for labels too
+            said = statements(sentence, tokens, read, self._names, self._attributes)
+            if len(self._said) >= _STATEMENT_CACHE_LIMIT:
+                self._said.clear()
+            self._said[sentence] = said
+        return said

@@ -11,31 +11,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from labelers.clauses import clause_breaks
 from labelers.mentions import FoundCue, Mention
 from labelers.vocabulary import Cue
 
 #: How many tokens a cue reaches at most.
 REACH_AFTER, REACH_BEFORE, REACH_NORMAL = 40, 25, 8
 
-_STOPS = frozenset(".;!。")  # a colon stops what comes before it only: "Pneumothorax: none"
+_STOPS = frozenset(".;!。")
+#: These stop what comes before them only: "Pneumothorax: none", "Effusion \u2013 not seen".
+_FORWARD_STOPS = _STOPS | frozenset(":-\u2013")
 #: Where both sides speak, the first of these wins.
-_PRECEDENCE = ("doubt", "ignore", "negative", "uncertain")
-_STATE_OF = {"doubt": "uncertain", "ignore": "ignored", "negative": "negative", "uncertain": "uncertain"}
+_PRECEDENCE = ("positive", "doubt", "ignore", "negative", "uncertain")
+_STATE_OF = {"positive": "positive", "doubt": "uncertain", "ignore": "ignored", "negative": "negative",
+             "uncertain": "uncertain"}  # fmt: skip
+_BACKWARD = ("before", "both", "near", "between", "answer")
+_FORWARD = ("after", "both", "near", "between")
+
+#: For every token of a sentence, the cue that holds there.
+Held = list[FoundCue | None]
 
 
 class Scopes:
-    """The cues of one sentence, ready to be asked about its mentions."""
+    """The cues of one sentence, ready to be asked about its mentions.
+
+    Args:
+        tokens: of the sentence.
+        cues: found in it.
+        mentions: found in it.
+        clause_words: groups of words that show where a clause begins and ends.
+    """
 
     def __init__(
-        self, tokens: Sequence[str], cues: Sequence[FoundCue], *, clause_words: Mapping[str, frozenset[str]]
+        self,
+        tokens: Sequence[str],
+        cues: Sequence[FoundCue],
+        mentions: Sequence[Mention],
+        *,
+        clause_words: Mapping[str, frozenset[str]],
     ) -> None:
-        self._verbs = clause_words.get("verbs", frozenset())
-        self._existence = clause_words.get("existence", frozenset())
-        self._joints = clause_words.get("joints", frozenset())
-        self._near_ends = clause_words.get("near ends", frozenset())
+        self._words = clause_words
         self._tokens = tokens
-        self._starts = {cue.start: cue for cue in cues}
-        self._stops = {cue.end: cue for cue in cues}
+        self._mention_starts = {mention.start for mention in mentions}
+        self._starts = {cue.head: cue for cue in cues}
+        self._ends = {cue.start: cue for cue in cues if cue.cue.effect == "end"}
+        self._stops = {cue.end: cue for cue in cues if cue.cue.effect != "end"}
         self._after, self._after_normal = self._forward()
         self._before, self._before_normal = self._backward()
 
@@ -54,7 +74,7 @@ class Scopes:
     def _combine(kind: str, state: str) -> str:
         if kind == "negative":  # "no normal chest" is not modelled: a denial stays one unless it is ignored
             return state if state in ("ignored", "uncertain") else kind
-        return state
+        return kind if state == "positive" else state
 
     def _state_of_subject(self, mention: Mention) -> tuple[str, FoundCue | None]:
         for cue in (self._before_normal[mention.end - 1], self._after_normal[mention.start]):
@@ -64,99 +84,106 @@ class Scopes:
                     return "negative", cue
         return "ignored", None
 
-    def _forward(self) -> tuple[list[FoundCue | None], list[FoundCue | None]]:
+    def _forward(self) -> tuple[Held, Held]:
         """Returns, for every token, the cue before it that holds there: of state, and of normality."""
+        size = len(self._tokens)
+        after: Held = [None] * size
+        after_normal: Held = [None] * size
+        first = min((end for end, found in self._stops.items() if found.cue.reach in _FORWARD), default=size)
+        if first >= size:
+            return after, after_normal
         active: FoundCue | None = None
         normal: FoundCue | None = None
         comma_since = False
-        breaks = self._clause_breaks()
-        after: list[FoundCue | None] = []
-        after_normal: list[FoundCue | None] = []
-        for i, token in enumerate(self._tokens):
+        breaks = clause_breaks(self._tokens, self._starts, self._mention_starts, self._words)
+        near_ends = self._words["near ends"]
+        for i in range(first, size):
+            token = self._tokens[i]
             found = self._stops.get(i)
             if found is not None:
                 cue = found.cue
                 if cue.effect == "normal":
                     normal = found if cue.reach in ("after", "both") else normal
-                elif cue.effect == "end":
-                    normal = None
-                    if active is not None and cue.reach in ("all", active.cue.effect):
-                        active = None
-                elif cue.reach in ("after", "both", "near") and not self._is_held(active, cue, comma_since):
+                elif cue.reach in _FORWARD and not self._is_held(active, cue, comma_since):
                     active, comma_since = found, False
-            if token in _STOPS or token == ":" or i in breaks:
+            if i in self._ends:
+                reach = self._ends[i].cue.reach
+                active = None if active is None or reach in ("all", active.cue.effect) else active
+                normal = normal if reach == "negative" else None
+            if token in _FORWARD_STOPS or breaks.get(i) == "all":
                 active = normal = None
-            if active is not None and active.cue.reach == "near" and token in self._near_ends:
+            elif i in breaks:
+                active = None if active is None or active.cue.effect == "negative" else active
+            if active is not None and (
+                (active.cue.reach in ("near", "between") and token in near_ends) or i - active.end >= REACH_AFTER
+            ):
                 active = None
             if token in (",", "、"):
                 comma_since = True
-            if active is not None and i - active.end >= REACH_AFTER:
-                active = None
             if normal is not None and i - normal.end >= REACH_NORMAL:
                 normal = None
-            after.append(active)
-            after_normal.append(normal)
+            after[i], after_normal[i] = active, normal
         return after, after_normal
 
     @staticmethod
     def _is_held(active: FoundCue | None, cue: Cue, comma_since: bool) -> bool:
         """Tells whether the cue in force outlasts `cue`: "no opacity to suggest pneumonia" denies both."""
-        if active is None or comma_since:
+        if active is None:
+            return False
+        if cue.reach == "between":
+            return True
+        if comma_since:
             return False
         if cue.reach == "near" and active.cue.effect == cue.effect:
             return True  # "may be atelectasis versus consolidation, pneumonia": what reaches far says as much
         held = {"negative": ("uncertain",), "ignore": ("uncertain", "negative"), "doubt": ("negative", "uncertain")}
         return cue.effect in held.get(active.cue.effect, ())
 
-    def _backward(self) -> tuple[list[FoundCue | None], list[FoundCue | None]]:
+    def _backward(self) -> tuple[Held, Held]:
         """Returns, for every token, the cue after it that holds there: of state, and of normality."""
         size = len(self._tokens)
-        before: list[FoundCue | None] = [None] * size
-        before_normal: list[FoundCue | None] = [None] * size
+        before: Held = [None] * size
+        before_normal: Held = [None] * size
+        last = max((head for head, found in self._starts.items() if found.cue.reach in _BACKWARD), default=-1)
+        verbs, near_ends, causes = self._words["verbs"], self._words["near ends"], self._words["causes"]
         active: FoundCue | None = None
         normal: FoundCue | None = None
         verbs_active = verbs_normal = 0
-        for i in range(size - 1, -1, -1):
+        for i in range(last, -1, -1):
             token = self._tokens[i]
+            effect = active.cue.effect if active is not None else ""
             if token in _STOPS:
-                active = normal = None
-            if token in self._verbs:
+                active, normal = active if effect == "positive" else None, None
+            if token in verbs:
                 verbs_active, verbs_normal = verbs_active + 1, verbs_normal + 1
-                active = None if verbs_active > 1 else active
+                active = None if verbs_active > 1 and effect != "positive" else active
                 normal = None if verbs_normal > 1 else normal
-            if active is not None and active.cue.reach == "near" and token in self._near_ends:
-                active = None
-            if active is not None and active.start - i > REACH_BEFORE:
+            if active is not None and (
+                (active.cue.reach in ("near", "between") and token in near_ends)
+                or (effect == "uncertain" and token in causes)
+                or active.head - i > REACH_BEFORE
+            ):
                 active = None
             if normal is not None and normal.start - i > REACH_BEFORE:
                 normal = None
             before[i], before_normal[i] = active, normal
+            if effect == "positive" and i in self._mention_starts:
+                active = None  # "small right one" speaks of the last finding named, not of those before it
             found = self._starts.get(i)
             if found is None:
                 continue
             cue = found.cue
             if cue.effect == "end" and cue.reach == "all":
-                active = normal = None
+                if effect != "positive" and (active is None or self._speaks(found.end, active.head)):
+                    active = None  # but "effusion is unlikely but not excluded" has one subject only
+                normal = None
             elif cue.effect == "normal" and cue.reach in ("before", "both"):
                 normal, verbs_normal = found, 0
-            elif cue.effect not in ("normal", "end", "pseudo") and cue.reach in ("before", "both", "near"):
-                active, verbs_active = found, sum(t in self._verbs for t in self._tokens[found.start : found.end])
+            elif cue.effect not in ("normal", "end", "pseudo") and cue.reach in _BACKWARD:
+                if active is None or (cue.reach != "between" and active.cue.reach != "answer"):
+                    active, verbs_active = found, sum(t in verbs for t in self._tokens[found.head : found.end])
         return before, before_normal
 
-    def _clause_breaks(self) -> set[int]:
-        """Returns the joints ("," or "and") behind which a new clause with its own verb begins.
-
-        "No effusion and the heart is enlarged" breaks at "and"; "no effusion and pneumothorax are seen" does not,
-        because "are seen" only says that something exists.
-        """
-        breaks: set[int] = set()
-        joint: int | None = None
-        for i, token in enumerate(self._tokens):
-            if token in self._joints:
-                joint = i
-            elif token in self._verbs:
-                following = self._tokens[i + 1 : i + 4]
-                if joint is not None and not any(word in self._existence for word in following):
-                    breaks.add(joint)
-                joint = None
-        return breaks
+    def _speaks(self, start: int, end: int) -> bool:
+        """Tells whether a mention begins between two tokens."""
+        return any(start <= mention < end for mention in self._mention_starts)

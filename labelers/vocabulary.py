@@ -1,32 +1,41 @@
 """Reading and checking a lexicon: the text files that say what the rule labeler looks for.
 
 A vocabulary is a folder: `vocabulary.yaml` names the observations and the language, `phrases/<Observation>.txt`
-their phrases, `subjects.txt` what a normal statement denies. A language is a folder too: cues, headings,
-abbreviations. In every file `#` begins a comment. `docs/lexicon.md` describes the format.
+their phrases, `subjects.txt` what a normal statement denies; or it extends another. A language is a folder too: cues,
+headings, abbreviations. In every file `#` begins a comment. `docs/lexicon.md` describes the format.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from labelers.errors import UserError
+
 LEXICON = Path(__file__).parent / "lexicon"
 
-_PHRASE_MARKS = {"?": "uncertain", "-": "negative", "!": "excluded"}
-EFFECTS = ("negative", "uncertain", "doubt", "ignore", "normal", "pseudo", "end")
+_PHRASE_MARKS = {"?": "uncertain", "-": "negative", "!": "excluded", "=": "whole"}
+EFFECTS = ("positive", "negative", "uncertain", "doubt", "ignore", "normal", "pseudo", "end")
 REACHES = {
-    "negative": ("after", "before", "both"),
-    "uncertain": ("after", "before", "both", "near"),
+    "positive": ("before", "answer"),
+    "negative": ("after", "before", "both", "answer"),
+    "uncertain": ("after", "before", "both", "near", "between", "answer"),
     "doubt": ("after", "before", "both"),
     "ignore": ("after", "before", "both"),
     "normal": ("after", "before", "both"),
     "pseudo": ("",),
     "end": ("all", "negative"),
 }
+
+CLAUSE_GROUPS = (
+    "verbs", "existence", "joints", "near ends", "gap stops", "causes", "descriptions", "degrees", "no ends",
+    "no beginnings", "answers", "ellipsis",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,8 @@ class Phrase:
 
     Attributes:
         kind: what the bare phrase says of the observation: "positive", "uncertain" (written `? words`), "negative"
-            (written `- words`), or "excluded" (written `! words`: these words do not speak of it at all).
+            (written `- words`), "excluded" (written `! words`: these words do not speak of it at all), or "whole"
+            (written `= words`: positive where they are the whole statement).
     """
 
     pattern: str
@@ -78,6 +88,8 @@ class Vocabulary:
             supports No Finding) and "Other" (disease outside the list; present, it rules No Finding out).
         no_finding: the column computed from the others, or None.
         devices: the column that never rules No Finding out, or None.
+        added: of the observations those laid over another vocabulary, which keeps its states.
+        causes: observations that explain what is seen; "A or B" leaves both uncertain where one of them is a cause.
     """
 
     name: str
@@ -86,10 +98,29 @@ class Vocabulary:
     helpers: tuple[str, ...]
     no_finding: str | None
     devices: str | None
+    causes: frozenset[str]
     phrases: tuple[Phrase, ...]
     subjects: tuple[Subject, ...]
     cues: tuple[Cue, ...]
     clause_words: dict[str, frozenset[str]]
+    added: tuple[str, ...] = ()
+
+    def layers(self) -> tuple[Vocabulary, ...]:
+        """Returns the parts that are read apart: what is extended, and what is added.
+
+        Phrases use up words that would otherwise be cues, and hide shorter subjects. Read apart, those of the added
+        observations cannot change a state of the others.
+        """
+        if not self.added:
+            return (self,)
+        return tuple(
+            replace(
+                self,
+                phrases=tuple(p for p in self.phrases if (p.observation in self.added) == added),
+                subjects=tuple(s for s in self.subjects if any(n in self.added for n in s.observations) == added),
+            )
+            for added in (False, True)
+        )
 
 
 def vocabulary_names() -> list[str]:
@@ -113,7 +144,7 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
 
     Raises:
         FileNotFoundError: there is no such vocabulary.
-        ValueError: one of its files breaks the format; the message names file and line.
+        UserError: one of its files breaks the format; the message names file and line.
     """
     folder = Path(name) if "/" in name or Path(name, "vocabulary.yaml").is_file() else LEXICON / name
     described = folder / "vocabulary.yaml"
@@ -123,34 +154,76 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
             f"Name one of {', '.join(vocabulary_names())}, or the path of a folder laid out like them."
         )
     fields = yaml.safe_load(described.read_text(encoding="utf-8"))
-    unknown = set(fields) - {"language", "observations", "helpers", "no_finding", "devices"}
+    if "extends" in fields:
+        return _extend(folder, fields, profile)
+    unknown = set(fields) - {"language", "observations", "helpers", "no_finding", "devices", "causes"}
     if unknown or not {"language", "observations"} <= set(fields):
-        raise ValueError(
+        raise UserError(
             f"{described}: found {sorted(fields)}; needs 'language' and 'observations', "
-            "and may have 'helpers', 'no_finding', 'devices'."
+            "and may have 'helpers', 'no_finding', 'devices', 'causes'; or 'extends' and 'observations' alone."
         )
     observations, helpers = tuple(fields["observations"]), tuple(fields.get("helpers", ()))
     language = fields["language"]
-    phrases = {(p.observation, p.pattern): p for p in _read_phrases(folder, observations + helpers)}
-    cues = {cue.pattern: cue for cue in _read_cues(LEXICON / language / "cues.txt")}
+    cues = {(cue.pattern, cue.reach): cue for cue in _read_cues(LEXICON / language / "cues.txt")}
     if profile is not None:
-        overlay = _find_profile(profile)
-        known = [p for p in _read_phrases(overlay, None) if p.observation in observations + helpers]
-        phrases |= {(p.observation, p.pattern): p for p in known}
-        path = overlay / "cues.txt"
-        cues |= {cue.pattern: cue for cue in _read_cues(path)} if path.is_file() else {}
+        path = _find_profile(profile) / "cues.txt"
+        own = list(_read_cues(path)) if path.is_file() else []
+        replaced = {cue.pattern for cue in own}
+        cues = {key: cue for key, cue in cues.items() if cue.pattern not in replaced}
+        cues |= {(cue.pattern, cue.reach): cue for cue in own}
     return Vocabulary(
-        name=folder.name if profile is None else f"{folder.name}+{Path(profile).name}",
+        name=_full_name(folder, profile),
         language=language,
         observations=observations,
         helpers=helpers,
         no_finding=fields.get("no_finding"),
         devices=fields.get("devices"),
-        phrases=tuple(phrases.values()),
+        causes=frozenset(fields.get("causes", ())),
+        phrases=_with_profile(_read_phrases(folder, observations + helpers), observations + helpers, profile),
         subjects=tuple(_read_subjects(folder, observations + helpers)),
         cues=tuple(cues.values()),
-        clause_words={key: frozenset(words) for key, words in read_groups(language, "clauses").items()},
+        clause_words=_clause_words(language),
     )
+
+
+def _extend(folder: Path, fields: dict[str, Any], profile: str | None) -> Vocabulary:
+    """Returns the vocabulary that `fields` extend, with the observations of `folder` added."""
+    place = folder / "vocabulary.yaml"
+    if set(fields) != {"extends", "observations"}:
+        raise UserError(f"{place}: found {sorted(fields)}; one that extends another has 'extends' and 'observations'.")
+    base, added = load_vocabulary(fields["extends"], profile), tuple(fields["observations"])
+    if base.added:
+        raise UserError(f"{place}: {base.name} extends a vocabulary itself. Name that one, and list all observations.")
+    if twice := set(added) & set(base.observations + base.helpers):
+        raise UserError(f"{place}: {sorted(twice)} are in {base.name} already. Name them otherwise.")
+    return replace(
+        base,
+        name=_full_name(folder, profile),
+        observations=base.observations + added,
+        phrases=base.phrases + _with_profile(_read_phrases(folder, added), added, profile),
+        subjects=base.subjects + tuple(_read_subjects(folder, added)),
+        added=added,
+    )
+
+
+def _full_name(folder: Path, profile: str | None) -> str:
+    return folder.name if profile is None else f"{folder.name}+{Path(profile).name}"
+
+
+def _with_profile(phrases: Iterator[Phrase], observations: tuple[str, ...], profile: str | None) -> tuple[Phrase, ...]:
+    """Returns `phrases`, those with the words of a line of the profile replaced by it, and its other lines added."""
+    kept = {(p.observation, p.pattern): p for p in phrases}
+    if profile is not None:
+        known = [p for p in _read_phrases(_find_profile(profile), None) if p.observation in observations]
+        kept |= {(p.observation, p.pattern): p for p in known}
+    return tuple(kept.values())
+
+
+def _clause_words(language: str) -> dict[str, frozenset[str]]:
+    groups = read_groups(language, "clauses")
+    if unknown := set(groups) - set(CLAUSE_GROUPS):
+        raise UserError(f"{language}/clauses.txt: unknown groups {sorted(unknown)}; known: {', '.join(CLAUSE_GROUPS)}.")
+    return {name: frozenset(groups.get(name, ())) for name in CLAUSE_GROUPS}
 
 
 def read_lines(folder: str, name: str) -> list[str]:
@@ -165,7 +238,7 @@ def read_groups(folder: str, name: str) -> dict[str, list[str]]:
         if line.startswith("[") and line.endswith("]"):
             entries = groups.setdefault(line[1:-1].strip(), [])
         elif not groups:
-            raise ValueError(f"{place}: {line!r} stands before any [group] line.")
+            raise UserError(f"{place}: {line!r} stands before any [group] line.")
         else:
             entries.append(line)
     return groups
@@ -196,13 +269,13 @@ def _find_profile(name: str) -> Path:
 def _read_phrases(folder: Path, observations: tuple[str, ...] | None) -> Iterator[Phrase]:
     files = {path.stem: path for path in sorted((folder / "phrases").glob("*.txt"))}
     if observations is not None and (stray := set(files) - set(observations)):
-        raise ValueError(f"{folder / 'phrases'}: {sorted(stray)} are not among the observations of vocabulary.yaml.")
+        raise UserError(f"{folder / 'phrases'}: {sorted(stray)} are not among the observations of vocabulary.yaml.")
     for observation, path in files.items():
         for place, line in _lines(path):
             kind = _PHRASE_MARKS.get(line[0], "positive")
             pattern = line if kind == "positive" else line[1:].strip()
-            if not pattern or pattern[0] in "!?-@":
-                raise ValueError(
+            if not pattern or pattern[0] in "!?-=@":
+                raise UserError(
                     f"{place}: {line!r} is no phrase. Write words, '? words' (uncertain), '- words' (negative), "
                     "'! words' (not this observation) or '@include file'."
                 )
@@ -213,9 +286,9 @@ def _read_subjects(folder: Path, observations: tuple[str, ...]) -> Iterator[Subj
     path = folder / "subjects.txt"
     for place, line in _lines(path) if path.is_file() else ():
         pattern, arrow, names = (part.strip() for part in line.partition("->"))
-        denied = tuple(name.strip() for name in names.split(","))
+        denied = tuple(name.strip() for name in names.split(",") if name.strip())
         if not arrow or set(denied) - set(observations):
-            raise ValueError(f"{place}: {line!r}. Write 'words -> Observation, Observation'.")
+            raise UserError(f"{place}: {line!r}. Write 'words -> Observation, Observation'.")
         yield Subject(pattern, denied)
 
 
@@ -223,9 +296,8 @@ def _read_cues(path: Path) -> Iterator[Cue]:
     for place, line in _lines(path):
         parts = [part.strip() for part in line.split(" | ")]
         if len(parts) not in (3, 4) or parts[1] not in EFFECTS or parts[2].strip("-") not in REACHES[parts[1]]:
-            raise ValueError(
-                f"{place}: {line!r}. Write 'words | effect | reach | example', the effect one of "
-                f"{', '.join(EFFECTS)}, the reach after, before or both (for 'uncertain' also near; "
-                "for 'end': all or negative; for 'pseudo': -)."
+            raise UserError(
+                f"{place}: {line!r}. Write 'words | effect | reach | example'; effects and their reaches are "
+                + "; ".join(f"{effect}: {', '.join(r or '-' for r in reaches)}" for effect, reaches in REACHES.items())
             )
         yield Cue(parts[0], parts[1], parts[2].strip("-"), *parts[3:])

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelers.errors import UserError
 from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import LabelConfig
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from labelers.labeler import Labeler
-    from medclip.data.report_files import LabelWriter, Report, Reports
+    from medclip.data.label_writer import LabelWriter
+    from medclip.data.report_files import Report, Reports
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +33,14 @@ examples:
   medclip-label reports.csv --id-column study_id --text-column findings,impression --output labels.csv --workers 0
   medclip-label mimic-cxr-reports.zip --output labels.parquet --sentences sentences.parquet
   medclip-label --explain report.txt --output page.html
+  medclip-label reports.csv --vocabulary cxr50 --findings findings.jsonl
+  medclip-label reports.csv --findings bundles.ndjson --findings-format fhir
   medclip-label openi=/data/openi --vocabulary nih14 --score gold.csv
   echo "No pleural effusion. The heart is enlarged." | medclip-label -
 
 Output: the id and one column per observation: 1 positive, 0 negative, -1 uncertain, blank unmentioned.
-A run that was killed goes on where it was. Report text is shown by --explain only, and written by --sentences only."""
+A run that was killed goes on where it was. Report text is shown by --explain only, and written by --sentences
+and --findings only. With --findings and no --output, no label file is written."""
 
 _CHUNK = 1000
 
@@ -55,41 +60,58 @@ def run(argv: list[str]) -> int:
     counts, total = Counter[tuple[str, int]](), 0
     writer = _writer(config, labeler.observations)
     chunks = iter(lambda: list(islice(reports.stream, _CHUNK)), [])
-    jobs = ((chunk, config.labeler, options, bool(config.sentences)) for chunk in writer.remaining(chunks))
+    findings = config.findings_format if config.findings else ""
+    jobs = ((chunk, config.labeler, options, bool(config.sentences), findings) for chunk in writer.remaining(chunks))
     with progress_bar() as progress:
-        for states, labels, sentences in run_jobs(_label, jobs, workers=config.workers, engine=config.engine):
-            if config.output == "-":
+        for states, labels, *more in run_jobs(_label, jobs, workers=config.workers, engine=config.engine):
+            if config.output == "-" and not config.findings:
                 print(labels, end="")
-            writer.append(len(states), labels, sentences)
+            asked = zip((config.output != "-", config.sentences, config.findings), (labels, *more), strict=True)
+            writer.append(len(states), *(rows for wanted, rows in asked if wanted))
             progress("labelling", writer.done, reports.total)
             for state in (1, 0, -1):
                 for name, count in zip(labeler.observations, (states == state).sum(axis=0), strict=True):
                     counts[name, state] += int(count)
     total = writer.finish()
     if total == 0:
-        raise ValueError(f"{config.input} holds no reports.")
-    if config.output != "-":
+        raise UserError(f"{config.input} holds no reports.")
+    written = config.findings if config.output == "-" else config.output
+    if written:
         rows = [[n, *(str(counts[n, s]) for s in (1, 0, -1))] for n in labeler.observations]
-        print_table(f"{total} reports, {config.output}", ["observation", "positive", "negative", "uncertain"], rows)
+        print_table(f"{total} reports, {written}", ["observation", "positive", "negative", "uncertain"], rows)
     return 0
 
 
 def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
-    """Returns what writes the label file and, if asked for, the sentence file; on stdout only the heading is due."""
-    from medclip.data.report_files import LabelWriter
+    """Returns what writes the files that are asked for; on stdout only the heading is due."""
+    from medclip.data.label_writer import LabelWriter
 
     head = ["id", *observations]
-    if config.output == "-":
-        if config.sentences:
-            raise ValueError("--sentences needs --output to be a file too.")
+    if config.sentences and config.output == "-":
+        raise UserError("--sentences needs --output to be a file too.")
+    _check_findings(config)
+    if config.output == "-" and not config.findings:
         print(",".join(head))
         return LabelWriter({}, settings={})
-    heads = {config.output: head}
+    heads = {config.output: head} if config.output != "-" else {}
     if config.sentences:
         heads[config.sentences] = ["id", "section", "position", "text", *observations]
+    if config.findings:
+        heads[config.findings] = []
     return LabelWriter(
         heads, settings={key: value for key, value in asdict(config).items() if key not in ("workers", "engine")}
     )
+
+
+def _check_findings(config: LabelConfig) -> None:
+    """Refuses what cannot give or hold findings, before any report is read."""
+    from labelers.exports import load_export
+
+    load_export(config.findings_format)
+    if config.findings and config.labeler != "rules":
+        raise UserError("--findings needs --labeler rules; a network gives labels only.")
+    if config.findings and Path(config.findings).suffix not in (".jsonl", ".ndjson"):
+        raise UserError(f"--findings {config.findings}: findings are JSON lines. Name a .jsonl or .ndjson file.")
 
 
 def _options(config: LabelConfig) -> dict[str, Any]:
@@ -113,23 +135,31 @@ def _read(config: LabelConfig) -> Reports:
     if name in plugin_names("sources") and not Path(config.input).exists():
         texts = find_sources(config.input, data_root=None, options={})[0].texts()
         if texts is None:
-            raise ValueError(f"Source {name!r} has no texts here.")
+            raise UserError(f"Source {name!r} has no texts here.")
         return Reports(iter(zip(texts["study_id"], texts["text"], strict=True)), len(texts))
     columns = [column.strip() for column in config.text_column.split(",") if column.strip()]
     return read_reports(config.input, id_column=config.id_column, text_columns=columns)
 
 
-_Job = tuple[list["Report"], str, tuple[tuple[str, Any], ...], bool]
+_Job = tuple[list["Report"], str, tuple[tuple[str, Any], ...], bool, str]
 
 
 def _label(
-    reports: list[Report], name: str, options: tuple[tuple[str, Any], ...], with_sentences: bool
-) -> tuple[np.ndarray, str, str]:
-    """Returns states of `reports`, the rows of the label file, and those of the sentence file."""
-    labeler = _labeler(name, options)
-    states = labeler([text for _, text in reports])
+    reports: list[Report], name: str, options: tuple[tuple[str, Any], ...], with_sentences: bool, findings: str
+) -> tuple[np.ndarray, str, str, str]:
+    """Returns states of `reports`, the rows of the label file, of the sentence file and of the findings file."""
+    labeler: Any = _labeler(name, options)
+    texts = [text for _, text in reports]
+    if findings:
+        from labelers.exports import load_export
+
+        export = load_export(findings)
+        states, found = labeler.labels_and_findings(texts)
+        records = "".join(export(*report, f, labeler=labeler.name) for report, f in zip(reports, found, strict=True))
+    else:
+        states, records = labeler(texts), ""
     labels = _csv([name for name, _ in reports], states)
-    return states, labels, _sentence_rows(labeler, reports) if with_sentences else ""
+    return states, labels, _sentence_rows(labeler, reports) if with_sentences else "", records
 
 
 def _sentence_rows(labeler: Any, reports: list[Report]) -> str:
@@ -158,7 +188,7 @@ def _explain(config: LabelConfig, labeler: Any, reports: Reports) -> int:
     from labelers.explain import explain_html, explain_json, explain_rows
 
     if config.labeler != "rules":
-        raise ValueError("--explain needs --labeler rules; a network has no rules to show.")
+        raise UserError("--explain needs --labeler rules; a network has no rules to show.")
     for name, text in reports.stream:
         if config.output.endswith((".html", ".json")):
             page = (explain_html if config.output.endswith(".html") else explain_json)(labeler, text)
@@ -187,7 +217,7 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     given = given.set_index(as_ids(given[identity]))
     if given.index.has_duplicates:
         row = int(given.index.duplicated().argmax())
-        raise ValueError(
+        raise UserError(
             f"{path}: {int(given.index.duplicated().sum())} ids ({identity}) occur twice, the first again in data row "
             f"{row + 1}. Which labels are right? Leave one row of each, or name the id column with --id-column."
         )
@@ -200,7 +230,7 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     if left := sorted(set(shared) - set(names)):
         logger.info("Left out, since %s never says they are present: %s", path, ", ".join(left))
     if not pairs or not names:
-        raise ValueError(
+        raise UserError(
             f"{path} shares {len(pairs)} ids ({identity}) and the observations [{', '.join(names)}] with the input. "
             "Name the id column with --id-column, and a --vocabulary whose observations the file has."
         )

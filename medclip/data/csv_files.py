@@ -1,34 +1,32 @@
-"""Reading what others wrote: tables in any honest form, texts, zip members, and paths that stay inside their folder.
+"""Reading what others wrote: tables in any honest form, and paths that stay inside their folder.
 
 Tables hold text and blanks: an id such as 0012 or 1e3 is what the file says. `tables.to_numbers` makes numbers.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import gzip
 import io
 import logging
 import sys
-import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO
 
 import pandas as pd
 
+from labelers.errors import UserError
+from medclip.data.text_files import encoding_of
 from medclip.utils.text import suggest
 
 logger = logging.getLogger(__name__)
 
 #: Name of the index of a table that was read here: the row of the file, the header being row 1.
 ROW = "row of the file"
-#: No report is longer, in bytes; a member of an archive that is would only fill the memory.
-MAX_TEXT = 20_000_000
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _SEPARATORS = ",;\t|"
 _SHOWN = 10
 
@@ -51,9 +49,9 @@ def read_csv(
         wanted: read these only, of those that are there.
 
     Raises:
-        ValueError: a column is missing; the file is empty, cut off, of another encoding, or no table.
+        UserError: a column is missing; the file is empty, cut off, of another encoding, or no table.
     """
-    with _open_text(path, origin) as file:
+    with open_text(path, origin) as file:
         rows = _Rows(file, path, origin)
         names = _spell(rows.names, (*needed, *(wanted or ())))
         kept = [i for i, name in enumerate(names) if name and (wanted is None or name in wanted)]
@@ -71,46 +69,82 @@ def read_csv(
     return table.mask(table.apply(lambda column: column.str.strip() == ""))
 
 
+def csv_pieces(path: Path, *, origin: str, rows: int) -> Iterator[pd.DataFrame]:
+    """Yields the table at `path` as `read_csv` understands it, in pieces of up to `rows` rows, for tables of any size.
+
+    Blank cells are "". Where `read_csv` leaves a row out, this refuses it: a text without quotes would lose its end.
+    """
+    with open_text(path, origin) as file:
+        table = _Rows(file, path, origin)
+        pieces = iter(lambda: list(islice(table, rows)), [])
+        for piece in chain([next(pieces, [])], pieces):
+            if table.long:
+                raise UserError(
+                    f"{origin}: {path}, row {table.long[0]} has more cells than the header. Is there a separator in a "
+                    "text without quotes? Put texts in quotes."
+                )
+            frame = pd.DataFrame([cells for _, cells in piece], columns=range(len(table.names)), dtype=str)
+            frame = frame.set_axis(table.names, axis=1)
+            yield frame.loc[:, ~frame.columns.duplicated() & (frame.columns != "")]
+
+
 class _Rows:
     """The rows of an open table: its column names, then (row of the file, cells), all of the header's length."""
 
     def __init__(self, file: TextIO, path: Path, origin: str) -> None:
-        self._where, self._quotes = f"{origin}: {path}", 0
-        lines = self._counted(file)
+        self._where, self._lines = f"{origin}: {path}", list[str]()
+        self.long: list[int] = []
+        self._short: list[int] = []
+        lines = self._kept(file)
         first = next((line for line in lines if line.strip()), "")
         given = first.strip().lower().startswith("sep=") and len(first.strip()) == 5
         header = next(lines, "") if given else first
         separator = first.strip()[-1] if given else _separator(header)
-        self._reader = csv.reader(_chain(header, lines), delimiter=separator)
-        self._first = 2 + given
+        self._separator = separator
+        self._reader = csv.reader(chain([header], lines), delimiter=separator)
+        self._rows = self._read(2 + given)
         self.names = [name.strip().lstrip("\ufeff") for name in next(self._reader, [])]
         if not any(self.names):
-            raise ValueError(f"{self._where} is no table: it has no header.")
+            raise UserError(f"{self._where} is no table: it has no header.")
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        return self._rows
+
+    def _read(self, first: int) -> Iterator[tuple[int, list[str]]]:
         width = len(self.names)
         named = max(i for i, name in enumerate(self.names, start=1) if name)
-        long: list[int] = []
-        short: list[int] = []
-        for number, cells in enumerate(self._reader, start=self._first):
-            surplus = [cell for cell in cells[width:] if cell.strip()]
-            if surplus:
-                long.append(number)
+        last = self._lines
+        for number, cells in enumerate(self._reader, start=first):
+            last, self._lines = self._lines, []
+            if any(cell.strip() for cell in cells[width:]):
+                self.long.append(number)
             elif any(cells):
-                short += [number] * (len(cells) < named)
+                self._short += [number] * (len(cells) < named)
                 yield number, cells[:width] + [""] * (width - len(cells))
-        if self._quotes % 2:
-            raise ValueError(f"{self._where} is no table: a quotation mark is opened and never closed.")
-        if long:
-            logger.warning("%s: %s left out, with more cells than the header (a separator in a text "
-                           "without quotes?)", self._where, listed(long))  # fmt: skip
-        if short:
-            logger.warning("%s: %s fewer cells than the header; the rest is blank", self._where, listed(short, "have"))
+        self._check_end(last)
+        self._report()
 
-    def _counted(self, file: TextIO) -> Iterator[str]:
+    def _check_end(self, lines: list[str]) -> None:
+        """Checks that the last row, which consists of `lines`, does not end inside quotation marks."""
+        try:
+            list(csv.reader(lines, delimiter=self._separator, strict=True))
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                raise UserError(f"{self._where} is no table: a quotation mark is opened and never closed.") from error
+
+    def _kept(self, file: TextIO) -> Iterator[str]:
         for line in file:
-            self._quotes += line.count('"')
+            self._lines.append(line)
             yield line
+
+    def _report(self) -> None:
+        """Says which rows have more or fewer cells than the header."""
+        if self.long:
+            logger.warning("%s: %s left out, with more cells than the header (a separator in a text "
+                           "without quotes?)", self._where, listed(self.long))  # fmt: skip
+        if self._short:
+            logger.warning("%s: %s fewer cells than the header; the rest is blank", self._where,
+                           listed(self._short, "have"))  # fmt: skip
 
 
 def listed(rows: Sequence[int], verb: str = "are") -> str:
@@ -118,11 +152,6 @@ def listed(rows: Sequence[int], verb: str = "are") -> str:
     shown = ", ".join(map(str, rows[:_SHOWN])) + (", ..." if len(rows) > _SHOWN else "")
     single = {"are": "is", "have": "has"}[verb]
     return f"{len(rows)} row{'s' * (len(rows) > 1)} ({shown}) {verb if len(rows) > 1 else single}"
-
-
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
 
 
 def _separator(header: str) -> str:
@@ -138,8 +167,8 @@ def _spell(found: Sequence[str], expected: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _open_text(path: Path, origin: str) -> Iterator[TextIO]:
-    """Opens a text file, gzipped or not, by its content; what is wrong with it becomes a ValueError."""
+def open_text(path: Path, origin: str) -> Iterator[TextIO]:
+    """Opens a text file, gzipped or not, by its content; what is wrong with it becomes a UserError."""
     limit = csv.field_size_limit(sys.maxsize)
     try:
         zipped = is_gzip(path)
@@ -147,15 +176,15 @@ def _open_text(path: Path, origin: str) -> Iterator[TextIO]:
             head = raw.read(4096)
         if head.startswith(b"PK\x03\x04"):
             what = "an Excel workbook; save it as CSV" if path.suffix.startswith(".xls") else "a zip archive; unpack it"
-            raise ValueError(f"{origin}: {path} is {what}.")
+            raise UserError(f"{origin}: {path} is {what}.")
         with gzip.open(path, "rb") if zipped else path.open("rb") as raw:  # type: ignore[attr-defined]
             yield io.TextIOWrapper(raw, encoding=encoding_of(head), newline="")
     except UnicodeDecodeError:
-        raise ValueError(_not_utf8(path, origin)) from None
+        raise UserError(_not_utf8(path, origin)) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{origin}: {path} is cut off or damaged ({error}). Download it again.") from error
+        raise UserError(f"{origin}: {path} is cut off or damaged ({error}). Download it again.") from error
     except csv.Error as error:
-        raise ValueError(f"{origin}: {path} is no table ({error}).") from error
+        raise UserError(f"{origin}: {path} is no table ({error}).") from error
     finally:
         csv.field_size_limit(limit)
 
@@ -166,52 +195,17 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def encoding_of(head: bytes) -> str:
-    """Returns the encoding of a text that begins with `head`: by its mark, or UTF-16 by its zero bytes, or UTF-8."""
-    for mark, name in _MARKS.items():
-        if head.startswith(mark):
-            return name
-    for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-        zeros, others = head[start::2], head[1 - start :: 2]
-        if len(head) >= 4 and zeros.count(0) > 0.8 * len(zeros) and others.count(0) < 0.2 * len(others):
-            return name
-    return "utf-8"
-
-
-def decode_text(content: bytes) -> str:
-    """Returns a text file's content as text with line ends as on Unix; bytes that are no UTF-8 are taken as Latin."""
-    encoding = encoding_of(content[:4096])
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def read_member(archive: zipfile.ZipFile, name: str) -> str:
-    """Returns the text of a member of `archive`, read no further than `MAX_TEXT`.
-
-    Raises:
-        ValueError: it is longer than any report; its size may not be what the archive says.
-    """
-    with archive.open(name) as member:
-        content = member.read(MAX_TEXT + 1)
-    if len(content) > MAX_TEXT:
-        raise ValueError(f"{name} in {archive.filename} is larger than {MAX_TEXT // 1_000_000} MB; no report is.")
-    return decode_text(content)
-
-
 def require_columns(table: pd.DataFrame, needed: Sequence[str], *, origin: str, path: Path) -> None:
     """Checks that `table` has the columns `needed`.
 
     Raises:
-        ValueError: one is missing; the message names the nearest there is.
+        UserError: one is missing; the message names the nearest there is.
     """
     found = [str(name) for name in table.columns]
     missing = [name for name in needed if name not in found]
     if missing:
         more = ", ..." if len(found) > 20 else ""
-        raise ValueError(
+        raise UserError(
             f"{origin}: {path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}."
             f"{suggest(missing[0], found)} Found: {', '.join(found[:20])}{more}."
         )
@@ -241,11 +235,11 @@ def listed_paths(paths: pd.Series, *, origin: str) -> pd.Series:
     """Returns the paths that a manifest lists, with slashes for backslashes, each below the manifest's folder.
 
     Raises:
-        ValueError: one is blank or leads out; its row is named.
+        UserError: one is blank or leads out; its row is named.
     """
     paths = paths.str.strip().str.replace("\\", "/", regex=False)
     if paths.isna().any():
-        raise ValueError(f"{origin}: {_row(paths, paths.isna())} lists no path.")
+        raise UserError(f"{origin}: {_row(paths, paths.isna())} lists no path.")
     check_inside(paths, origin=origin)
     return paths
 
@@ -254,14 +248,12 @@ def check_inside(paths: pd.Series, *, origin: str) -> None:
     """Checks that every path that a manifest lists stays below the manifest's folder.
 
     Raises:
-        ValueError: one does not; its row and itself are named.
+        UserError: one does not; its row and itself are named.
     """
     outside = ~paths.map(is_inside).astype(bool)
     if outside.any():
         first = int(outside.to_numpy().argmax())
-        raise ValueError(
-            f"{origin}: {_row(paths, outside)} lists {paths.iloc[first]!r}, which leads out of its folder."
-        )
+        raise UserError(f"{origin}: {_row(paths, outside)} lists {paths.iloc[first]!r}, which leads out of its folder.")
 
 
 def _row(column: pd.Series, which: pd.Series) -> str:

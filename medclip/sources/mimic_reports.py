@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from medclip.data.csv_files import decode_text, read_member
 from medclip.data.source import Source
 from medclip.data.tables import check_texts
+from medclip.data.text_files import read_member, read_text
 from medclip.sources.mimic_cxr import official_splits
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class MimicReports(Source):
                 raise ValueError(f"{self.name}: {archive} is no readable zip ({error}). Download it again.") from error
             return
         for path in sorted(self.root.glob("**/p[0-9]*/s[0-9]*.txt")):
-            yield PurePosixPath(path), decode_text(path.read_bytes())
+            yield PurePosixPath(path), read_text(path)
 
     def _members(self, archive: Path) -> Iterator[tuple[PurePosixPath, str]]:
         refused = 0

@@ -10,9 +10,9 @@ import re
 import pandas as pd
 
 from labelers.observations import NO_FINDING
-from medclip.data.csv_files import decode_text
 from medclip.data.source import Source
 from medclip.data.tables import check_images, check_texts
+from medclip.data.text_files import decode_text
 
 _SEX = re.compile(r"\b(f|m|female?|male)\b", re.IGNORECASE)
 _AGE = re.compile(r"(\d+)\s*(y|m|d)", re.IGNORECASE)

@@ -23,12 +23,14 @@ def test_folding_keeps_every_offset() -> None:
 @pytest.mark.parametrize(
     ("pattern", "sequences"),
     [
-        ("a|b c", [["a", "c"], ["b", "c"]]),
-        ("a (b) c", [["a", "b", "c"], ["a", "c"]]),
-        ("air-space opacit*", [["air", "space", "opacit*"]]),
+        ("a|b c", [[("a", "b"), ("c",)]]),
+        ("a (b|d) c", [[("a",), ("b", "d"), ("c",)], [("a",), ("c",)]]),
+        ("a|x-ray c", [[("a",), ("c",)], [("x",), ("ray",), ("c",)]]),
+        ("air-space opacit*", [[("air",), ("space",), ("opacit*",)]]),
+        ("effusion (-)", [[("effusion",), ("(-)",)]]),
     ],
 )
-def test_expand(pattern: str, sequences: list[list[str]]) -> None:
+def test_expand(pattern: str, sequences: list[list[tuple[str, ...]]]) -> None:
     assert list(expand(pattern)) == sequences
 
 

@@ -74,7 +74,7 @@ def test_every_state_can_be_explained() -> None:
     labeler = RuleLabeler()
     text = "No pleural effusion. The heart is enlarged. Pneumonia is possible."
     explained = {(e.observation, e.state, text[slice(*e.span)], e.cue) for e in labeler.explain(text)}
-    assert ("Pleural Effusion", "negative", "pleural effusion", "no") in explained
+    assert ("Pleural Effusion", "negative", "pleural effusion", "No") in explained
     assert ("Cardiomegaly", "positive", "heart is enlarged", "") in explained
     assert any(o == "Pneumonia" and s == "uncertain" and "possible" in c for o, s, _, c in explained)
 

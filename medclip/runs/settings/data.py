@@ -56,7 +56,7 @@ class LabelInput:
     """input"""
 
     input: str = "-"
-    """A .csv, .parquet or .jsonl file, a folder or .zip of .txt files, a source (openi=PATH), or - for stdin."""
+    """A .csv, .tsv, .parquet, .json or .jsonl file; a folder or .zip of .txt files; openi=PATH and such; - for stdin."""
     id_column: str = ""
     """Column that names a report. By default study_id, id, or the row."""
     text_column: str = ""
@@ -85,6 +85,10 @@ class LabelOutput:
     """File of the labels, .csv or .parquet, or - for standard output."""
     sentences: str = ""
     """File for the sentence table, .csv or .parquet."""
+    findings: str = ""
+    """File for a record of every finding, .jsonl or .ndjson; needs the labeler rules."""
+    findings_format: str = "jsonl"
+    """Format of the findings: jsonl (records), fhir (FHIR R4 bundles) or radgraph (RadGraph-like JSON)."""
     explain: bool = False
     """Show why: as a table, or as a page or JSON if --output ends in .html or .json."""
     score: str = ""

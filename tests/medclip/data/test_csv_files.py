@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medclip.data.csv_files import decode_text, listed_paths, read_csv, read_member
+from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.tables import as_ids, check_images, join_ids, joined_states, to_numbers, years
+from medclip.data.text_files import decode_text, read_member
 
 
 def table(folder: Path, text: str | bytes, **options: object) -> pd.DataFrame:

@@ -1,0 +1,91 @@
+"""Letters that only look different, made the same before anything is read, with the way back to the original text.
+
+Line ends of all systems become "\\n", spaces of all widths " ", ligatures their letters; soft hyphens and hyphens that
+only break a known word at a line end go. What a character means in a sentence is not decided here.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+_SAME_LENGTH = str.maketrans(
+    {chr(0xFEE0 + code): chr(code) for code in range(0x21, 0x7F) if chr(code).isalnum() or chr(code) in "-+=|/."}
+    | dict.fromkeys("\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))), " ")
+    | dict.fromkeys("\v\f\x1c\x1d\x1e\x85\u2028\u2029", "\n")
+    | dict.fromkeys("\u2018\u2019\u02bc\u00b4\u2032`", "'")
+    | dict.fromkeys("\u2010\u2011\u2012\u2212\ufe63", "-")
+    | dict.fromkeys("\u2014\u2015", "\u2013")
+    | dict.fromkeys("\u00b7\u2023\u2043\u2219\u25a0\u25a1\u25aa\u25cf\u25e6\u27a2\uf0b7\uf0a7", "\u2022")
+)
+_LIGATURES = dict(
+    zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", ["ff", "fi", "fl", "ffi", "ffl", "st", "st"], strict=True)
+)
+_ODD = re.compile(
+    r"[\ufb00-\ufb06]|[\u00ad\u200b-\u200d\u2060\ufeff](?:\n[ \t]*)?"
+    r"|(?P<tag></?(?:br|p|div|li|ul|ol|b|i|u|strong)\s*/?>)"
+    r"|(?P<first>[^\W\d_]{2,})-[ \t]*\n[ \t]*(?P<second>[a-zA-Z]{2,})",
+    re.IGNORECASE,
+)
+_SIGNS = re.compile(r"[^\n -~]|<|-[ \t]*\n")
+_LINE_TAGS = ("br", "p", "div", "li", "ul", "ol")
+
+
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """A text made plain.
+
+    Attributes:
+        text: the plain text.
+        starts: positions in `text` from which on the original is shifted; empty where nothing was.
+        shifts: by how much, for each of `starts`.
+    """
+
+    text: str
+    starts: Sequence[int] = ()
+    shifts: Sequence[int] = ()
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """Returns the characters [start, end) of the original that became [start, end) of `text`."""
+        return (start + self._shift(start), end - 1 + self._shift(end - 1) + 1) if end > start else (start, end)
+
+    def _shift(self, position: int) -> int:
+        index = bisect_right(self.starts, position) - 1
+        return self.shifts[index] if index >= 0 else 0
+
+
+def normalize(text: str, *, knows: Callable[[str], bool]) -> Normalized:
+    """Returns `text` made plain.
+
+    Args:
+        text: any text.
+        knows: tells whether a word in lower case is one the lexicon speaks of. "pneumo-" and "thorax" on two lines are
+            one word because it knows "pneumothorax"; "mass-" and "like" stay two where it does not know "masslike".
+    """
+    if _SIGNS.search(text) is None:
+        return Normalized(text)
+    plain = text.replace("\r\n", " \n").replace("\r", "\n").translate(_SAME_LENGTH)
+    pieces: list[str] = []
+    starts: list[int] = []
+    shifts: list[int] = []
+    position = length = 0
+    for match in _ODD.finditer(plain):
+        replacement = _replacement(match, knows)
+        pieces += [plain[position : match.start()], replacement]
+        length += match.start() - position + len(replacement)
+        position = match.end()
+        if len(replacement) != match.end() - match.start():
+            starts.append(length)
+            shifts.append(position - length)
+    return Normalized("".join([*pieces, plain[position:]]), starts, shifts) if pieces else Normalized(plain)
+
+
+def _replacement(match: re.Match[str], knows: Callable[[str], bool]) -> str:
+    if match["tag"]:
+        return "\n" if match["tag"].strip("</> ").lower() in _LINE_TAGS else " "
+    if match["first"]:
+        joined = match["first"] + match["second"]
+        return joined if knows(joined.lower()) else match.group()
+    return _LIGATURES.get(match.group(), "")
