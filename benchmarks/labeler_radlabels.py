@@ -27,7 +27,7 @@ from labelers.sections import read_sections
 FOLDER = "radlabels/samples/"
 STATES = {"definitely present": 1, "uncertain": -1, "definitely absent": 0}
 PRECEDENCE = {1: 2, -1: 1, 0: 0}
-#: Our observations, and the findings of radlabels that together mean the same; its "pulmonary congestion" includes edema.
+#: Our observations, and the findings of radlabels that together mean the same; its congestion includes edema.
 FINDINGS = {
     "Enlarged Cardiomediastinum": ("enlarged_cardiomediastinum",),
     "Cardiomegaly": ("cardiomegaly",),

@@ -11,8 +11,8 @@ import re
 from functools import lru_cache
 from itertools import pairwise
 
+from labelers.lexicon_files import read_groups, read_lines
 from labelers.sections import is_heading
-from labelers.vocabulary import read_groups, read_lines
 
 #: A line that a program wrapped is at least so long, in characters; shorter ones were ended by a writer.
 SHORTEST_WRAP = 45

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from labelers.lexicon_files import Cue, Phrase, Subject
 from labelers.patterns import Match, PatternSet
-from labelers.vocabulary import Cue, Phrase, Subject, Vocabulary
+from labelers.vocabulary import Vocabulary
 
 _ASKS = frozenset(":?=-(\u2013")
 _ENDS_ANSWER = frozenset(".,;!)。")

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from labelers.clauses import clause_breaks
+from labelers.lexicon_files import Cue
 from labelers.mentions import FoundCue, Mention
-from labelers.vocabulary import Cue
 
 #: How many tokens a cue reaches at most.
 REACH_AFTER, REACH_BEFORE, REACH_NORMAL = 40, 25, 8

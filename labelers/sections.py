@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from labelers.vocabulary import read_groups
+from labelers.lexicon_files import read_groups
 
 #: What a text without any heading is called.
 REPORT = "report"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from labelers.vocabulary import read_groups, read_lines
+from labelers.lexicon_files import read_groups, read_lines
 
 #: Longer runs without a full stop are cut at white space, so that no text can make labelling slow.
 MAX_CHARACTERS = 600

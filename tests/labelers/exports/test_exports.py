@@ -14,8 +14,9 @@ from labelers.exports import export_names, load_export
 from labelers.exports.fhir import bundle
 from labelers.exports.radgraph import radgraph
 from labelers.findings import record_of
+from labelers.lexicon_files import LEXICON
 from labelers.rules import RuleLabeler
-from labelers.vocabulary import LEXICON, load_vocabulary
+from labelers.vocabulary import load_vocabulary
 
 LABELER = RuleLabeler("cxr50")
 REPORT = """FINDINGS: Small left pleural effusion, unchanged since the prior study. No "pneumothorax". Nodules of 3-4 mm
