@@ -53,14 +53,22 @@ class Matcher:
     """The lexicon of a vocabulary, compiled: finds mentions and cues of a tokenized sentence in one pass."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+        self._vocabulary, self._causes = vocabulary, vocabulary.causes
         self._entries: list[Phrase | Subject | Cue] = [*vocabulary.cues]
         self._sorts = [_CUE] * len(self._entries)
         for i, layer in enumerate(vocabulary.layers()):
             self._entries += [*layer.phrases, *layer.subjects]
             self._sorts += [_PHRASE + 2 * i] * len(layer.phrases) + [_SUBJECT + 2 * i] * len(layer.subjects)
         self._index = {name: i for i, name in enumerate(vocabulary.observations + vocabulary.helpers)}
+        self._names = [self._observations_of(entry) for entry in self._entries]
         self._patterns = self._compiled(self._entries)
+
+    def _observations_of(self, entry: Phrase | Subject | Cue) -> tuple[int, ...]:
+        if isinstance(entry, Cue):
+            return ()
+        return tuple(
+            self._index[n] for n in (entry.observations if isinstance(entry, Subject) else [entry.observation])
+        )
 
     def _compiled(self, entries: Iterable[Phrase | Subject | Cue]) -> PatternSet:
         gap_stops = self._vocabulary.clause_words.get("gap stops", ())
@@ -109,22 +117,15 @@ class Matcher:
         kept = _select_cues(cues, mentions, tokens)
         for match, subject in subjects:
             if len(subjects) == 1 or not any(_covers(other, match) for other, _ in subjects):
-                observations = tuple([self._index[name] for name in subject.observations])
-                mentions.append(Mention(match.start, match.end, match.head, observations, "subject", subject.pattern))
+                start, end, head, entry = match
+                mentions.append(Mention(start, end, head, self._names[entry], "subject", subject.pattern))
         return mentions, kept
 
     def _mention(self, match: Match, phrase: Phrase) -> Mention:
-        index = self._index[phrase.observation]
         kind = "positive" if phrase.kind == "whole" else phrase.kind
-        return Mention(
-            match.start,
-            match.end,
-            match.head,
-            (index,),
-            kind,
-            phrase.pattern,
-            phrase.observation in self._vocabulary.causes,
-        )
+        is_cause = phrase.observation in self._causes
+        start, end, head, entry = match
+        return Mention(start, end, head, self._names[entry], kind, phrase.pattern, is_cause)
 
 
 def _covers(big: Match, small: Match) -> bool:

@@ -123,9 +123,17 @@ class RuleLabeler:
         ]
 
     def _ranks(self, text: str, *, whole: bool = True) -> list[int]:
-        plain = self._plain(text).text
-        spans = (span for _, span in self._sentences(plain))
-        return self._aggregator.ranks((self._summary(plain[start:end]) for start, end in spans), whole=whole)
+        plain, language = self._plain_text(text), self._vocabulary.language
+        known, said = self._summaries, list[Summary]()
+        for section in read_sections(plain, language=language):
+            for start, end in sentence_spans(plain, section.start, section.end, language=language):
+                sentence = plain[start:end]
+                summary = known.get(sentence)
+                said.append(self._summary(sentence) if summary is None else summary)
+        return self._aggregator.ranks(said, whole=whole)
+
+    def _plain_text(self, text: str) -> str:
+        return unwrap(normalize(text, knows=self._matcher.knows).text, language=self._vocabulary.language)
 
     def _summary(self, sentence: str) -> Summary:
         summary = self._summaries.get(sentence)
