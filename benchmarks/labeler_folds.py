@@ -20,7 +20,8 @@ from labelers.mentions import Matcher
 from labelers.patterns import tokenize
 from labelers.rules import RuleLabeler
 from labelers.vocabulary import load_vocabulary
-from medclip.evaluation.metrics import bootstrap_weights, precision_recall
+from medclip.evaluation.agreement import precision_recall
+from medclip.evaluation.metrics import bootstrap_weights
 from medclip.sources.openi import Openi
 
 FOLDS = 5

@@ -29,8 +29,8 @@ _DENIAL = re.compile(
     r"(?:there is |there are )?no ((?:[a-z]+ ){0,2}[a-z]+?)(?:(,? or | and )((?:[a-z]+ ){0,2}[a-z]+))?", re.I
 )
 _NAMES = re.compile(
-    r"(?:pleural )?effusions?|pneumothora(?:x|ces)|(?:focal )?consolidations?|pneumonia|cardiomegaly|(?:pulmonary )?edema|"
-    r"(?:focal )?infiltrates?|atelectasis|(?:rib )?fractures?|nodules?|mass(?:es)?",
+    r"(?:pleural )?effusions?|pneumothora(?:x|ces)|(?:focal )?consolidations?|pneumonia|cardiomegaly|"
+    r"(?:pulmonary )?edema|(?:focal )?infiltrates?|atelectasis|(?:rib )?fractures?|nodules?|mass(?:es)?",
     re.I,
 )
 
@@ -78,7 +78,7 @@ STYLES: dict[str, Callable[[Parts], str]] = {
     "a line each": _each(lambda i, s: s),
     "a line each, no full stop": _each(lambda i, s: bare(s)),
     "a line each, no full stop, CAPITALS": lambda parts: _each(lambda i, s: bare(s))(parts).upper(),
-    "a line each, no full stop, lower case": lambda parts: _each(lambda i, s: bare(s).lower())(parts),
+    "a line each, no full stop, lower case": _each(lambda i, s: bare(s).lower()),
     "a line each, CRLF": lambda parts: _each(lambda i, s: bare(s))(parts).replace("\n", "\r\n"),
     "bullets": _each(lambda i, s: f"• {bare(s)}"),
     "dashes without a space": _each(lambda i, s: f"-{bare(s)}"),
@@ -104,7 +104,9 @@ STYLES: dict[str, Callable[[Parts], str]] = {
     "sections in one paragraph": lambda parts: prose(parts, joint=" "),
     "no headings": lambda parts: "\n\n".join(" ".join(said) for said in parts.values()),
     "headings on their own lines": lambda parts: "\n".join(f"{n.title()}\n{' '.join(s)}" for n, s in parts.items()),
-    "after a comparison, no heading": lambda parts: "COMPARISON: None.\n\n" + " ".join(sum(parts.values(), [])),
+    "after a comparison, no heading": lambda parts: (
+        "COMPARISON: None.\n\n" + " ".join(s for said in parts.values() for s in said)
+    ),
     "two spaces, no-break": lambda parts: prose(parts).replace(" ", "\u00a0 "),
 }
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from labelers.lexicon_files import read_groups
 from labelers.mentions import Mention
 from labelers.sizes import Size
-from labelers.vocabulary import read_groups
 
 #: Kinds of which a mention may have several; of the others the nearest counts.
 SEVERAL = ("location",)

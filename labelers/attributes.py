@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from labelers.attachment import Attachment, Attribute, load_attachment_words
+from labelers.lexicon_files import read_groups
 from labelers.mentions import Mention
 from labelers.patterns import PatternSet
-from labelers.vocabulary import read_groups
 
 #: Value of the lines "! words".
 EXCLUDED = "!"

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
+from labelers.lexicon_files import read_groups, read_lines
 from labelers.sections import is_heading
-from labelers.vocabulary import read_groups, read_lines
 
 #: A line that a program wrapped is at least so long, in characters; shorter ones were ended by a writer.
 SHORTEST_WRAP = 45
 
-_LINE_END = re.compile(r"\S[ \t]*\n[ \t]*\S")
 _BLANK = re.compile(r"\n[ \t]*\n")
 _STARTS_ANEW = re.compile(
     r"[-*\u2022\u2013>|#_]|\(?(?:\d{1,2}|[a-hA-H])[.)](?!\d)|[^\W\d_][\w /&(),'-]{1,40}[:\uff1a](?!\d)"
@@ -29,7 +29,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 def unwrap(text: str, *, language: str = "english") -> str:
     """Returns `text`, of the same length, with a space for every line end that ends no statement."""
-    if "\n" not in text or _LINE_END.search(text) is None:
+    if "\n" not in text:
         return text
     pieces, position = [], 0
     for blank in _BLANK.finditer(text):
@@ -41,11 +41,11 @@ def unwrap(text: str, *, language: str = "english") -> str:
 
 
 def _unwrap_paragraph(paragraph: str, language: str) -> str:
-    lines = paragraph.split("\n")
-    if len(lines) < 2:
+    if "\n" not in paragraph:
         return paragraph
+    lines = paragraph.split("\n")
     bare = [line.strip() for line in lines]
-    decided = [_decide(a, b, language) for a, b in zip(bare, bare[1:], strict=False)]
+    decided = [_decide(a, b, language) for a, b in pairwise(bare)]
     open_ends = [i for i, joined in enumerate(decided) if joined is None]
     if open_ends:
         prose = any(_PROSE.search(line) for line in bare)

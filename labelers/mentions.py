@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
+from labelers.lexicon_files import Cue, Phrase, Subject
 from labelers.patterns import Match, PatternSet
-from labelers.vocabulary import Cue, Phrase, Subject, Vocabulary
+from labelers.vocabulary import Vocabulary
 
 _ASKS = frozenset(":?=-(\u2013")
 _ENDS_ANSWER = frozenset(".,;!)。")
@@ -41,57 +43,89 @@ class FoundCue(NamedTuple):
     cue: Cue
 
 
+#: What a layer of a vocabulary finds in a sentence: mentions and cues, each in order of their start.
+Reading = tuple[list[Mention], list[FoundCue]]
+
+_CUE, _PHRASE, _SUBJECT = 0, 1, 2  # a phrase of what a vocabulary adds is _PHRASE + 2, a subject _SUBJECT + 2
+
+
 class Matcher:
     """The lexicon of a vocabulary, compiled: finds mentions and cues of a tokenized sentence in one pass."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._entries: list[Phrase | Subject | Cue] = [*vocabulary.phrases, *vocabulary.subjects, *vocabulary.cues]
-        names = vocabulary.observations + vocabulary.helpers
-        self._causes = vocabulary.causes
-        self._index = {name: i for i, name in enumerate(names)}
-        self._patterns = PatternSet(
-            (entry.pattern for entry in self._entries), gap_stops=vocabulary.clause_words.get("gap stops", ())
+        self._vocabulary, self._causes = vocabulary, vocabulary.causes
+        self._entries: list[Phrase | Subject | Cue] = [*vocabulary.cues]
+        self._sorts = [_CUE] * len(self._entries)
+        for i, layer in enumerate(vocabulary.layers()):
+            self._entries += [*layer.phrases, *layer.subjects]
+            self._sorts += [_PHRASE + 2 * i] * len(layer.phrases) + [_SUBJECT + 2 * i] * len(layer.subjects)
+        self._index = {name: i for i, name in enumerate(vocabulary.observations + vocabulary.helpers)}
+        self._names = [self._observations_of(entry) for entry in self._entries]
+        self._patterns = self._compiled(self._entries)
+
+    def _observations_of(self, entry: Phrase | Subject | Cue) -> tuple[int, ...]:
+        if isinstance(entry, Cue):
+            return ()
+        return tuple(
+            self._index[n] for n in (entry.observations if isinstance(entry, Subject) else [entry.observation])
         )
 
+    def _compiled(self, entries: Iterable[Phrase | Subject | Cue]) -> PatternSet:
+        gap_stops = self._vocabulary.clause_words.get("gap stops", ())
+        return PatternSet((entry.pattern for entry in entries), gap_stops=gap_stops)
+
+    @cached_property
+    def _base(self) -> PatternSet:
+        base = self._vocabulary.layers()[0]
+        return self._compiled([*base.phrases, *base.subjects, *base.cues])
+
     def knows(self, word: str) -> bool:
-        """Tells whether a pattern of the lexicon has `word`, in lower case, or a beginning of it."""
-        return self._patterns.knows(word)
+        """Tells whether a pattern of the lexicon has `word`, in lower case, or a beginning of it.
+
+        What a vocabulary adds to another does not count: it must not change how the text of that one is read.
+        """
+        return self._base.knows(word)
 
     def entries_in(self, tokens: Sequence[str]) -> list[Phrase | Subject | Cue]:
         """Returns every entry of the lexicon whose words occur, whether or not it counts in the end."""
         return [self._entries[match.entry] for match in self._patterns.find(tokens)]
 
-    def __call__(self, tokens: Sequence[str]) -> tuple[list[Mention], list[FoundCue]]:
-        """Returns the mentions and the cues of one sentence, each in order of their start."""
-        phrases: list[tuple[Match, Phrase]] = []
-        subjects: list[tuple[Match, Subject]] = []
-        cues: list[tuple[Match, Cue]] = []
+    def __call__(self, tokens: Sequence[str]) -> list[Reading]:
+        """Returns what each layer of the vocabulary finds in a sentence; layers without a mention are left out."""
+        found: tuple[list[Any], ...] = ([], [], [], [], [])
+        entries, sorts = self._entries, self._sorts
         for match in self._patterns.find(tokens):
-            entry = self._entries[match.entry]
-            if isinstance(entry, Cue):
-                cues.append((match, entry))
-            elif isinstance(entry, Phrase):
-                phrases.append((match, entry))
-            else:
-                subjects.append((match, entry))
-        if not phrases and not subjects:
-            return [], []
+            found[sorts[match.entry]].append((match, entries[match.entry]))
+        if not any(found[1:]):
+            return []
+        cues = [FoundCue(m.start, m.end, m.head, cue) for m, cue in found[_CUE]]
+        if len(cues) > 1:
+            cues.sort(key=_leftmost_longest)
+        pairs = ((found[_PHRASE], found[_SUBJECT]), (found[_PHRASE + 2], found[_SUBJECT + 2]))
+        return [self._read(tokens, cues, phrases, subjects) for phrases, subjects in pairs if phrases or subjects]
+
+    def _read(
+        self,
+        tokens: Sequence[str],
+        cues: list[FoundCue],
+        phrases: list[tuple[Match, Phrase]],
+        subjects: list[tuple[Match, Subject]],
+    ) -> Reading:
         last = len(tokens) - (tokens[-1] in ".!")
         phrases = [(m, p) for m, p in phrases if p.kind != "whole" or (m.start == 0 and m.end == last)]
         mentions = [self._mention(m, p) for m, p in _without_excluded(phrases)]
-        kept = _select_cues([FoundCue(m.start, m.end, m.head, cue) for m, cue in cues], mentions, tokens)
+        kept = _select_cues(cues, mentions, tokens)
         for match, subject in subjects:
-            if not any(_covers(other, match) for other, _ in subjects):
-                observations = tuple(self._index[name] for name in subject.observations)
-                mentions.append(Mention(match.start, match.end, match.head, observations, "subject", subject.pattern))
+            if len(subjects) == 1 or not any(_covers(other, match) for other, _ in subjects):
+                start, end, head, entry = match
+                mentions.append(Mention(start, end, head, self._names[entry], "subject", subject.pattern))
         return mentions, kept
 
     def _mention(self, match: Match, phrase: Phrase) -> Mention:
-        index = self._index[phrase.observation]
         kind = "positive" if phrase.kind == "whole" else phrase.kind
-        return Mention(
-            match.start, match.end, match.head, (index,), kind, phrase.pattern, phrase.observation in self._causes
-        )
+        is_cause = phrase.observation in self._causes
+        start, end, head, entry = match
+        return Mention(start, end, head, self._names[entry], kind, phrase.pattern, is_cause)
 
 
 def _covers(big: Match, small: Match) -> bool:
@@ -101,36 +135,53 @@ def _covers(big: Match, small: Match) -> bool:
 
 def _without_excluded(found: list[tuple[Match, Phrase]]) -> list[tuple[Match, Phrase]]:
     """Keeps the longest phrase of each observation at each place, unless an exclusion of it overlaps."""
+    if len(found) == 1 and found[0][1].kind != "excluded":
+        return found
+    rivals: dict[str, list[tuple[Match, Phrase]]] = {}
+    for entry in found:
+        rivals.setdefault(entry[1].observation, []).append(entry)
     kept: list[tuple[Match, Phrase]] = []
     places: set[tuple[str, int, int]] = set()  # several patterns can find the same words
     for match, phrase in found:
         place = (phrase.observation, match.start, match.end)
         if phrase.kind == "excluded" or place in places:
             continue
-        rivals = [(m, p) for m, p in found if p.observation == phrase.observation and m is not match]
-        excluded = any(
-            p.kind == "excluded" and m.start < match.end and match.start < m.end and not _covers(match, m)
-            for m, p in rivals
-        )
-        if not excluded and not any(_covers(m, match) for m, p in rivals if p.kind != "excluded"):
+        others = rivals[phrase.observation]
+        if len(others) == 1 or not any(_drives_out(m, p, match) for m, p in others):
             kept.append((match, phrase))
             places.add(place)
     return kept
 
 
+def _drives_out(match: Match, phrase: Phrase, other: Match) -> bool:
+    """Tells whether a phrase makes another one of its observation, found at `other`, count for nothing."""
+    if phrase.kind != "excluded":
+        return _covers(match, other)
+    return match.start < other.end and other.start < match.end and not _covers(other, match)
+
+
+def _leftmost_longest(cue: FoundCue) -> tuple[int, int, bool]:
+    return cue.start, -cue.end, cue.cue.reach != "answer"
+
+
 def _select_cues(cues: list[FoundCue], mentions: list[Mention], tokens: Sequence[str]) -> list[FoundCue]:
-    """Keeps the leftmost longest cues that do not overlap; words used up by a longer mention are no cue."""
+    """Keeps, of cues in order, those that do not overlap; words used up by a longer mention are no cue."""
     kept: list[FoundCue] = []
-    for cue in sorted(cues, key=lambda c: (c.start, -c.end, c.cue.reach != "answer")):
+    for cue in cues:
         if kept and cue.start < kept[-1].end:
             continue
-        used = any(
-            mention.head < cue.end and cue.start < mention.end and mention.end - mention.head >= cue.end - cue.start
-            for mention in mentions
-        )
-        if not used and _fits(cue, mentions, tokens):
+        if not _is_used(cue, mentions) and _fits(cue, mentions, tokens):
             kept.append(cue)
     return kept
+
+
+def _is_used(cue: FoundCue, mentions: list[Mention]) -> bool:
+    """Tells whether the words of a cue are part of a mention at least as long."""
+    start, end, _, _ = cue
+    for mention in mentions:
+        if mention.head < end and start < mention.end and mention.end - mention.head >= end - start:
+            return True
+    return False
 
 
 def _fits(cue: FoundCue, mentions: list[Mention], tokens: Sequence[str]) -> bool:

@@ -11,8 +11,18 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+#: Traditional Chinese characters and the simplified ones of the lexicon.
+_TRADITIONAL = (
+    "與兩為於側傾內況減動佔雙發變葉後複復塊實寬對導屬擴斷無顯術氣滲狀現積結維縮緊紋腫脹臟診議論"
+    "質轉輕較進連鈣鈍銳陰陽陳難項訴癥彎檢異節約纖縱徑臨慮見隻門麵衹團點圓網邊間總穩張態確沒舊學"
+)
+_SIMPLIFIED = (
+    "与两为于侧倾内况减动占双发变叶后复复块实宽对导属扩断无显术气渗状现积结维缩紧纹肿胀脏诊议论"
+    "质转轻较进连钙钝锐阴阳陈难项诉症弯检异节约纤纵径临虑见只门面只团点圆网边间总稳张态确没旧学"
+)
 _SAME_LENGTH = str.maketrans(
     {chr(0xFEE0 + code): chr(code) for code in range(0x21, 0x7F) if chr(code).isalnum() or chr(code) in "-+=|/."}
+    | dict(zip(_TRADITIONAL, _SIMPLIFIED, strict=True))
     | dict.fromkeys("\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))), " ")
     | dict.fromkeys("\v\f\x1c\x1d\x1e\x85\u2028\u2029", "\n")
     | dict.fromkeys("\u2018\u2019\u02bc\u00b4\u2032`", "'")
@@ -29,7 +39,7 @@ _ODD = re.compile(
     r"|(?P<first>[^\W\d_]{2,})-[ \t]*\n[ \t]*(?P<second>[a-zA-Z]{2,})",
     re.IGNORECASE,
 )
-_SIGNS = re.compile(r"[^\n -~]|<|-[ \t]*\n")
+_BROKEN_WORD = re.compile(r"-[ \t]*\n")
 _LINE_TAGS = ("br", "p", "div", "li", "ul", "ol")
 
 
@@ -64,7 +74,7 @@ def normalize(text: str, *, knows: Callable[[str], bool]) -> Normalized:
         knows: tells whether a word in lower case is one the lexicon speaks of. "pneumo-" and "thorax" on two lines are
             one word because it knows "pneumothorax"; "mass-" and "like" stay two where it does not know "masslike".
     """
-    if _SIGNS.search(text) is None:
+    if _is_plain(text):
         return Normalized(text)
     plain = text.replace("\r\n", " \n").replace("\r", "\n").translate(_SAME_LENGTH)
     pieces: list[str] = []
@@ -80,6 +90,15 @@ def normalize(text: str, *, knows: Callable[[str], bool]) -> Normalized:
             starts.append(length)
             shifts.append(position - length)
     return Normalized("".join([*pieces, plain[position:]]), starts, shifts) if pieces else Normalized(plain)
+
+
+def _is_plain(text: str) -> bool:
+    return (
+        text.isascii()
+        and text.replace("\n", "").isprintable()
+        and "<" not in text
+        and _BROKEN_WORD.search(text) is None
+    )
 
 
 def _replacement(match: re.Match[str], knows: Callable[[str], bool]) -> str:

@@ -19,6 +19,8 @@ TOKEN = re.compile(
     r"[\u3400-\u9fff]|[^\W\d_\u3400-\u9fff]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?|_+|\([-+]\)|[.,;:?!()/=，。；：？！、\u2013]"
     r"|(?<=\s)--?(?=\s)"
 )
+#: The same for text that is ASCII and folded.
+_ASCII_TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|_+|\([-+]\)|[.,;:?!()/=]|(?<=\s)--?(?=\s)")
 MAX_GAP = 5
 #: The words one place of a pattern admits; "word*" is a beginning, `GAP` stands for up to `MAX_GAP` words.
 Choice = tuple[str, ...]
@@ -37,7 +39,8 @@ def fold(text: str) -> str:
 
 def tokenize(text: str) -> list[str]:
     """Returns the tokens of `text`, folded. Hyphens and quotes only separate: "air-space" is two tokens."""
-    return TOKEN.findall(fold(text))
+    folded = fold(text)
+    return (_ASCII_TOKEN if folded.isascii() else TOKEN).findall(folded)
 
 
 def token_spans(text: str) -> list[tuple[int, int]]:
@@ -66,12 +69,13 @@ class _Node:
 class _State:
     """The places of the trie that the same words lead to, and for words that were met, where they lead from here."""
 
-    __slots__ = ("after_gaps", "entries", "leads", "nodes")
+    __slots__ = ("after_gaps", "entries", "is_open", "leads", "nodes")
 
     def __init__(self, nodes: Sequence[_Node]) -> None:
         self.nodes = nodes
         self.entries = [entry for node in nodes for entry in node.entries]
         self.after_gaps = [_State([node.after_gap]) for node in nodes if node.after_gap is not None]
+        self.is_open = not self.entries and not self.after_gaps  # the next word alone decides
         self.leads: dict[str, _State | None] = {}
 
 
@@ -149,12 +153,18 @@ class PatternSet:
         if self._steps > _CACHE_LIMIT or len(self._known) > _CACHE_LIMIT:
             self._forget()
         found: list[Match] = []
-        first = self._first
+        first, step = self._first, self._step
         leads = first.leads
         for start, token in enumerate(tokens):
-            state = leads[token] if token in leads else self._step(first, token)
+            state = leads[token] if token in leads else step(first, token)
+            position = start + 1
+            if state is not None and state.is_open and position < len(tokens):  # mostly nothing begins here
+                following = tokens[position]
+                onward = state.leads
+                state = onward[following] if following in onward else step(state, following)
+                position += 1
             if state is not None:
-                self._walk(state, start, start + 1, start, tokens, found)
+                self._walk(state, start, position, start, tokens, found)
         return found
 
     def _step(self, state: _State, token: str) -> _State | None:
@@ -192,16 +202,17 @@ class PatternSet:
     def _cross_gap(
         self, after_gap: _State, position: int, start: int, tokens: Sequence[str], found: list[Match]
     ) -> None:
-        """Goes on behind a gap at the nearest place within it where the rest matches."""
+        """Adds, of each pattern, the match whose rest stands nearest behind a gap."""
         leads = after_gap.leads
+        seen: set[int] = set()
         for jump in range(position, min(position + MAX_GAP + 1, len(tokens))):
             token = tokens[jump]
             state = leads[token] if token in leads else self._step(after_gap, token)
             if state is not None:
-                count = len(found)
-                self._walk(state, start, jump + 1, jump, tokens, found)
-                if len(found) > count:
-                    return
+                onward: list[Match] = []
+                self._walk(state, start, jump + 1, jump, tokens, onward)
+                found += [match for match in onward if match.entry not in seen] if seen else onward
+                seen |= {match.entry for match in onward}
             if token in self._gap_stops:
                 return
 

@@ -38,7 +38,7 @@ class RuleLabeler:
 
     def __init__(self, vocabulary: str | Vocabulary = "chexpert14", *, profile: str | None = None) -> None:
         self._vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else load_vocabulary(vocabulary, profile)
-        self._matchers = [Matcher(layer) for layer in self._vocabulary.layers()]
+        self._matcher = Matcher(self._vocabulary)
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers
         self._own = frozenset(self._vocabulary.observations)
@@ -111,8 +111,7 @@ class RuleLabeler:
 
     def _plain(self, text: str) -> Normalized:
         """Returns `text` with odd characters made plain and its mere wraps undone."""
-        # What a vocabulary adds must not change how the text of the one it extends is read.
-        plain = normalize(text, knows=self._matchers[0].knows)
+        plain = normalize(text, knows=self._matcher.knows)
         return replace(plain, text=unwrap(plain.text, language=self._vocabulary.language))
 
     def _sentences(self, text: str) -> list[tuple[str, Span]]:
@@ -124,9 +123,17 @@ class RuleLabeler:
         ]
 
     def _ranks(self, text: str, *, whole: bool = True) -> list[int]:
-        plain = self._plain(text).text
-        spans = (span for _, span in self._sentences(plain))
-        return self._aggregator.ranks((self._summary(plain[start:end]) for start, end in spans), whole=whole)
+        plain, language = self._plain_text(text), self._vocabulary.language
+        known, said = self._summaries, list[Summary]()
+        for section in read_sections(plain, language=language):
+            for start, end in sentence_spans(plain, section.start, section.end, language=language):
+                sentence = plain[start:end]
+                summary = known.get(sentence)
+                said.append(self._summary(sentence) if summary is None else summary)
+        return self._aggregator.ranks(said, whole=whole)
+
+    def _plain_text(self, text: str) -> str:
+        return unwrap(normalize(text, knows=self._matcher.knows).text, language=self._vocabulary.language)
 
     def _summary(self, sentence: str) -> Summary:
         summary = self._summaries.get(sentence)
@@ -149,11 +156,9 @@ class RuleLabeler:
     def _read(self, tokens: Sequence[str]) -> list[ReadMention]:
         """Returns the mentions of a sentence with their states and deciding cues."""
         read: list[ReadMention] = []
-        for matcher in self._matchers:
-            mentions, cues = matcher(tokens)
-            if mentions:
-                scopes = Scopes(tokens, cues, mentions, clause_words=self._vocabulary.clause_words)
-                read += [(mention, *scopes.state_of(mention)) for mention in mentions]
+        for mentions, cues in self._matcher(tokens):
+            scopes = Scopes(tokens, cues, mentions, clause_words=self._vocabulary.clause_words)
+            read += [(mention, *scopes.state_of(mention)) for mention in mentions]
         return read
 
     def _statements(self, sentence: str) -> tuple[Statement, ...]:

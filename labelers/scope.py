@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from labelers.clauses import clause_breaks
+from labelers.lexicon_files import Cue
 from labelers.mentions import FoundCue, Mention
-from labelers.vocabulary import Cue
 
 #: How many tokens a cue reaches at most.
 REACH_AFTER, REACH_BEFORE, REACH_NORMAL = 40, 25, 8
@@ -25,8 +25,8 @@ _FORWARD_STOPS = _STOPS | frozenset(":-\u2013")
 _PRECEDENCE = ("positive", "doubt", "ignore", "negative", "uncertain")
 _STATE_OF = {"positive": "positive", "doubt": "uncertain", "ignore": "ignored", "negative": "negative",
              "uncertain": "uncertain"}  # fmt: skip
-_BACKWARD = ("before", "both", "near", "between", "answer")
-_FORWARD = ("after", "both", "near", "between")
+_BACKWARD = frozenset(("before", "both", "near", "between", "answer"))
+_FORWARD = frozenset(("after", "both", "near", "between"))
 
 #: For every token of a sentence, the cue that holds there.
 Held = list[FoundCue | None]
@@ -50,6 +50,10 @@ class Scopes:
         *,
         clause_words: Mapping[str, frozenset[str]],
     ) -> None:
+        if not cues:
+            nothing: Held = [None] * len(tokens)
+            self._after = self._after_normal = self._before = self._before_normal = nothing
+            return
         self._words = clause_words
         self._tokens = tokens
         self._mention_starts = {mention.start for mention in mentions}
@@ -89,7 +93,7 @@ class Scopes:
         size = len(self._tokens)
         after: Held = [None] * size
         after_normal: Held = [None] * size
-        first = min((end for end, found in self._stops.items() if found.cue.reach in _FORWARD), default=size)
+        first = min([end for end, found in self._stops.items() if found.cue.reach in _FORWARD], default=size)
         if first >= size:
             return after, after_normal
         active: FoundCue | None = None
@@ -144,7 +148,7 @@ class Scopes:
         size = len(self._tokens)
         before: Held = [None] * size
         before_normal: Held = [None] * size
-        last = max((head for head, found in self._starts.items() if found.cue.reach in _BACKWARD), default=-1)
+        last = max([head for head, found in self._starts.items() if found.cue.reach in _BACKWARD], default=-1)
         verbs, near_ends, causes = self._words["verbs"], self._words["near ends"], self._words["causes"]
         active: FoundCue | None = None
         normal: FoundCue | None = None
@@ -179,10 +183,18 @@ class Scopes:
                 normal = None
             elif cue.effect == "normal" and cue.reach in ("before", "both"):
                 normal, verbs_normal = found, 0
-            elif cue.effect not in ("normal", "end", "pseudo") and cue.reach in _BACKWARD:
-                if active is None or (cue.reach != "between" and active.cue.reach != "answer"):
-                    active, verbs_active = found, sum(t in verbs for t in self._tokens[found.head : found.end])
+            elif (
+                cue.effect not in ("normal", "end", "pseudo")
+                and cue.reach in _BACKWARD
+                and self._takes_over(active, cue)
+            ):
+                active, verbs_active = found, sum(t in verbs for t in self._tokens[found.head : found.end])
         return before, before_normal
+
+    @staticmethod
+    def _takes_over(active: FoundCue | None, cue: Cue) -> bool:
+        """Tells whether `cue` holds before itself, whatever stands behind it: an answer belongs to its question."""
+        return active is None or cue.reach == "answer" or (cue.reach != "between" and active.cue.reach != "answer")
 
     def _speaks(self, start: int, end: int) -> bool:
         """Tells whether a mention begins between two tokens."""

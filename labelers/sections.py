@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from labelers.vocabulary import read_groups
+from labelers.lexicon_files import read_groups
 
 #: What a text without any heading is called.
 REPORT = "report"
 #: Sections that tell why an image was taken or how, not what it shows.
 SILENT_SECTIONS = frozenset({"indication", "history", "comparison", "technique", "examination", "recommendation"})
 
-_COLON = re.compile(r"[:：]")
 _SENTENCE_END = re.compile(r"[.;。] {1,3}")
 _MAIN_IN_CAPITALS = re.compile(r"(?<=\s)(?:FINDINGS|IMPRESSION)$")
-_ALONE = re.compile(r"^[ \t*#]*[^\W\d_][^\W\d_/&,() \t-]*(?:[/&,() \t-]+[^\W\d_]+){0,6}[) \t*]*$", re.MULTILINE)
+_ALONE = re.compile(r"^[ \t*#]*[^\W\d_][^\W\d_/&,() \t-]*(?:[/&,() \t-]+[^\W\d_]+){0,6}[) \t*]*$")
 _SPACES = re.compile(r"[\s_]+")
 _BLANK_LINE = re.compile(r"(?<=\S)[ \t]*\n[ \t]*\n\s*(?=\S)")
 _NEW_LINE = re.compile(r"(?<=\S)[ \t]*\n\s*(?=\S)")
@@ -99,18 +98,26 @@ def _with_unnamed_findings(report: str, sections: list[Section]) -> list[Section
 
 def _find_headings(report: str, language: str) -> Iterator[tuple[str, int, int]]:
     """Yields the section name of every heading, where the heading begins, and where its text begins."""
-    for colon in _COLON.finditer(report):
-        end = colon.start()
-        line = max(report.rfind("\n", 0, end) + 1, end - _LONGEST)
-        found = _heading_before_colon(report[line:end], language)
+    report = report.replace("：", ":")
+    colon = report.find(":")
+    while colon >= 0:
+        line = max(report.rfind("\n", 0, colon) + 1, colon - _LONGEST)
+        found = _heading_before_colon(report[line:colon], language)
         if found is not None:
-            yield found[0], line + found[1], colon.end()
+            yield found[0], line + found[1], colon + 1
+        colon = report.find(":", colon + 1)
     if "\n" in report:
-        names = _headings(language)
-        for alone in _ALONE.finditer(report):
-            heading = names.get(_key(alone.group())) if alone.end() - alone.start() <= _LONGEST else None
-            if heading is not None:
-                yield heading, alone.start(), alone.end()
+        yield from _headings_alone(report, language)
+
+
+def _headings_alone(report: str, language: str) -> Iterator[tuple[str, int, int]]:
+    names, start = _headings(language), 0
+    for line in report.split("\n"):
+        if 1 < len(line) <= _LONGEST and line[-1] not in ".:;":
+            heading = names.get(_key(line))
+            if heading is not None and _ALONE.fullmatch(line) is not None:
+                yield heading, start, start + len(line)
+        start += len(line) + 1
 
 
 @lru_cache(maxsize=20_000)
@@ -142,7 +149,8 @@ def _misspelt(key: str, language: str) -> str | None:
 
 
 def _key(heading: str) -> str:
-    return _SPACES.sub(" ", heading.strip(" \t\r*#_")).lower()
+    key = heading.strip(" \t\r*#_").lower()
+    return key if key.replace(" ", "").isalpha() and "  " not in key else _SPACES.sub(" ", key)
 
 
 @lru_cache(maxsize=8)
@@ -152,5 +160,5 @@ def _headings(language: str) -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def _long_headings(language: str) -> dict[str, str]:
-    """Returns headings of one word of eight letters or more: too long to be another word by one slip."""
-    return {key: name for key, name in _headings(language).items() if len(key) >= 8 and key.isalpha()}
+    """Returns headings of one word of seven letters or more: too long to be another word by one slip."""
+    return {key: name for key, name in _headings(language).items() if len(key) >= 7 and key.isalpha()}

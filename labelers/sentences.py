@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from labelers.vocabulary import read_groups, read_lines
+from labelers.lexicon_files import read_groups, read_lines
 
 #: Longer runs without a full stop are cut at white space, so that no text can make labelling slow.
 MAX_CHARACTERS = 600
@@ -19,7 +19,7 @@ MAX_CHARACTERS = 600
 _END = r"""[.!?;\n_|)\u2022\u3002\uff01\uff1f\uff1b0-9](?:
   (?<=[.!]) {no_abbreviation} [.!?]*["')\]]*(?=\s|\Z)           # "effusion. "
 | (?<=[^\W\d_]{{3}}\.)(?=[^\W\d_]{{3}})                         # "effusion.The"
-| (?<=[^\s(]\?) [.!?]*["')\]]*(?=\s|\Z) {no_answer}             # "Pneumonia? " but neither "? pneumonia" nor "Edema? No"
+| (?<=[^\s(]\?) [.!?]*["')\]]*(?=\s|\Z) {no_answer}             # "Pneumonia? ", not "? pneumonia", not "Edema? No"
 | (?<=[\u3002\uff01\uff1b]) | (?<=\uff1f) {no_answer}
 | (?<=;) (?!\s*{joining}) (?![^.;\n]*{ellipsis})                # "no left effusion; small right one" stays together
 | (?<=[\n\u2022])
@@ -28,7 +28,7 @@ _END = r"""[.!?;\n_|)\u2022\u3002\uff01\uff1f\uff1b0-9](?:
 | (?<=\s[a-h]\)) (?=\s*[^\W\d_])                                # "b) No effusion"
 | (?<=[\s:][0-9]) [0-9]?(?:\)(?=\s*[^\W\d_])|\.(?=\s+[^\W\d_])) # "2. No effusion"
 )"""
-_MARKER = re.compile(r"\s*(?:\(?(?:\d{1,2}[.)](?!\d)|[a-hA-H]\))|[-*>\u2013#|]+(?!\d))\s*")
+_MARKER = re.compile(r"(?:\(?(?:\d{1,2}[.)](?!\d)|[a-hA-H]\))|[-*>\u2013#|]+(?!\d))\s*")
 _WORD = re.compile(r"[^\W\d_]")
 
 
@@ -60,9 +60,12 @@ def sentence_spans(
 
 
 def _append(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
-    marker = _MARKER.match(text, start, end)
-    if marker is not None and marker.end() < end:
-        start = marker.end()
+    while start < end and text[start].isspace():
+        start += 1
+    if start < end and (not text[start].isalpha() or text[start + 1 : start + 2] == ")"):
+        marker = _MARKER.match(text, start, end)
+        if marker is not None and marker.end() < end:
+            start = marker.end()
     while end - start > MAX_CHARACTERS:
         cut = text.rfind(" ", start + 1, start + MAX_CHARACTERS)
         cut = cut if cut > start else start + MAX_CHARACTERS
@@ -72,10 +75,10 @@ def _append(spans: list[tuple[int, int]], text: str, start: int, end: int) -> No
 
 
 def _append_trimmed(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
-    if _WORD.search(text, start, end) is None:
-        return
-    while text[start].isspace():
+    while start < end and text[start].isspace():
         start += 1
+    if start == end or not (text[start].isalpha() or _WORD.search(text, start, end)):
+        return
     while text[end - 1].isspace():
         end -= 1
     spans.append((start, end))

@@ -16,66 +16,12 @@ from typing import Any
 import yaml
 
 from labelers.errors import UserError
-
-LEXICON = Path(__file__).parent / "lexicon"
-
-_PHRASE_MARKS = {"?": "uncertain", "-": "negative", "!": "excluded", "=": "whole"}
-EFFECTS = ("positive", "negative", "uncertain", "doubt", "ignore", "normal", "pseudo", "end")
-REACHES = {
-    "positive": ("before", "answer"),
-    "negative": ("after", "before", "both", "answer"),
-    "uncertain": ("after", "before", "both", "near", "between", "answer"),
-    "doubt": ("after", "before", "both"),
-    "ignore": ("after", "before", "both"),
-    "normal": ("after", "before", "both"),
-    "pseudo": ("",),
-    "end": ("all", "negative"),
-}
+from labelers.lexicon_files import LEXICON, Cue, Phrase, Subject, read_cues, read_groups, read_phrases, read_subjects
 
 CLAUSE_GROUPS = (
     "verbs", "existence", "joints", "near ends", "gap stops", "causes", "descriptions", "degrees", "no ends",
     "no beginnings", "answers", "ellipsis",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Phrase:
-    """One line of a phrase file.
-
-    Attributes:
-        kind: what the bare phrase says of the observation: "positive", "uncertain" (written `? words`), "negative"
-            (written `- words`), "excluded" (written `! words`: these words do not speak of it at all), or "whole"
-            (written `= words`: positive where they are the whole statement).
-    """
-
-    pattern: str
-    observation: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One line of `subjects.txt`: when `pattern` is called normal, `observations` are absent."""
-
-    pattern: str
-    observations: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """One line of a language's `cues.txt`.
-
-    Attributes:
-        pattern: the words.
-        effect: one of `EFFECTS`: the state it gives, or "pseudo" (looks like a cue and is none), "end" (stops others).
-        reach: which side it speaks of; for "end", which effects it stops.
-        example: a sentence and, after "->", the states it must give.
-    """
-
-    pattern: str
-    effect: str
-    reach: str
-    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,10 +110,10 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
         )
     observations, helpers = tuple(fields["observations"]), tuple(fields.get("helpers", ()))
     language = fields["language"]
-    cues = {(cue.pattern, cue.reach): cue for cue in _read_cues(LEXICON / language / "cues.txt")}
+    cues = {(cue.pattern, cue.reach): cue for cue in read_cues(LEXICON / language / "cues.txt")}
     if profile is not None:
         path = _find_profile(profile) / "cues.txt"
-        own = list(_read_cues(path)) if path.is_file() else []
+        own = list(read_cues(path)) if path.is_file() else []
         replaced = {cue.pattern for cue in own}
         cues = {key: cue for key, cue in cues.items() if cue.pattern not in replaced}
         cues |= {(cue.pattern, cue.reach): cue for cue in own}
@@ -179,8 +125,8 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
         no_finding=fields.get("no_finding"),
         devices=fields.get("devices"),
         causes=frozenset(fields.get("causes", ())),
-        phrases=_with_profile(_read_phrases(folder, observations + helpers), observations + helpers, profile),
-        subjects=tuple(_read_subjects(folder, observations + helpers)),
+        phrases=_with_profile(read_phrases(folder, observations + helpers), observations + helpers, profile),
+        subjects=tuple(read_subjects(folder, observations + helpers)),
         cues=tuple(cues.values()),
         clause_words=_clause_words(language),
     )
@@ -200,8 +146,8 @@ def _extend(folder: Path, fields: dict[str, Any], profile: str | None) -> Vocabu
         base,
         name=_full_name(folder, profile),
         observations=base.observations + added,
-        phrases=base.phrases + _with_profile(_read_phrases(folder, added), added, profile),
-        subjects=base.subjects + tuple(_read_subjects(folder, added)),
+        phrases=base.phrases + _with_profile(read_phrases(folder, added), added, profile),
+        subjects=base.subjects + tuple(read_subjects(folder, added)),
         added=added,
     )
 
@@ -214,7 +160,7 @@ def _with_profile(phrases: Iterator[Phrase], observations: tuple[str, ...], prof
     """Returns `phrases`, those with the words of a line of the profile replaced by it, and its other lines added."""
     kept = {(p.observation, p.pattern): p for p in phrases}
     if profile is not None:
-        known = [p for p in _read_phrases(_find_profile(profile), None) if p.observation in observations]
+        known = [p for p in read_phrases(_find_profile(profile), None) if p.observation in observations]
         kept |= {(p.observation, p.pattern): p for p in known}
     return tuple(kept.values())
 
@@ -226,36 +172,6 @@ def _clause_words(language: str) -> dict[str, frozenset[str]]:
     return {name: frozenset(groups.get(name, ())) for name in CLAUSE_GROUPS}
 
 
-def read_lines(folder: str, name: str) -> list[str]:
-    """Returns the entries of the lexicon file `<folder>/<name>.txt`, comments and blanks removed."""
-    return [line for _, line in _lines(LEXICON / folder / f"{name}.txt")]
-
-
-def read_groups(folder: str, name: str) -> dict[str, list[str]]:
-    """Returns the entries of `<folder>/<name>.txt` under the [group] lines they stand below."""
-    groups: dict[str, list[str]] = {}
-    for place, line in _lines(LEXICON / folder / f"{name}.txt"):
-        if line.startswith("[") and line.endswith("]"):
-            entries = groups.setdefault(line[1:-1].strip(), [])
-        elif not groups:
-            raise UserError(f"{place}: {line!r} stands before any [group] line.")
-        else:
-            entries.append(line)
-    return groups
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yields (file and line number, entry) of a lexicon file and of those it includes."""
-    if not path.is_file():
-        raise FileNotFoundError(f"The lexicon file {path} is missing.")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        entry = line.split("#", 1)[0].strip()
-        if entry.startswith("@include "):
-            yield from _lines(LEXICON / f"{entry.removeprefix('@include ').strip()}.txt")
-        elif entry:
-            yield f"{path}, line {number}", entry
-
-
 def _find_profile(name: str) -> Path:
     folder = Path(name) if "/" in name or Path(name, "phrases").is_dir() else LEXICON / "profiles" / name
     if not folder.is_dir():
@@ -264,40 +180,3 @@ def _find_profile(name: str) -> Path:
             "phrases/ or cues.txt."
         )
     return folder
-
-
-def _read_phrases(folder: Path, observations: tuple[str, ...] | None) -> Iterator[Phrase]:
-    files = {path.stem: path for path in sorted((folder / "phrases").glob("*.txt"))}
-    if observations is not None and (stray := set(files) - set(observations)):
-        raise UserError(f"{folder / 'phrases'}: {sorted(stray)} are not among the observations of vocabulary.yaml.")
-    for observation, path in files.items():
-        for place, line in _lines(path):
-            kind = _PHRASE_MARKS.get(line[0], "positive")
-            pattern = line if kind == "positive" else line[1:].strip()
-            if not pattern or pattern[0] in "!?-=@":
-                raise UserError(
-                    f"{place}: {line!r} is no phrase. Write words, '? words' (uncertain), '- words' (negative), "
-                    "'! words' (not this observation) or '@include file'."
-                )
-            yield Phrase(pattern, observation, kind)
-
-
-def _read_subjects(folder: Path, observations: tuple[str, ...]) -> Iterator[Subject]:
-    path = folder / "subjects.txt"
-    for place, line in _lines(path) if path.is_file() else ():
-        pattern, arrow, names = (part.strip() for part in line.partition("->"))
-        denied = tuple(name.strip() for name in names.split(",") if name.strip())
-        if not arrow or set(denied) - set(observations):
-            raise UserError(f"{place}: {line!r}. Write 'words -> Observation, Observation'.")
-        yield Subject(pattern, denied)
-
-
-def _read_cues(path: Path) -> Iterator[Cue]:
-    for place, line in _lines(path):
-        parts = [part.strip() for part in line.split(" | ")]
-        if len(parts) not in (3, 4) or parts[1] not in EFFECTS or parts[2].strip("-") not in REACHES[parts[1]]:
-            raise UserError(
-                f"{place}: {line!r}. Write 'words | effect | reach | example'; effects and their reaches are "
-                + "; ".join(f"{effect}: {', '.join(r or '-' for r in reaches)}" for effect, reaches in REACHES.items())
-            )
-        yield Cue(parts[0], parts[1], parts[2].strip("-"), *parts[3:])

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from labelers.vocabulary import LEXICON
+from labelers.lexicon_files import LEXICON
 
 SYSTEMS = {"snomed": "http://snomed.info/sct", "radlex": "http://www.radlex.org"}
 

@@ -58,3 +58,14 @@ def test_gap_does_not_cross_a_stop() -> None:
 def test_all_overlapping_matches_are_found() -> None:
     patterns = PatternSet(["effusion*", "pleural effusion*", "pericardial effusion*"])
     assert [(m.start, m.end, m.entry) for m in patterns.find(["pleural", "effusions"])] == [(0, 2, 1), (1, 2, 0)]
+
+
+def test_a_gap_is_crossed_by_each_pattern_alone() -> None:
+    patterns = PatternSet(["aorta ... calcified", "aorta ... tortuous"])
+    tokens = ["aorta", "is", "tortuous", "and", "calcified", "and", "tortuous"]
+    assert [(m.end, m.entry) for m in patterns.find(tokens)] == [(3, 1), (5, 0)]
+
+
+def test_plain_and_other_text_give_the_same_tokens() -> None:
+    text = "No (+) 1.7 cm 'stable' isn't x-ray -- a - b ___ e/f = g? (h) [i] 2,5 ;"
+    assert [*tokenize(text), "é"] == tokenize(f"{text} é")

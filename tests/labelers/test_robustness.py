@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+import textwrap
 
 import numpy as np
 import pytest
@@ -70,6 +71,40 @@ def test_the_final_mark_does_not_matter(sentence: str, mark: str) -> None:
 def test_a_sentence_in_an_unremarkable_report_adds_what_it_says(sentence: str) -> None:
     alone, joined = LABELER([sentence, f"The trachea is midline. {sentence} The patient was rotated."])
     assert np.array_equal(alone, joined, equal_nan=True)
+
+
+#: Statements that depend on no other one: whole sentences with a subject of their own.
+STATEMENTS = [s for s in SENTENCES if s.endswith(".") and ";" not in s and s[0].isupper() and len(s) > 20]
+REPORTS = st.lists(st.sampled_from(STATEMENTS), min_size=2, max_size=6, unique=True)
+
+
+@given(REPORTS, st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None)
+def test_the_order_of_sentences_does_not_matter(statements: list[str], rng: random.Random) -> None:
+    assert same(" ".join(statements), " ".join(rng.sample(statements, len(statements))))
+
+
+@given(REPORTS, st.integers(1, 5))
+@settings(max_examples=200, deadline=None)
+def test_sections_do_not_matter(statements: list[str], cut: int) -> None:
+    findings, impression = " ".join(statements[:cut]), " ".join(statements[cut:])
+    assert same(" ".join(statements), f"FINDINGS: {findings}\n\nIMPRESSION:\n{impression}\n")
+    assert same(" ".join(statements), f"INDICATION: Pneumonia?\nFINDINGS:\n{findings}\n{impression}")
+
+
+@given(REPORTS, st.integers(50, 120), st.sampled_from(["\n", "\r\n", "\n\t"]))
+@settings(max_examples=200, deadline=None)
+def test_the_width_of_lines_does_not_matter(statements: list[str], width: int, end: str) -> None:
+    text = " ".join(statements)
+    assert same(text, textwrap.fill(text, width, break_on_hyphens=False).replace("\n", end))
+
+
+@given(
+    REPORTS, st.sampled_from(["The trachea is midline.", "Two views were obtained.", "Dr. Doe was called at 10.30."])
+)
+@settings(max_examples=200, deadline=None)
+def test_a_neutral_sentence_changes_nothing(statements: list[str], neutral: str) -> None:
+    assert same(" ".join(statements), " ".join([neutral, *statements, neutral]))
 
 
 @given(st.text(alphabet=string.printable, min_size=1, max_size=20), st.integers(1, 200))

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from labelers.lexicon_files import Cue
 from labelers.rules import RuleLabeler
-from labelers.vocabulary import Cue, load_vocabulary, vocabulary_names
+from labelers.vocabulary import load_vocabulary, vocabulary_names
 
 
 def parse_states(text: str) -> dict[str, int]:

@@ -14,8 +14,9 @@ from labelers.exports import export_names, load_export
 from labelers.exports.fhir import bundle
 from labelers.exports.radgraph import radgraph
 from labelers.findings import record_of
+from labelers.lexicon_files import LEXICON
 from labelers.rules import RuleLabeler
-from labelers.vocabulary import LEXICON, load_vocabulary
+from labelers.vocabulary import load_vocabulary
 
 LABELER = RuleLabeler("cxr50")
 REPORT = """FINDINGS: Small left pleural effusion, unchanged since the prior study. No "pneumothorax". Nodules of 3-4 mm
@@ -56,7 +57,7 @@ def test_every_field_is_documented() -> None:
 
 def test_observations_without_a_code_are_documented() -> None:
     text = (Path(__file__).parents[3] / "docs" / "findings.md").read_text(encoding="utf-8")
-    listed = text.partition("exported by\nname:\n")[2].partition(".\n")[0].replace("\n", " ")
+    listed = text.partition("are exported by name:\n")[2].partition(".\n")[0].replace("\n", " ")
     vocabulary = load_vocabulary("cxr50")
     assert listed.split(", ") == [name for name in vocabulary.observations if name not in CODES["observations"]]
 
