@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +136,8 @@ def fit(
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not _loader_died(error):
             raise
         raise ChildProcessError(
             f"A process that loads data died ({str(error).splitlines()[0]}), perhaps for want of memory. Give the same "
@@ -144,6 +145,14 @@ def fit(
         ) from error
     if trainer.global_step < steps:
         raise Stopped(f"Stopped after step {trainer.global_step} of {steps}")
+
+
+def _loader_died(error: Exception) -> bool:
+    """Tells whether a loading process is gone: its loader says so, or what it was sending is cut off."""
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in str(error)
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith("torch.utils.data") for frame, _ in frames)
 
 
 class _DirectIO(TorchCheckpointIO):  # type: ignore[misc]

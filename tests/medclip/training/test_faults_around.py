@@ -99,6 +99,15 @@ def test_a_loader_that_dies_is_told_and_the_run_goes_on(tmp_path, train) -> None
     assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
 
 
+def test_a_loader_that_dies_while_it_sends_is_told_alike(train, monkeypatch) -> None:
+    def cut_off(*_) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(torch.utils.data.dataloader._MultiProcessingDataLoaderIter, "_try_get_data", cut_off)
+    with pytest.raises(ChildProcessError, match="Connection reset by peer"):
+        train("cut", "--workers", "1")
+
+
 def test_too_little_memory_says_how_to_need_less(train, monkeypatch) -> None:
     def no_memory(*_) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
