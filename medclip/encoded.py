@@ -1,4 +1,4 @@
-"""What a tower says about its inputs. Objectives and evaluators see this and nothing else of a model."""
+"""Output of an encoder tower. Objectives and evaluators see this and nothing else of a model."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Encoded:
         grid: rows and columns of the patches; their product is P.
         labels: (N, O) label vectors.
         study_ids: (N,) integers; equal ones belong to one study. -1 belongs to none.
+        ids: (N,) integers; inputs with equal ones are the same, word for word.
         keys: (N, D) embeddings of a momentum tower, unit length.
         own: the rows to compute losses for, where other processes compute them for the rest; None for all.
     """
@@ -29,6 +30,7 @@ class Encoded:
     grid: tuple[int, int] | None = None
     labels: Tensor | None = None
     study_ids: Tensor | None = None
+    ids: Tensor | None = None
     keys: Tensor | None = None
     own: slice | None = None
 

@@ -28,6 +28,8 @@ class Objective(nn.Module):
         needs_labels: both sides need label vectors.
         needs_local: both sides need local features.
         needs_words: the local features of texts are words, not tokens.
+        shares_projection: only local features are compared, so they must pass through the projection that also makes
+            the embeddings, which would otherwise learn nothing.
         needs_keys: both sides need embeddings of momentum towers, which follow with `momentum`.
         initial_scale: what the model's scale starts at.
         learns_scale: whether the scale is learned; where it is not, `initial_scale` is a fixed temperature's inverse.
@@ -39,6 +41,7 @@ class Objective(nn.Module):
     needs_labels: ClassVar[bool] = False
     needs_local: ClassVar[bool] = False
     needs_words: ClassVar[bool] = False
+    shares_projection: ClassVar[bool] = False
     needs_keys: ClassVar[bool] = False
     learns_scale: ClassVar[bool] = True
     initial_scale: float = 1 / 0.07

@@ -12,23 +12,46 @@ from medclip.encoded import Encoded
 SIMILARITIES = ("cosine", "dot", "claims")
 
 
-def label_similarity(image_labels: Tensor, text_labels: Tensor, *, kind: str = "cosine") -> Tensor:
+def product(rows: Tensor, columns: Tensor) -> Tensor:
+    """Returns `rows` (N, D) times the transpose of `columns` (M, D), in single precision also under autocast.
+
+    Scaled logits reach 100, where half precision has steps of 0.5.
+    """
+    kind = torch.promote_types(rows.dtype, torch.float32)
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows.to(kind) @ columns.to(kind).T
+
+
+def label_similarity(
+    image_labels: Tensor, text_labels: Tensor, *, kind: str = "cosine", weights: Tensor | None = None
+) -> Tensor:
     """Returns the similarity (I, T) of label vectors (I, O) and (T, O).
 
     "cosine" is the paper's (MedCLIP, section 3.3, the equation of the semantic similarity); a vector without any
     claim is unlike everything, similarity 0. "dot" is what the official code computes instead. "claims" is the share
     of what the text claims that holds for the image, less the share that it contradicts: an image with many
-    observations is then as near to a sentence about one of them as an image with that one alone.
+    observations is then as near to a sentence about one of them as an image with that one alone. An uncertain claim
+    of 0.5 counts half under "dot" and "claims"; "cosine" does not see it in a text that claims nothing else.
+
+    Args:
+        image_labels: Label vectors of images.
+        text_labels: Label vectors of texts.
+        kind: One of `SIMILARITIES`.
+        weights: (O,) weight of each observation; equal ones if None.
 
     Raises:
         UserError: `kind` is unknown.
     """
-    if kind == "cosine":
-        return functional.normalize(image_labels, dim=1) @ functional.normalize(text_labels, dim=1).T
-    if kind == "dot":
-        return image_labels @ text_labels.T
     if kind == "claims":
-        return image_labels @ functional.normalize(text_labels, p=1, dim=1).T
+        weights = torch.ones_like(text_labels[0]) if weights is None else weights
+        claimed = product((text_labels != 0).to(weights.dtype), weights[None])[:, 0]  # (T,)
+        return product(image_labels * weights, text_labels) / claimed.clamp(min=1e-12)
+    if weights is not None:
+        image_labels, text_labels = image_labels * weights.sqrt(), text_labels * weights.sqrt()
+    if kind == "cosine":
+        return product(functional.normalize(image_labels, dim=1), functional.normalize(text_labels, dim=1))
+    if kind == "dot":
+        return product(image_labels, text_labels)
     raise UserError(f"Label similarity {kind!r} is unknown. Choose one of: {', '.join(SIMILARITIES)}.")
 
 
@@ -41,14 +64,74 @@ def same_study(images: Encoded, texts: Encoded) -> Tensor:
 def cosines(images: Encoded, texts: Encoded) -> tuple[Tensor, Tensor]:
     """Returns the cosines of images to texts (I, T) and of texts to images (T, I), for own rows."""
     if images.own is None and texts.own is None:
-        forward = images.embeds @ texts.embeds.T
+        forward = product(images.embeds, texts.embeds)
         return forward, forward.T
-    return images.embeds[images.rows] @ texts.embeds.T, texts.embeds[texts.rows] @ images.embeds.T
+    return product(images.embeds[images.rows], texts.embeds), product(texts.embeds[texts.rows], images.embeds)
 
 
 def own_positions(encoded: Encoded) -> Tensor:
     """Returns which of all N rows the computed ones are: in paired batches, the column of each row's partner."""
     return torch.arange(len(encoded), device=encoded.embeds.device)[encoded.rows]
+
+
+def no_negatives(images: Encoded, texts: Encoded) -> Tensor:
+    """Returns (N, N), true where image i and text k are not partners, yet text k is also true of image i.
+
+    That is so where both belong to one study (a frontal and a lateral image of one report), and where text k says
+    word for word what text i says.
+    """
+    count, device = len(images), images.embeds.device
+    also = torch.zeros(count, count, dtype=torch.bool, device=device)
+    if images.study_ids is not None and texts.study_ids is not None:
+        also |= same_study(images, texts)
+    if texts.ids is not None:
+        also |= texts.ids[:, None] == texts.ids[None, :]
+    return also.fill_diagonal_(False)
+
+
+def info_nce(logits: Tensor, partners: Tensor, left_out: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Returns the mean cross entropy of rows of `logits` (N, M) against their partners.
+
+    Args:
+        logits: (N, M) scaled similarities.
+        partners: (N,) the column of each row's partner.
+        left_out: (N, M) columns that are neither partner nor negative.
+        smoothing: Label smoothing over the columns that are not left out.
+    """
+    logs = logits.masked_fill(left_out, -torch.inf).log_softmax(dim=1)
+    hard = -logs.gather(1, partners[:, None])[:, 0]
+    if not smoothing:
+        return hard.mean()
+    even = -logs.masked_fill(left_out, 0.0).sum(dim=1) / (~left_out).sum(dim=1)
+    return ((1 - smoothing) * hard + smoothing * even).mean()
+
+
+def contrast(
+    images: Encoded, texts: Encoded, to_texts: Tensor, to_images: Tensor, *, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Returns InfoNCE of images to texts and of texts to images; see `info_nce` and `no_negatives`.
+
+    Args:
+        images: N images.
+        texts: N texts, text k the partner of image k.
+        to_texts: (n, N) logits of the images in `images.rows`.
+        to_images: (n, N) logits of the texts in `texts.rows`.
+        smoothing: Label smoothing.
+    """
+    also = no_negatives(images, texts)
+    return (
+        info_nce(to_texts, own_positions(images), also[images.rows], smoothing=smoothing),
+        info_nce(to_images, own_positions(texts), also.T[texts.rows], smoothing=smoothing),
+    )
+
+
+def mean_of(image_to_text: Tensor, text_to_image: Tensor) -> dict[str, Tensor]:
+    """Returns the terms of an objective whose loss is the mean of two directions."""
+    return {
+        "loss": (image_to_text + text_to_image) / 2,
+        "image_to_text": image_to_text.detach(),
+        "text_to_image": text_to_image.detach(),
+    }
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

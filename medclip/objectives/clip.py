@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
 from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.objectives._targets import check_pairs, cosines, own_positions
+from medclip.objectives._targets import check_pairs, contrast, cosines, mean_of
 
 
 class Clip(Objective):
@@ -18,7 +17,7 @@ class Clip(Objective):
     noisy pairs and an EfficientNet tower this is ALIGN (Jia et al. 2021, arXiv 2102.05918).
 
     Needs pairs. Two patients with the same disease are each other's negatives, which costs more the larger the batch
-    and the rarer the variety of texts.
+    and the smaller the variety of texts; images of one study and texts that are the same word for word are not.
 
     Args:
         smoothing: label smoothing; ALIGN trains with 0.1.
@@ -40,14 +39,4 @@ class Clip(Objective):
         """
         check_pairs("clip", images, texts)
         to_texts, to_images = cosines(images, texts)
-        image_to_text = functional.cross_entropy(
-            scale * to_texts, own_positions(images), label_smoothing=self.smoothing
-        )
-        text_to_image = functional.cross_entropy(
-            scale * to_images, own_positions(texts), label_smoothing=self.smoothing
-        )
-        return {
-            "loss": (image_to_text + text_to_image) / 2,
-            "image_to_text": image_to_text.detach(),
-            "text_to_image": text_to_image.detach(),
-        }
+        return mean_of(*contrast(images, texts, scale * to_texts, scale * to_images, smoothing=self.smoothing))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
 from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.objectives._targets import check_pairs, cosines, own_positions
+from medclip.objectives._targets import check_pairs, contrast, cosines
 
 
 class Convirt(Objective):
@@ -43,8 +42,9 @@ class Convirt(Objective):
         """
         check_pairs("convirt", images, texts)
         to_texts, to_images = cosines(images, texts)
-        image_to_text = functional.cross_entropy(to_texts / self.temperature, own_positions(images))
-        text_to_image = functional.cross_entropy(to_images / self.temperature, own_positions(texts))
+        image_to_text, text_to_image = contrast(
+            images, texts, to_texts / self.temperature, to_images / self.temperature
+        )
         return {
             "loss": self.image_weight * image_to_text + (1 - self.image_weight) * text_to_image,
             "image_to_text": image_to_text.detach(),

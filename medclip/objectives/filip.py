@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -9,7 +11,7 @@ from torch.nn import functional
 from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.objectives._targets import check_pairs
+from medclip.objectives._targets import check_pairs, contrast, mean_of
 
 
 class Filip(Objective):
@@ -27,6 +29,7 @@ class Filip(Objective):
 
     needs_pairs = True
     needs_local = True
+    shares_projection = True
 
     def __init__(self, *, chunk: int = 2**25) -> None:
         super().__init__()
@@ -42,14 +45,8 @@ class Filip(Objective):
         if images.local is None or texts.local is None or texts.mask is None:
             raise UserError("filip needs local features of images and texts; one side has none.")
         to_texts, to_images = tokenwise_similarity(images.local, texts.local, texts.mask, chunk=self.chunk)
-        partner = torch.arange(len(images), device=to_texts.device)
-        image_to_text = functional.cross_entropy(scale * to_texts, partner)
-        text_to_image = functional.cross_entropy(scale * to_images.T, partner)
-        return {
-            "loss": (image_to_text + text_to_image) / 2,
-            "image_to_text": image_to_text.detach(),
-            "text_to_image": text_to_image.detach(),
-        }
+        images, texts = replace(images, own=None), replace(texts, own=None)
+        return mean_of(*contrast(images, texts, scale * to_texts.float(), scale * to_images.T.float()))
 
 
 def tokenwise_similarity(patches: Tensor, tokens: Tensor, mask: Tensor, *, chunk: int = 2**25) -> tuple[Tensor, Tensor]:

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.objectives._targets import check_pairs
+from medclip.objectives._targets import check_pairs, info_nce, no_negatives, product
 
 #: Numbers that one step of the attention holds: small enough for a CPU's cache, large enough to fill a GPU.
 _STEP = {"cpu": 2**20, "cuda": 2**27}
@@ -69,8 +68,9 @@ class Gloria(Objective):
             images.local, texts.local, texts.mask, attention_temperature=self.attention_temperature,
             word_temperature=self.word_temperature, keep=self.keep,
         )  # fmt: skip
-        global_loss = _both_ways(self.temperature * images.embeds @ texts.embeds.T)
-        local_loss = _both_ways(self.temperature * local)
+        also = no_negatives(images, texts)
+        global_loss = _both_ways(self.temperature * product(images.embeds, texts.embeds), also)
+        local_loss = _both_ways(self.temperature * local, also)
         return {
             "loss": self.global_weight * global_loss + self.local_weight * local_loss,
             "global": global_loss.detach(),
@@ -78,9 +78,9 @@ class Gloria(Objective):
         }
 
 
-def _both_ways(logits: Tensor) -> Tensor:
+def _both_ways(logits: Tensor, left_out: Tensor) -> Tensor:
     partner = torch.arange(len(logits), device=logits.device)
-    return functional.cross_entropy(logits, partner) + functional.cross_entropy(logits.T, partner)
+    return info_nce(logits, partner, left_out) + info_nce(logits.T, partner, left_out.T)
 
 
 def word_attention(regions: Tensor, words: Tensor, mask: Tensor, *, attention_temperature: float = 4.0) -> Tensor:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.objectives._targets import check_pairs, own_positions
+from medclip.objectives._targets import check_pairs, info_nce, mean_of, no_negatives, own_positions, product
 
 
 class Moco(Objective):
@@ -19,10 +18,12 @@ class Moco(Objective):
     arXiv 2103.06561), with the batch's own keys among the negatives as in ALBEF (Li et al. 2021, arXiv 2107.07651,
     equation 1).
 
-    Needs pairs. Takes many negatives from small batches; each step costs two forward passes more.
+    Needs pairs. Takes many negatives from small batches; each step costs two forward passes more. Keys of an image's
+    own study are not its negatives. The queue must hold fewer keys than there are training images, or every image
+    meets its own key.
 
     Args:
-        queue: keys kept of each side.
+        queue: Number of keys kept of each side, below the number of training images.
         momentum: how much of the momentum towers stays at each step.
     """
 
@@ -37,12 +38,14 @@ class Moco(Objective):
 
     image_queue: Tensor
     text_queue: Tensor
+    studies: Tensor
     filled: Tensor
 
     def begin(self, *, dim: int, prevalence: Tensor) -> None:
         """Makes empty queues."""
         for side in ("image_queue", "text_queue"):
             self.register_buffer(side, torch.zeros(self.queue, dim, device=prevalence.device))
+        self.register_buffer("studies", torch.full((self.queue,), -1, device=prevalence.device))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long, device=prevalence.device))
 
     def forward(self, images: Encoded, texts: Encoded, scale: Tensor) -> dict[str, Tensor]:
@@ -54,26 +57,35 @@ class Moco(Objective):
         check_pairs("moco", images, texts)
         if images.keys is None or texts.keys is None:
             raise UserError("moco needs keys of momentum towers on both sides.")
-        image_to_text = self._direction(images, texts.keys, self.text_queue, scale)
-        text_to_image = self._direction(texts, images.keys, self.image_queue, scale)
+        studies = _studies(images)
+        also = no_negatives(images, texts)
+        terms = mean_of(
+            self._direction(images, texts.keys, self.text_queue, scale, studies, also),
+            self._direction(texts, images.keys, self.image_queue, scale, studies, also.T),
+        )
         if self.training:
-            self._enqueue(images.keys, texts.keys)
-        return {
-            "loss": (image_to_text + text_to_image) / 2,
-            "image_to_text": image_to_text.detach(),
-            "text_to_image": text_to_image.detach(),
-        }
+            self._enqueue(image_queue=images.keys, text_queue=texts.keys, studies=studies)
+        return terms
 
-    def _direction(self, queries: Encoded, keys: Tensor, queue: Tensor, scale: Tensor) -> Tensor:
-        rows = queries.embeds[queries.rows]
+    def _direction(
+        self, queries: Encoded, keys: Tensor, queue: Tensor, scale: Tensor, studies: Tensor, also: Tensor
+    ) -> Tensor:
+        rows, studies = queries.embeds[queries.rows], studies[queries.rows]
         empty = torch.arange(self.queue, device=queue.device) >= self.filled
-        queued = (scale * rows @ queue.T.to(rows.dtype)).masked_fill(empty, -torch.inf)
-        return functional.cross_entropy(torch.cat([scale * rows @ keys.T, queued], dim=1), own_positions(queries))
+        queued = empty | ((studies[:, None] == self.studies) & (studies[:, None] >= 0))
+        logits = scale * torch.cat([product(rows, keys), product(rows, queue)], dim=1)
+        return info_nce(logits, own_positions(queries), torch.cat([also[queries.rows], queued], dim=1))
 
     @torch.no_grad()
-    def _enqueue(self, image_keys: Tensor, text_keys: Tensor) -> None:
-        """Puts new keys in front; the oldest fall off the end."""
-        for name, keys in (("image_queue", image_keys), ("text_queue", text_keys)):
+    def _enqueue(self, **new: Tensor) -> None:
+        """Puts what is new in front of its queue; the oldest falls off the end."""
+        for name, values in new.items():
             before = getattr(self, name)
-            setattr(self, name, torch.cat([keys.to(before.dtype), before])[: self.queue])
-        self.filled = (self.filled + len(image_keys)).clamp(max=self.queue)
+            setattr(self, name, torch.cat([values.to(before.dtype), before])[: self.queue])
+        self.filled = (self.filled + len(new["studies"])).clamp(max=self.queue)
+
+
+def _studies(images: Encoded) -> Tensor:
+    if images.study_ids is not None:
+        return images.study_ids
+    return torch.full((len(images),), -1, device=images.embeds.device)

@@ -119,10 +119,7 @@ class SemanticMatching(Objective):
         }
 
     def _similarity(self, image_labels: Tensor, text_labels: Tensor) -> Tensor:
-        if self.observation_weights is not None:
-            root = self.observation_weights.sqrt()
-            image_labels, text_labels = image_labels * root, text_labels * root
-        return label_similarity(image_labels, text_labels, kind=self.similarity)
+        return label_similarity(image_labels, text_labels, kind=self.similarity, weights=self.observation_weights)
 
     def _with_pairs(self, target: Tensor, own: Tensor) -> Tensor:
         """Returns targets of which rows with partners give `pair_weight` to them, in equal parts."""

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.objectives._targets import check_pairs, own_positions
+from medclip.objectives._targets import check_pairs, no_negatives, own_positions, product
 
 
 class Siglip(Objective):
@@ -31,11 +31,12 @@ class Siglip(Objective):
         """Returns "loss", summed over texts and averaged over images, as in the paper.
 
         Raises:
-            ValueError: the batch is not paired.
+            UserError: the batch is not paired.
         """
         check_pairs("siglip", images, texts)
-        to_texts = images.embeds[images.rows] @ texts.embeds.T
+        to_texts = product(images.embeds[images.rows], texts.embeds)
         partner = own_positions(images)[:, None] == torch.arange(len(texts), device=to_texts.device)
         signs = partner.to(to_texts.dtype) * 2 - 1
-        loss = -functional.logsigmoid(signs * (scale * to_texts + self.bias)).sum(dim=1).mean()
+        each = -functional.logsigmoid(signs * (scale * to_texts + self.bias))
+        loss = each.masked_fill(no_negatives(images, texts)[images.rows], 0.0).sum(dim=1).mean()
         return {"loss": loss, "bias": self.bias.detach()}

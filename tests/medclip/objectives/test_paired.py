@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,6 +48,59 @@ def build(name: str):
 def test_unpaired_batches_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}.*4 and 3"):
         build(name)(encoded(0), encoded(1, 3, words=1), torch.tensor(10.0))
+
+
+@pytest.mark.parametrize("how", ["one study", "one text"])
+@pytest.mark.parametrize("name", PAIRED)
+def test_what_is_also_true_of_an_image_is_no_negative(name: str, how: str) -> None:
+    images, texts = encoded(0), encoded(1, words=1)
+    before = build(name)(images, texts, torch.tensor(5.0))["loss"]
+    same = torch.tensor([0, 1, 0, 3])
+    if how == "one study":
+        images, texts = replace(images, study_ids=same), replace(texts, study_ids=same)
+    else:
+        texts = replace(texts, ids=same)
+    assert build(name)(images, texts, torch.tensor(5.0))["loss"] < before
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_clip_with_a_repeated_text_equals_a_loop_without_it(smoothing: float) -> None:
+    images, texts = encoded(0), replace(encoded(1), ids=torch.tensor([7, 8, 7, 9]))
+    logits = (5 * images.embeds @ texts.embeds.T).detach()
+    columns = {0: [0, 1, 3], 1: [1, 0, 2, 3], 2: [2, 1, 3], 3: [3, 0, 1, 2]}  # the partner first
+    rows = [
+        functional.cross_entropy(side[i, columns[i]][None], torch.tensor([0]), label_smoothing=smoothing)
+        for side in (logits, logits.T)
+        for i in range(4)
+    ]
+    loss = Clip(smoothing=smoothing)(images, texts, torch.tensor(5.0))["loss"]
+    torch.testing.assert_close(loss, torch.stack(rows).mean())
+
+
+def test_keys_of_the_same_study_in_the_queue_are_no_negatives() -> None:
+    objective = Moco(queue=6)
+    objective.begin(dim=6, prevalence=torch.zeros(3, dtype=torch.float64))
+    objective.double()
+    images, texts = encoded(0), encoded(1)
+    objective(images, texts, torch.tensor(5.0))
+    logits = (5 * images.embeds @ texts.keys.T).detach()
+    others = logits.masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf)  # queued: these very studies
+    wanted = functional.cross_entropy(torch.cat([logits, others], dim=1), torch.arange(4))
+    torch.testing.assert_close(objective(images, texts, torch.tensor(5.0))["image_to_text"], wanted)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dot", "claims"])
+def test_half_precision_never_reaches_the_logits(kind: str) -> None:
+    images, texts = encoded(0), encoded(1)
+    images, texts = (
+        replace(side, embeds=side.embeds.detach().float(), labels=side.labels.float()) for side in (images, texts)
+    )
+    losses = []
+    for halved in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=halved):
+            terms = SemanticMatching(similarity=kind)(images, texts, torch.tensor(100.0))
+            losses.append((terms["loss"], Clip()(images, texts, torch.tensor(100.0))["loss"]))
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", plugin_names("objectives"))
@@ -182,7 +236,8 @@ def test_moco_starts_as_clip_with_keys_and_its_queue_adds_negatives() -> None:
     logits = 5 * images.embeds @ texts.keys.T
     torch.testing.assert_close(first, functional.cross_entropy(logits, torch.arange(4)).detach())
     assert int(objective.filled) == 4
-    second = objective(images, texts, torch.tensor(5.0))["image_to_text"]
+    others = [replace(side, study_ids=torch.arange(4, 8)) for side in (images, texts)]
+    second = objective(*others, torch.tensor(5.0))["image_to_text"]
     more = torch.cat([logits, 5 * images.embeds @ texts.keys.T], dim=1)
     torch.testing.assert_close(second, functional.cross_entropy(more, torch.arange(4)).detach())
     assert int(objective.filled) == 6

@@ -36,3 +36,12 @@ def test_soft_cross_entropy_agrees_with_a_loop() -> None:
 def test_entropy_is_the_floor_of_soft_cross_entropy() -> None:
     targets = torch.tensor([[0.7, 0.2, 0.1], [1.0, 0.0, 0.0]], dtype=torch.float64)
     assert soft_cross_entropy(targets.clamp(min=1e-12).log(), targets).item() == pytest.approx(entropy(targets).item())
+
+
+def test_an_uncertain_claim_counts_half_and_rare_observations_keep_shares() -> None:
+    images = torch.tensor([[1.0, 0.0]])
+    sure, possible, both = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, 0.0]]), torch.tensor([[1.0, 1.0]])
+    assert label_similarity(images, sure, kind="claims").item() == 1
+    assert label_similarity(images, possible, kind="claims").item() == 0.5
+    assert label_similarity(images, both, kind="claims", weights=torch.tensor([3.0, 1.0])).item() == 0.75
+    assert label_similarity(images, torch.zeros(1, 2), kind="claims").item() == 0
