@@ -50,9 +50,14 @@ def make_batches(count: int, batch: int, size: int, length: int) -> list[Batch]:
         rng = torch.Generator().manual_seed(i)
         labels = torch.randint(0, 2, (2, batch, 14), generator=rng).float()
         ids = torch.randint(5, 28000, (batch, length), generator=rng)
-        none = torch.full((batch,), -1)
-        pixels, mask = torch.randn(batch, 1, size, size, generator=rng), torch.ones_like(ids)
-        made.append(Batch(pixels, ids, mask, labels[0], labels[1], none, none))
+        pixels, rows = torch.randn(batch, 1, size, size, generator=rng), torch.arange(batch)
+        made.append(
+            Batch(
+                pixel_values=pixels, input_ids=ids, attention_mask=torch.ones_like(ids), text_rows=rows,
+                image_labels=labels[0], text_labels=labels[1], image_studies=rows - batch, text_studies=rows - batch,
+                text_ids=rows,
+            )
+        )  # fmt: skip
     return made
 
 
@@ -96,7 +101,7 @@ def by_trainer(options: argparse.Namespace, batches: list[Batch], callback: Any,
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder)
         fit(
-            module_of(options, o), StepData(lambda rank, world: Ready(batches), steps=steps, workers=0), optimisation=o,
+            module_of(options, o), StepData(lambda rank, world: Ready(batches), steps=steps, workers=0), steps=steps,
             output=output, evaluate=lambda model: {}, every=10**9, machine=Machine(devices=1),
             checkpoints=Checkpoints(output / "checkpoints", monitor="none", every=10**9), callbacks=[callback],
             progress=False,
@@ -119,7 +124,7 @@ def bare(options: argparse.Namespace, batches: list[Batch], steps: int) -> tuple
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
             pixels = batch.pixel_values.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
             images = model.encode_images(pixels)
-            texts = model.encode_texts(batch.input_ids, batch.attention_mask)
+            texts = model.encode_texts(batch.input_ids, batch.attention_mask).take(batch.text_rows)
             images = type(images)(images.embeds, labels=batch.image_labels, study_ids=batch.image_studies)
             texts = type(texts)(texts.embeds, labels=batch.text_labels, study_ids=batch.text_studies)
             loss = objective(images, texts, model.scale())["loss"]

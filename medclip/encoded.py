@@ -37,6 +37,14 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.embeds)
 
+    def take(self, index: Tensor) -> Encoded:
+        """Returns the inputs at `index` (M,), as often as it names them, with what a tower made of them."""
+
+        def at(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[index]
+
+        return Encoded(self.embeds[index], local=at(self.local), mask=at(self.mask), grid=self.grid)
+
     @property
     def rows(self) -> slice:
         """The rows to compute losses for."""

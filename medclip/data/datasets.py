@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from labelers.errors import UserError
-from labelers.observations import LabelPolicy
+from labelers.observations import NO_FINDING, LabelPolicy
 from medclip.data.cache import PixelCache
 from medclip.data.samplers import balance_weights, source_weights
 from medclip.data.tables import label_matrix
 
+#: What becomes of texts that only deny.
+DENIALS = ("as-is", "no-finding", "skip")
 #: What can be the partner of an image.
 PAIR_TEXTS = ("sentence", "report")
 
@@ -63,6 +65,7 @@ class TextSide:
         labels: (M, O) label vectors.
         pad_token_id: fills short rows.
         drawn: N.
+        ids: (M,) integers; equal ones are the same text.
         weights: (N,) or None for laps.
         words: (M,) for each token the number of its word or -1, where the objective needs words.
         pairs: which texts belong to which study, where studies have both images and texts.
@@ -72,6 +75,7 @@ class TextSide:
     labels: np.ndarray
     pad_token_id: int
     drawn: int
+    ids: np.ndarray
     weights: np.ndarray | None = None
     words: list[np.ndarray] | None = None
     pairs: Pairs | None = None
@@ -129,6 +133,7 @@ def text_side(
     repeats: float = 1.0,
     words: bool = False,
     pair_text: str = "sentence",
+    denials: str = "as-is",
 ) -> TextSide:
     """Returns the train split of sentence tables as one side; sentences that speak of nothing are left out.
 
@@ -145,15 +150,22 @@ def text_side(
         repeats: 0 draws every different sentence equally often, 1 as often as reports say it.
         words: whether to note which tokens are pieces of which word.
         pair_text: what is the partner of an image: a "sentence" of its report, or all of them, the "report".
+        denials: what becomes of texts that only deny: "as-is", positive for No Finding ("no-finding"), or left out
+            ("skip").
 
     Raises:
-        UserError: no sentence is left, or `pair_text` is unknown.
+        UserError: no sentence is left, or `pair_text` or `denials` is unknown.
     """
+    if denials not in DENIALS:
+        raise UserError(f"denials {denials!r} is none of {', '.join(DENIALS)}.")
     if pair_text not in PAIR_TEXTS:
         raise UserError(f"pair_text {pair_text!r} is none of {', '.join(PAIR_TEXTS)}.")
     parts, said, offset = [], [], 0
     for table, occurrence in zip(tables, occurrences, strict=True):
-        speaks = (table["split"] == "train") & ~np.isnan(label_matrix(table, observations)).all(axis=1)
+        states = label_matrix(table, observations)
+        speaks = (table["split"] == "train") & ~np.isnan(states).all(axis=1)
+        if denials == "skip":
+            speaks &= ~only_denies(states)
         row = pd.Series(np.cumsum(speaks.to_numpy()) - 1 + offset, index=np.arange(len(table)))[speaks.to_numpy()]
         study = occurrence["study_id"].map(study_numbers)
         known = study.notna() & occurrence["sentence"].isin(row.index)
@@ -176,9 +188,10 @@ def text_side(
     encoded = tokenizer(texts, truncation=True, max_length=max_length)
     return TextSide(
         tokens=[np.asarray(row, dtype=np.int64) for row in encoded["input_ids"]],
-        labels=policy(states),
+        labels=policy(_with_no_finding(states, observations) if denials == "no-finding" else states),
         pad_token_id=tokenizer.pad_token_id,
         drawn=len(table),
+        ids=pd.factorize(np.asarray(texts, dtype=object))[0].astype(np.int64),
         weights=weights,
         words=[_word_ids(encoded.word_ids(i)) for i in range(len(texts))] if words else None,
         pairs=pairs_from(links, len(study_numbers)) if len(links) else None,
@@ -201,6 +214,20 @@ def with_partners(images: ImageSide, texts: TextSide) -> ImageSide:
     return replace(
         images, keys=images.keys[kept], labels=images.labels[kept], studies=images.studies[kept], weights=weights
     )
+
+
+def only_denies(states: np.ndarray) -> np.ndarray:
+    """Returns which rows (N,) of `states` (N, O) deny something and claim nothing, not even as uncertain."""
+    return (states == 0).any(axis=1) & ~np.isin(states, (1, -1)).any(axis=1)
+
+
+def _with_no_finding(states: np.ndarray, observations: Sequence[str]) -> np.ndarray:
+    """Returns `states` with No Finding positive where a text only denies, as CheXpert's labeler has it."""
+    if NO_FINDING not in observations:
+        raise UserError(f"--denials no-finding needs {NO_FINDING!r} among the observations.")
+    changed = states.copy()
+    changed[only_denies(states), list(observations).index(NO_FINDING)] = 1
+    return changed
 
 
 def _word_ids(words: list[int | None]) -> np.ndarray:

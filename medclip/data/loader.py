@@ -19,26 +19,30 @@ from medclip.data.transforms import Augmentation, apply, train_pipeline
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step sees. I and T need not be equal.
+    """What a training step sees. I and T need not be equal. A text that occurs twice is encoded once, so U <= T.
 
     Attributes:
         pixel_values: (I, 1, H, W).
-        input_ids: (T, L).
-        attention_mask: (T, L).
+        input_ids: (U, L) the different texts.
+        attention_mask: (U, L).
+        text_rows: (T,) which of the U texts each of the T texts is.
         image_labels: (I, O) label vectors.
         text_labels: (T, O) label vectors.
         image_studies: (I,) study numbers, -1 where unknown.
         text_studies: (T,) study numbers; -1 for sentences drawn on their own, which many studies may say.
-        word_ids: (T, L) the number of each token's word, -1 for none; where the objective needs words.
+        text_ids: (T,) integers; equal ones are the same text.
+        word_ids: (U, L) the number of each token's word, -1 for none; where the objective needs words.
     """
 
     pixel_values: Tensor
     input_ids: Tensor
     attention_mask: Tensor
+    text_rows: Tensor
     image_labels: Tensor
     text_labels: Tensor
     image_studies: Tensor
     text_studies: Tensor
+    text_ids: Tensor
     word_ids: Tensor | None = None
 
     def pin_memory(self) -> Batch:
@@ -107,17 +111,21 @@ class Steps(Dataset[Batch]):
         if self._pipeline is not None:
             varied = int(np.random.default_rng([self._seed, 3, step, self._rank]).integers(2**31))
             pixels = apply(self._pipeline, pixels[:, 0], seed=varied)
-        input_ids = pad([texts.tokens[i] for i in columns], texts.pad_token_id)
-        lengths = np.array([len(texts.tokens[i]) for i in columns])
+        _, first, text_rows = np.unique(texts.ids[columns], return_index=True, return_inverse=True)
+        different = columns[first]
+        input_ids = pad([texts.tokens[i] for i in different], texts.pad_token_id)
+        lengths = np.array([len(texts.tokens[i]) for i in different])
         return Batch(
             pixel_values=torch.from_numpy(pixels),
             input_ids=input_ids,
             attention_mask=torch.from_numpy((np.arange(input_ids.shape[1]) < lengths[:, None]).astype(np.int64)),
+            text_rows=torch.from_numpy(text_rows),
             image_labels=torch.from_numpy(images.labels[rows]),
             text_labels=torch.from_numpy(texts.labels[columns]),
             image_studies=torch.from_numpy(images.studies[rows]),
             text_studies=torch.from_numpy(text_studies),
-            word_ids=None if texts.words is None else pad([texts.words[i] for i in columns], -1),
+            text_ids=torch.from_numpy(texts.ids[columns]),
+            word_ids=None if texts.words is None else pad([texts.words[i] for i in different], -1),
         )
 
     def _with_partners(self, step: int, studies: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.models.config import SMALL_TEXT, SMALL_VISION, MedCLIPConfig
 from medclip.models.locking import keep_locked
@@ -95,8 +96,17 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
         return self.encode_texts(input_ids, attention_mask).embeds
 
     def scale(self) -> Tensor:
-        """Returns what similarities are multiplied with: the exponential of `logit_scale`, bounded."""
-        return self.logit_scale.clamp(min=self.config.logit_scale_min, max=self.config.logit_scale_max).exp()
+        """Returns the multiplier of similarities: the exponential of `logit_scale`, bounded.
+
+        The bound takes no part in the gradient, so that a scale at its bound can come back.
+        """
+        bounded = self.logit_scale.clamp(min=self.config.logit_scale_min, max=self.config.logit_scale_max)
+        return (self.logit_scale + (bounded - self.logit_scale).detach()).exp()
+
+    @torch.no_grad()
+    def clamp_scale(self) -> None:
+        """Brings `logit_scale` back into its bounds, which each training step does after its update."""
+        self.logit_scale.clamp_(min=self.config.logit_scale_min, max=self.config.logit_scale_max)
 
     def forward(
         self,
@@ -112,6 +122,38 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
             texts = self.get_text_features(input_ids, mask)
         logits = self.scale() * images @ texts.T if images is not None and texts is not None else None
         return MedCLIPOutput(images, texts, logits, None if logits is None else logits.T)
+
+
+@torch.no_grad()
+def check_inputs(model: MedCLIPModel, *, image_size: int, max_length: int) -> None:
+    """Encodes an empty image and a text of the greatest length, which the towers must be able to take.
+
+    Raises:
+        UserError: A tower cannot take inputs of this size.
+    """
+    training = model.training
+    model.eval()
+    try:
+        model.encode_images(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"--image-size {image_size}: the image tower cannot take it ({_first_line(error)}). Choose the size it was "
+            "made for, or a multiple of 32."
+        ) from error
+    try:
+        ids = torch.ones(1, max_length, dtype=torch.long)
+        model.encode_texts(ids, torch.ones_like(ids))
+    except (RuntimeError, ValueError, IndexError) as error:
+        limit = getattr(getattr(model.text.backbone, "config", None), "max_position_embeddings", "unknown")
+        raise UserError(
+            f"--max-length {max_length}: the text tower cannot take so many tokens; it has {limit} positions "
+            f"({_first_line(error)}). Choose a smaller --max-length."
+        ) from error
+    model.train(training)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def build_model(

@@ -71,17 +71,30 @@ class TorchvisionBackbone(nn.Module):
         if architecture not in torchvision.models.list_models(module=torchvision.models):
             raise UserError(f"torchvision has no model {architecture!r}. Try resnet50, densenet121 or efficientnet_b0.")
         model = torchvision.models.get_model(architecture, weights=weights)
-        if hasattr(model, "features"):  # densenet, efficientnet, convnext, vgg
-            self.body = model.features
+        self._rectified = architecture.startswith("densenet")  # its own forward ends in a ReLU, the others' do not
+        self._channels_last = hasattr(model, "permute")  # swin computes in (I, h, w, C)
+        if hasattr(model, "features"):  # densenet, efficientnet, convnext, vgg, swin
+            self.body = nn.Sequential(*model.features, model.norm) if self._channels_last else model.features
         elif hasattr(model, "layer4"):  # resnet and its relatives
             self.body = nn.Sequential(*list(model.children())[:-2])
         else:
             raise UserError(
-                f"torchvision's {architecture!r} is no convolutional network. Take a Hugging Face backbone instead."
+                f"torchvision's {architecture!r} does not end in a feature map. Choose resnet50, densenet121, "
+                "efficientnet_b0, convnext_tiny, swin_t or a Hugging Face backbone."
             )
-        with torch.no_grad():
-            self.features = int(self.body.eval()(torch.zeros(1, 3, 64, 64)).shape[1])
+        self.features = self._feature_size(architecture)
+
+    @torch.no_grad()
+    def _feature_size(self, architecture: str) -> int:
+        """Returns C; a picture that is not square shows which dimensions are height and width."""
+        shape = self.eval()(torch.zeros(1, 3, 128, 192)).shape
         self.train()
+        if len(shape) != 4 or not 0.4 < shape[2] / shape[3] < 0.9:
+            raise UserError(
+                f"torchvision's {architecture!r} gives features {tuple(shape)} for an image of 128 x 192 pixels, which "
+                "is no feature map (1, C, h, w). Choose another architecture or a Hugging Face backbone."
+            )
+        return int(shape[1])
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Returns the last feature map (I, C, h, w)."""
@@ -95,7 +108,9 @@ class TorchvisionBackbone(nn.Module):
             if after.shape[2] < last.shape[2]:
                 previous = last
             last = after
-        return functional.relu(last), functional.relu(previous)
+        if self._channels_last:
+            last, previous = last.permute(0, 3, 1, 2), previous.permute(0, 3, 1, 2)
+        return functional.relu(last) if self._rectified else last, previous
 
 
 class VisionTower(nn.Module):

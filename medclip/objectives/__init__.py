@@ -47,8 +47,14 @@ class Objective(nn.Module):
     initial_scale: float = 1 / 0.07
     momentum: float = 0.0
 
-    def begin(self, *, dim: int, prevalence: Tensor) -> None:
-        """Is told, before training, the size of embeddings and the share (O,) of training images positive for each."""
+    def begin(self, *, dim: int, prevalence: Tensor, images: int = 0) -> None:
+        """Prepares for training; called once before the first step.
+
+        Args:
+            dim: Size of embeddings.
+            prevalence: (O,) share of training images that are positive for each observation.
+            images: Number of training images; 0 if unknown.
+        """
 
     def forward(self, images: Encoded, texts: Encoded, scale: Tensor) -> dict[str, Tensor]:
         """Returns scalar terms by name; "loss" is the total to minimise.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
 from medclip.objectives._targets import check_pairs, info_nce, mean_of, no_negatives, own_positions, product
+
+logger = logging.getLogger(__name__)
 
 
 class Moco(Objective):
@@ -41,8 +45,11 @@ class Moco(Objective):
     studies: Tensor
     filled: Tensor
 
-    def begin(self, *, dim: int, prevalence: Tensor) -> None:
-        """Makes empty queues."""
+    def begin(self, *, dim: int, prevalence: Tensor, images: int = 0) -> None:
+        """Makes empty queues, shorter than the number of training images."""
+        if images and self.queue >= images:
+            logger.warning("moco: queue %d is shortened to %d, one less than there are images", self.queue, images - 1)
+            self.queue = max(1, images - 1)
         for side in ("image_queue", "text_queue"):
             self.register_buffer(side, torch.zeros(self.queue, dim, device=prevalence.device))
         self.register_buffer("studies", torch.full((self.queue,), -1, device=prevalence.device))

@@ -75,7 +75,7 @@ class SemanticMatching(Objective):
             self.bias = nn.Parameter(torch.tensor(-2.0))
             self.initial_scale = 10.0
 
-    def begin(self, *, dim: int, prevalence: Tensor) -> None:
+    def begin(self, *, dim: int, prevalence: Tensor, images: int = 0) -> None:
         """Sets the weight of each observation by its prevalence."""
         if self.rarity:
             weights = prevalence.clamp(min=1e-3) ** -self.rarity

@@ -27,12 +27,11 @@ from medclip.evaluation.evaluators import EvaluationData
 from medclip.evaluation.evaluators.zero_shot import ZeroShot
 from medclip.inference.prompts import Prompts, load_prompts
 from medclip.models import MedCLIPModel, MedCLIPProcessor
-from medclip.models.locking import add_lora, lock, merge_lora
-from medclip.models.model import build_model
-from medclip.models.processor import load_tokenizer, train_tokenizer
+from medclip.models.locking import merge_lora
 from medclip.objectives import Objective
 from medclip.runs.settings import TrainConfig
 from medclip.runs.train_data import TrainTables, find_train_sources, prepare_train_data
+from medclip.runs.train_model import check_towers, new_model
 from medclip.training.callbacks import Profile
 from medclip.training.checkpoints import Checkpoints, damage, newest
 from medclip.training.module import Optimisation, TrainingModule
@@ -106,11 +105,18 @@ def _parts(config: TrainConfig) -> _Parts:
         raise FileNotFoundError(
             f"--resume {config.resume}: there is no such checkpoint. Write auto, never, or its path."
         )
-    torch.manual_seed(config.seed)  # objectives can have weights of their own
     kind = load_plugin("objectives", config.objective)
     check_options("objective", config.objective, kind, config.objective_options)
+    if kind.shares_projection and config.vision_local != "shared":
+        raise UserError(
+            f"{config.objective} compares local features only, so with --vision-local {config.vision_local} the "
+            "projection of whole images would learn nothing. Use --vision-local shared."
+        )
+    torch.manual_seed(config.seed)  # objectives can have weights of their own
+    objective = kind(**config.objective_options)
+    check_towers(config, objective)
     return _Parts(
-        objective=kind(**config.objective_options),
+        objective=objective,
         policy=LabelPolicy(uncertain=config.uncertain, negative=config.negative),
         augmentation=augmentation_from(config.augmentation),
         prompts=load_prompts(config.prompts),
@@ -167,13 +173,13 @@ def _train(
         torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, verbose=False)
     _warn_of_flips(parts.augmentation.flip, tables)
-    model, processor = _model(config, tables, parts.objective)
+    model, processor = new_model(config, tables.sentences, parts.objective)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
     data = _StepSettings(config, parts, *_sides(config, parts, tables, cache, processor))
     steps = config.steps or max(1, round(config.epochs * len(data.images.keys) / config.batch_images))
     logger.info("Training on %d images and %d sentences for %d steps", len(data.images.keys), data.texts.drawn, steps)
     prevalence = torch.from_numpy((data.images.labels > 0).mean(axis=0)).float()
-    parts.objective.begin(dim=config.projection_dim, prevalence=prevalence)
+    parts.objective.begin(dim=config.projection_dim, prevalence=prevalence, images=len(data.images.keys))
     evaluator = _validation(config, parts, tables, cache)
     output = Path(config.output)
     if is_first_process():
@@ -247,34 +253,9 @@ def _sides(
     texts = text_side(
         tables.sentences, tables.occurrences, tokenizer=processor.tokenizer, max_length=config.max_length,
         wanted=config.text_weights or None, balance=config.balance_texts, repeats=config.repeats,
-        words=parts.objective.needs_words, pair_text=config.pair_text, **shared,
+        words=parts.objective.needs_words, pair_text=config.pair_text, denials=config.denials, **shared,
     )  # fmt: skip
     return (with_partners(images, texts) if parts.objective.needs_pairs else images), texts
-
-
-def _model(config: TrainConfig, tables: TrainTables, objective: Objective) -> tuple[MedCLIPModel, MedCLIPProcessor]:
-    if config.text == "small":
-        texts = [text for table in tables.sentences for text in table.loc[table["split"] == "train", "text"]]
-        tokenizer = train_tokenizer(texts, vocab_size=config.vocab_size)
-    else:
-        tokenizer = load_tokenizer(config.text)
-    model = build_model(
-        vision=config.vision, text=config.text, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id,
-        projection_dim=config.projection_dim, text_pooling=config.text_pooling, vision_pooling=config.vision_pooling,
-        projection=config.projection, vision_local=config.vision_local,
-        logit_scale_init_value=math.log(objective.initial_scale),
-    )  # fmt: skip
-    model.logit_scale.requires_grad_(objective.learns_scale)
-    lock(model.vision.backbone, config.lock_vision)
-    lock(model.text.backbone, config.lock_text)
-    for tower, rank in ((model.vision, config.lora_vision), (model.text, config.lora_text)):
-        if rank:
-            add_lora(tower.backbone, rank)
-    processor = MedCLIPProcessor(
-        tokenizer, image_size=config.image_size, cache_size=config.cache_size, max_length=config.max_length,
-        dicom=config.dicom,
-    )  # fmt: skip
-    return model, processor
 
 
 def _warn_of_flips(flip: float, tables: TrainTables) -> None:

@@ -20,15 +20,24 @@ PARTS = ("data", "transfer", "forward", "backward", "optimiser", "validation and
 
 
 class EvaluateEvery(Callback):
-    """Runs an evaluation every so many steps and at the end; checkpoints are chosen by what it logs."""
+    """Runs an evaluation every so many steps and at the end; checkpoints are chosen by what it logs.
+
+    With several processes the first one evaluates, and the others wait for its numbers. Loggers get them once, at
+    their step.
+    """
 
     def __init__(self, evaluate: Evaluate, *, every: int) -> None:
         self._evaluate, self._every = evaluate, every
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Evaluates where it is due."""
-        if is_due(trainer, self._every):
-            pl_module.log_dict({f"valid/{k}": v for k, v in evaluate_now(pl_module.model, self._evaluate).items()})
+        if not is_due(trainer, self._every):
+            return
+        metrics = evaluate_now(pl_module.model, self._evaluate) if trainer.is_global_zero else {}
+        named = {f"valid/{name}": value for name, value in trainer.strategy.broadcast(metrics).items()}
+        pl_module.log_dict(named, logger=False)
+        for logger in trainer.loggers:
+            logger.log_metrics(named, step=trainer.global_step)
 
 
 def evaluate_now(model: MedCLIPModel, evaluate: Evaluate) -> dict[str, float]:

@@ -18,6 +18,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 logger = logging.getLogger(__name__)
 
+#: Steps between logged values, and between questions to all processes or to the GPU.
+LOG_EVERY = 10
+
 _LAST, _BEST = "last.ckpt", "best.ckpt"
 
 
@@ -71,20 +74,28 @@ class Checkpoints(Checkpoint):
         return {"best_score": self.best_score, "best_step": self.best_step, "logged": self.logged}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up what `state_dict` gave."""
+        """Restores what `state_dict` returned."""
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
         self.logged = state_dict["logged"]
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Saves where it is due, and where the run was told to stop."""
-        told = trainer.strategy.reduce_boolean_decision(self._told, all=False) if trainer.world_size > 1 else self._told
+        told = self._all_told(trainer)
         if told or is_due(trainer, self._every) or is_due(trainer, self._save_every):
             self.save(trainer, evaluated=is_due(trainer, self._every))
         if told and trainer.global_step < trainer.max_steps:
             raise SIGTERMException
 
+    def _all_told(self, trainer: Any) -> bool:
+        """Tells whether to stop. Processes agree on it every `LOG_EVERY` steps, since asking waits for all of them."""
+        if trainer.world_size == 1:
+            return self._told
+        if trainer.global_step % LOG_EVERY and not is_due(trainer, self._every):
+            return False
+        return bool(trainer.strategy.reduce_boolean_decision(self._told, all=False))
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Takes SIGTERM over: what it says is done between two steps, by all processes together."""
+        """Handles SIGTERM: the run stops between two steps, in all processes together."""
 
         self._told = trainer.received_sigterm
 

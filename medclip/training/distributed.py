@@ -42,6 +42,7 @@ def gather(encoded: Encoded, *, own_rows: bool = False) -> Encoded:
         grid=encoded.grid,
         labels=all_of(encoded.labels),
         study_ids=all_of(encoded.study_ids),
+        ids=all_of(encoded.ids),
         keys=all_of(encoded.keys),
         own=slice(rank * len(encoded), (rank + 1) * len(encoded)) if own_rows else None,
     )

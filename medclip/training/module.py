@@ -21,14 +21,12 @@ from medclip.encoded import Encoded
 from medclip.models import MedCLIPModel
 from medclip.models.locking import unlock
 from medclip.objectives import Objective
+from medclip.training.checkpoints import LOG_EVERY
 from medclip.training.distributed import gather, world
 from medclip.training.gradient_cache import encode_in_parts
 from medclip.training.health import Diverged, LossWatch, alignment, uniformity
 
 logger = logging.getLogger(__name__)
-
-#: Steps between logged values.
-LOG_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -95,6 +93,22 @@ class TrainingModule(lightning.LightningModule):
         """Number of steps in all."""
         return self._optimisation.steps
 
+    def train(self, mode: bool = True) -> TrainingModule:
+        """Switches training mode. Momentum towers follow those they are copies of, and keep what these lock locked.
+
+        Their batch normalisation reads the batch, as in He et al. 2020, algorithm 1.
+        """
+        super().train(mode)
+        if self.momentum is not None:
+            for slow, fast in zip(self.momentum.modules(), self.model.modules(), strict=True):
+                slow.training = fast.training
+        return self
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Updates the weights and brings the scale back into its bounds, where a later step can move it again."""
+        super().optimizer_step(*args, **kwargs)
+        self.model.clamp_scale()
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch; from page-locked memory it does not wait."""
         return batch.each(lambda tensor: tensor.to(device, non_blocking=True))
@@ -103,7 +117,7 @@ class TrainingModule(lightning.LightningModule):
         """Seeds what is random inside the model by the step, so that a resumed run draws what the first would have."""
         if self._unlock_at and self.global_step >= self._unlock_at and not self._unlocked:
             unlock(self.model)
-            self.model.train()
+            self.train()
             self._unlocked = True
         torch.manual_seed((self._seed * 1_000_003 + self.global_step) * 4099 + world()[0])
 
@@ -122,7 +136,10 @@ class TrainingModule(lightning.LightningModule):
         images = gather(
             replace(images, labels=batch.image_labels, study_ids=batch.image_studies), own_rows=self._own_rows
         )
-        texts = gather(replace(texts, labels=batch.text_labels, study_ids=batch.text_studies), own_rows=self._own_rows)
+        texts = gather(
+            replace(texts, labels=batch.text_labels, study_ids=batch.text_studies, ids=batch.text_ids),
+            own_rows=self._own_rows,
+        )
         terms = self.objective(images, texts, self.model.scale())
         self._unchecked.append((self.global_step, {name: value.detach() for name, value in terms.items()}))
         if self.device.type == "cpu" or self.global_step % LOG_EVERY == 0:
@@ -153,10 +170,9 @@ class TrainingModule(lightning.LightningModule):
             )
 
         tokens = (batch.input_ids, batch.attention_mask, *(() if words is None else (words,)))
-        return (
-            encode_in_parts(images_of, batch.pixel_values, size=self._encode_batch, model=model),
-            encode_in_parts(texts_of, *tokens, size=self._encode_batch, model=model),
-        )
+        images = encode_in_parts(images_of, batch.pixel_values, size=self._encode_batch, model=model)
+        texts = encode_in_parts(texts_of, *tokens, size=self._encode_batch, model=model)
+        return images, texts.take(batch.text_rows)
 
     def check_finite(self) -> None:
         """Looks at the losses since the last look. On a GPU each look waits for it, so there is not one every step.
@@ -186,7 +202,7 @@ class TrainingModule(lightning.LightningModule):
         checkpoint["watch"] = self._watch.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes it up."""
+        """Restores the loss monitor."""
         self._watch.load_state_dict(checkpoint.get("watch", {}))
 
     def on_fit_start(self) -> None:
@@ -244,11 +260,12 @@ def warmup_cosine(step: int, *, steps: int, warmup: float) -> float:
 
 @torch.no_grad()
 def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
-    """Moves the weights of `slow` towards those of `fast`; `momentum` is the share that stays. Buffers are copied."""
+    """Moves the weights of `slow` towards those of `fast`; `momentum` is the share that stays.
+
+    Buffers are not touched: statistics of batch normalisation belong to the weights that made them.
+    """
     for kept, current in zip(slow.parameters(), fast.parameters(), strict=True):
         kept.lerp_(current, 1 - momentum)
-    for stored, now in zip(slow.buffers(), fast.buffers(), strict=True):
-        stored.copy_(now)
 
 
 def _channels_last(pixel_values: Tensor) -> Tensor:

@@ -20,9 +20,9 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from labelers.errors import UserError
 from medclip.data.loader import Steps, step_loader
 from medclip.training.callbacks import Evaluate, EvaluateEvery, Progress
-from medclip.training.checkpoints import Checkpoints
+from medclip.training.checkpoints import LOG_EVERY, Checkpoints
 from medclip.training.distributed import world
-from medclip.training.module import LOG_EVERY, TrainingModule
+from medclip.training.module import TrainingModule
 
 
 class Stopped(RuntimeError):

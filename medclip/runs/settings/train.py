@@ -43,6 +43,8 @@ class Labels:
     """What uncertain states become in label vectors; soft is 0.5."""
     negative: Literal["absent", "opposite"] = "opposite"
     """What negative states become in label vectors: 0 (absent) or -1 (opposite)."""
+    denials: Literal["as-is", "no-finding", "skip"] = "as-is"
+    """Texts that only deny: used as they are, with No Finding positive as in the published system, or not drawn."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,7 +73,10 @@ def steps(tmp_path) -> Steps:
     images = ImageSide(np.array([f"k{i}" for i in range(12)], dtype=object), rng.random((12, 3), dtype=np.float32),
                        np.arange(12), cache)  # fmt: skip
     pairs = Pairs(np.array([0, 2, 3, 3, *range(4, 13)]), np.array([8, 7, 6, *range(9)]))  # study 2 has no text
-    texts = TextSide([np.arange(2 + i % 4) for i in range(9)], rng.random((9, 3), dtype=np.float32), 0, 9, pairs=pairs)
+    texts = TextSide(
+        [np.arange(2 + i % 4) for i in range(9)], rng.random((9, 3), dtype=np.float32), pad_token_id=0, drawn=9,
+        ids=np.arange(9), pairs=pairs,
+    )  # fmt: skip
     return Steps(images, texts, batch_images=4, batch_texts=6, image_size=16, augmentation=Augmentation(), seed=5)
 
 
@@ -86,6 +91,14 @@ def test_batches_hold_both_sides(steps: Steps) -> None:
     assert batch.input_ids.shape[0] == 6
     assert batch.image_labels.shape == (4, 3)
     assert batch.attention_mask.sum(1).min() >= 2
+
+
+def test_a_text_that_occurs_twice_is_encoded_once(steps: Steps) -> None:
+    texts = replace(steps._texts, ids=np.arange(9) % 4, tokens=[np.arange(2 + i % 4) for i in range(9)])
+    batch = Steps(steps._images, texts, batch_images=4, batch_texts=6, image_size=16, augmentation=Augmentation(),
+                  seed=5)[0]  # fmt: skip
+    assert len(batch.input_ids) == len(batch.text_ids.unique()) < len(batch.text_ids) == len(batch.text_labels) == 6
+    assert torch.equal(batch.attention_mask.sum(dim=1)[batch.text_rows], 2 + batch.text_ids)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -182,10 +195,28 @@ def test_texts_know_whose_they_are(pair_text: str) -> None:
         assert side.words[text].tolist() == [0, 0, 0, 0, 0, -1, 1]
 
 
+@pytest.mark.parametrize(
+    ("denials", "texts", "no_finding"),
+    [("as-is", 3, [0, 0, 0]), ("no-finding", 3, [0, 1, 0]), ("skip", 2, [0, 0])],
+)
+def test_texts_that_only_deny(denials: str, texts: int, no_finding: list[int]) -> None:
+    nan = np.nan
+    sentences = pd.DataFrame(
+        {"text": ["edema", "no edema", "perhaps edema, no fracture"], "split": "train", "count": 1,
+         "No Finding": nan, "Edema": [1.0, 0.0, -1.0], "Fracture": [nan, nan, 0.0]}
+    )  # fmt: skip
+    said = pd.DataFrame({"study_id": ["s"] * 3, "patient_id": "p", "split": "train", "sentence": [0, 1, 2]})
+    side = text_side([sentences], [said], tokenizer=Words(), max_length=20, study_numbers={"s": 0}, denials=denials,
+                     observations=["No Finding", "Edema", "Fracture"],
+                     policy=LabelPolicy(uncertain="zero", negative="absent"))  # fmt: skip
+    assert side.drawn == texts
+    assert side.labels[:, 0].tolist() == no_finding
+
+
 def test_images_without_a_report_are_no_pairs(steps: Steps) -> None:
     kept = with_partners(steps._images, steps._texts)
     assert kept.studies.tolist() == [0, 1, *range(3, 12)]
-    alone = TextSide(steps._texts.tokens, steps._texts.labels, 0, 9)
+    alone = replace(steps._texts, pairs=None)
     with pytest.raises(ValueError, match="no pairs"):
         with_partners(steps._images, alone)
 

@@ -31,12 +31,18 @@ def step(name: str, own: bool, rank: int, size: int) -> tuple[torch.Tensor, torc
     tokens, mask = tokens[:, : words.max()], torch.arange(int(words.max())) < words[:, None]
     tower = torch.nn.Parameter(torch.eye(6, dtype=torch.float64)[:, :4].clone())
 
+    studies, ids = (torch.arange(8) // 2)[rank::size], (torch.arange(8) % 5)[rank::size]
+
     def encode(local: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor) -> Encoded:
         pooled = (local * mask[..., None]).sum(dim=1) @ tower
         embeds = functional.normalize(pooled, dim=1)
         return gather(
-            Encoded(embeds, local=local @ tower, mask=mask, labels=labels, keys=embeds.detach().flip(1)), own_rows=own
-        )
+            Encoded(
+                embeds, local=local @ tower, mask=mask, labels=labels, keys=embeds.detach().flip(1), study_ids=studies,
+                ids=ids,
+            ),
+            own_rows=own,
+        )  # fmt: skip
 
     objective = load_plugin("objectives", name)().double()
     objective.begin(dim=4, prevalence=torch.full((3,), 0.5, dtype=torch.float64))

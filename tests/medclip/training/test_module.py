@@ -4,17 +4,20 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from medclip.encoded import Encoded
 from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
+from medclip.models.locking import lock
 from medclip.objectives.clip import Clip
+from medclip.objectives.moco import Moco
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.callbacks import EvaluateEvery
 from medclip.training.gradient_cache import encode_in_parts
-from medclip.training.module import NotFinite, Optimisation, TrainingModule, warmup_cosine
+from medclip.training.module import NotFinite, Optimisation, TrainingModule, follow, warmup_cosine
 from tests.fixtures import runs
 
 
@@ -97,6 +100,75 @@ def test_vectors_and_the_scale_are_not_decayed() -> None:
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
     assert all(p.ndim >= 2 for p in decayed["params"])
     assert any(p is module.model.logit_scale for p in kept["params"])
+
+
+def tiny_module(objective: torch.nn.Module, **config: float) -> TrainingModule:
+    from tests.medclip.models.test_models import TINY_RESNET, tiny
+
+    model = tiny(TINY_RESNET)
+    for name, value in config.items():
+        setattr(model.config, name, value)
+    return TrainingModule(model, objective, optimisation=Optimisation(1e-3, 0.1, 0.1, 10, 1.0), seed=0)
+
+
+def test_momentum_towers_train_as_their_originals_and_keep_their_own_statistics() -> None:
+    module = tiny_module(Moco(queue=4))
+    lock(module.model.text.backbone, "all")
+    module.train()
+    norms = [m for m in module.momentum.vision.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    assert all(norm.training for norm in norms)
+    assert not module.momentum.text.backbone.training
+    with torch.no_grad():
+        module.momentum.encode_images(torch.rand(4, 3, 32, 32))
+    after = [norm.running_mean.clone() for norm in norms]
+    assert any(float(mean.abs().sum()) for mean in after)
+    follow(module.momentum, module.model, 0.5)
+    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, after, strict=True))
+    assert not any(m.training for m in module.eval().momentum.modules())
+
+
+def test_the_scale_comes_back_from_its_bound() -> None:
+    module = tiny_module(Clip(), logit_scale_max=math.log(100.0))
+    scale = module.model.logit_scale
+    scale.data.fill_(math.log(100.0) - 1e-3)
+    optimizer = torch.optim.SGD([scale], lr=0.01)
+    for direction in (-1.0, 1.0):  # beyond the bound, then back
+        for _ in range(5):
+            optimizer.zero_grad()
+            (direction * module.model.scale()).backward()
+            optimizer.step()
+            module.model.clamp_scale()
+        assert scale.detach().exp() <= 100.001
+    assert scale.detach().exp() < 99
+
+
+def test_a_queue_is_shorter_than_the_data(caplog) -> None:
+    objective = Moco(queue=100)
+    objective.begin(dim=4, prevalence=torch.zeros(3), images=40)
+    assert objective.text_queue.shape == (39, 4)
+    assert "shortened to 39" in caplog.text
+
+
+def test_a_projection_that_would_learn_nothing_is_refused(command) -> None:
+    with pytest.raises(ValueError, match="--vision-local shared"):
+        command(
+            "filip", "--objective", "filip", "--vision-local", "last", "--source-options", runs.phantom(paired=True)
+        )
+
+
+def test_towers_are_checked_before_data_are_prepared(command, tmp_path) -> None:
+    for extra, message in ((("--max-length", "140"), "128 positions"), (("--vision", "torchvision:vit_b_16"), "map")):
+        with pytest.raises(ValueError, match=message):
+            command("long", *extra)
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_validation_is_logged_once(command) -> None:
+    logged = pd.read_csv(
+        command("logged", "--steps", "24", "--evaluate-every", "12") / "logs" / "version_0" / "metrics.csv"
+    )
+    assert logged.loc[logged["valid/auroc/mean"].notna(), "step"].tolist() == [12, 24]
 
 
 def step_gradients(size: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
