@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from labelers.observations import CHEXPERT14
 from medclip.data.cache import PixelCache
-from medclip.data.prepare import prepare_images
+from medclip.data.prepare_images import prepare_images
 from medclip.data.tables import label_matrix
 from medclip.evaluation.metrics import bootstrap_weights, multilabel
 from medclip.sources import find_sources

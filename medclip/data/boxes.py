@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medclip.data.images import image_shape
-from medclip.data.prepare import qualified
+from medclip.data.prepared import qualified
 from medclip.data.source import Source
 
 logger = logging.getLogger(__name__)

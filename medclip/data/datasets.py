@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,10 @@ from labelers.observations import NO_FINDING, LabelPolicy
 from medclip.data.cache import PixelCache
 from medclip.data.samplers import balance_weights, source_weights
 from medclip.data.tables import label_matrix
+from medclip.data.tokens import Ragged, Tokenize
 
 #: What becomes of texts that only deny.
 DENIALS = ("as-is", "no-finding", "skip")
-#: What can be the partner of an image.
-PAIR_TEXTS = ("sentence", "report")
 
 
 @dataclass(frozen=True)
@@ -61,23 +59,23 @@ class TextSide:
     """The texts to train on, tokenized, ready to be drawn.
 
     Attributes:
-        tokens: (M,) one array of token ids each; the first N are drawn on their own, all of them as partners.
+        tokens: token ids of M texts; the first N are drawn on their own, all of them as partners.
         labels: (M, O) label vectors.
         pad_token_id: fills short rows.
         drawn: N.
         ids: (M,) integers; equal ones are the same text.
         weights: (N,) or None for laps.
-        words: (M,) for each token the number of its word or -1, where the objective needs words.
+        words: for each token the number of its word or -1, where the objective needs words.
         pairs: which texts belong to which study, where studies have both images and texts.
     """
 
-    tokens: list[np.ndarray]
+    tokens: Ragged
     labels: np.ndarray
     pad_token_id: int
     drawn: int
     ids: np.ndarray
     weights: np.ndarray | None = None
-    words: list[np.ndarray] | None = None
+    words: Ragged | None = None
     pairs: Pairs | None = None
 
 
@@ -123,16 +121,14 @@ def text_side(
     tables: Sequence[pd.DataFrame],
     occurrences: Sequence[pd.DataFrame],
     *,
-    tokenizer: Any,
-    max_length: int,
+    tokenize: Tokenize,
     observations: Sequence[str],
     policy: LabelPolicy,
     study_numbers: dict[str, int],
+    reports: Sequence[pd.DataFrame] = (),
     wanted: Sequence[float] | None = None,
     balance: float = 0.0,
     repeats: float = 1.0,
-    words: bool = False,
-    pair_text: str = "sentence",
     denials: str = "as-is",
 ) -> TextSide:
     """Returns the train split of sentence tables as one side; sentences that speak of nothing are left out.
@@ -140,62 +136,81 @@ def text_side(
     Args:
         tables: prepared sentence tables, one for each source.
         occurrences: for each of them, which study says which row of it.
-        tokenizer: of the text tower.
-        max_length: tokens kept of a text.
+        tokenize: turns texts into tokens.
         observations: the columns of label vectors.
         policy: from states to label vectors.
         study_numbers: the number of each study that has images.
+        reports: tables of whole reports, which are then the partners of images instead of sentences.
         wanted: relative weight of each source; None draws every sentence equally often.
         balance: see `balance_weights`.
         repeats: 0 draws every different sentence equally often, 1 as often as reports say it.
-        words: whether to note which tokens are pieces of which word.
-        pair_text: what is the partner of an image: a "sentence" of its report, or all of them, the "report".
         denials: what becomes of texts that only deny: "as-is", positive for No Finding ("no-finding"), or left out
             ("skip").
 
     Raises:
-        UserError: no sentence is left, or `pair_text` or `denials` is unknown.
+        UserError: no sentence is left, or `denials` is unknown.
     """
     if denials not in DENIALS:
         raise UserError(f"denials {denials!r} is none of {', '.join(DENIALS)}.")
-    if pair_text not in PAIR_TEXTS:
-        raise UserError(f"pair_text {pair_text!r} is none of {', '.join(PAIR_TEXTS)}.")
-    parts, said, offset = [], [], 0
-    for table, occurrence in zip(tables, occurrences, strict=True):
-        states = label_matrix(table, observations)
-        speaks = (table["split"] == "train") & ~np.isnan(states).all(axis=1)
-        if denials == "skip":
-            speaks &= ~only_denies(states)
-        row = pd.Series(np.cumsum(speaks.to_numpy()) - 1 + offset, index=np.arange(len(table)))[speaks.to_numpy()]
-        study = occurrence["study_id"].map(study_numbers)
-        known = study.notna() & occurrence["sentence"].isin(row.index)
-        said.append(pd.DataFrame({"study": study[known].astype(int), "row": occurrence["sentence"][known].map(row)}))
-        parts.append(table[speaks])
-        offset += len(parts[-1])
+    parts = [table[_drawn(table, observations, denials)] for table in tables]
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise UserError("No sentence of the train split speaks of any of the observations.")
-    states, texts, links = label_matrix(table, observations), table["text"].tolist(), pd.concat(said)
-    weights = _weights(
-        [len(part) for part in parts],
-        states,
-        wanted,
-        balance,
-        table["count"].to_numpy() ** repeats if repeats else None,
-    )
-    if pair_text == "report" and len(links):
-        texts, states, links = with_reports(texts, states, links)
-    encoded = tokenizer(texts, truncation=True, max_length=max_length)
+    states, texts = label_matrix(table, observations), table["text"]
+    base = table["count"].to_numpy() ** repeats if repeats else None
+    weights = _weights([len(part) for part in parts], states, wanted, balance, base)
+    if reports:
+        whole = _reports_of(reports, occurrences, study_numbers)
+        links = pd.DataFrame({"study": whole["study"], "row": np.arange(len(whole)) + len(table)})
+        texts = pd.concat([texts, whole["text"]], ignore_index=True)
+        states = np.vstack([states, label_matrix(whole, observations)])
+    else:
+        links = _links(parts, occurrences, study_numbers)
+    tokens = tokenize(texts)
     return TextSide(
-        tokens=[np.asarray(row, dtype=np.int64) for row in encoded["input_ids"]],
+        tokens=tokens.ids,
         labels=policy(_with_no_finding(states, observations) if denials == "no-finding" else states),
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=tokens.pad_token_id,
         drawn=len(table),
-        ids=pd.factorize(np.asarray(texts, dtype=object))[0].astype(np.int64),
+        ids=pd.factorize(texts)[0].astype(np.int64),
         weights=weights,
-        words=[_word_ids(encoded.word_ids(i)) for i in range(len(texts))] if words else None,
+        words=tokens.words,
         pairs=pairs_from(links, len(study_numbers)) if len(links) else None,
     )
+
+
+def _drawn(table: pd.DataFrame, observations: Sequence[str], denials: str) -> np.ndarray:
+    """Returns which sentences (N,) are trained on: those of the train split that speak of an observation."""
+    states = label_matrix(table, observations)
+    drawn = (table["split"] == "train").to_numpy() & ~np.isnan(states).all(axis=1)
+    return drawn & ~only_denies(states) if denials == "skip" else drawn
+
+
+def _links(
+    parts: Sequence[pd.DataFrame], occurrences: Sequence[pd.DataFrame], study_numbers: dict[str, int]
+) -> pd.DataFrame:
+    """Returns which study (column study) says which row of the parts together (column row)."""
+    said, offset = [], 0
+    for part, occurrence in zip(parts, occurrences, strict=True):
+        row = pd.Series(np.arange(len(part)) + offset, index=part.index)
+        study = occurrence["study_id"].map(study_numbers)
+        known = study.notna() & occurrence["sentence"].isin(part.index)
+        said.append(pd.DataFrame({"study": study[known].astype(int), "row": occurrence["sentence"][known].map(row)}))
+        offset += len(part)
+    return pd.concat(said)
+
+
+def _reports_of(
+    reports: Sequence[pd.DataFrame], occurrences: Sequence[pd.DataFrame], study_numbers: dict[str, int]
+) -> pd.DataFrame:
+    """Returns the reports of training studies that have images, with their number in a column study."""
+    kept = [
+        table[(table["split"] == "train") & table["study_id"].isin(said["study_id"])]
+        for table, said in zip(reports, occurrences, strict=True)
+    ]
+    table = pd.concat(kept, ignore_index=True)
+    table = table.assign(study=table["study_id"].map(study_numbers))
+    return table[table["study"].notna()].astype({"study": int}).reset_index(drop=True)
 
 
 def with_partners(images: ImageSide, texts: TextSide) -> ImageSide:
@@ -230,10 +245,6 @@ def _with_no_finding(states: np.ndarray, observations: Sequence[str]) -> np.ndar
     return changed
 
 
-def _word_ids(words: list[int | None]) -> np.ndarray:
-    return np.array([-1 if word is None else word for word in words], dtype=np.int64)
-
-
 def _numbers(ids: pd.Series, known: dict[str, int]) -> np.ndarray:
     return np.array([known.setdefault(name, len(known)) for name in ids], dtype=np.int64)
 
@@ -254,20 +265,6 @@ def _weights(
     if wanted is not None:
         weights = weights * source_weights(np.repeat(np.arange(len(sizes)), sizes), wanted, weights)
     return weights
-
-
-def with_reports(
-    texts: list[str], states: np.ndarray, links: pd.DataFrame
-) -> tuple[list[str], np.ndarray, pd.DataFrame]:
-    """Returns texts and states with a report for each study behind the sentences, and links to those reports."""
-    studies, member = np.unique(links["study"].to_numpy(), return_inverse=True)
-    rank = np.select([states == 1, states == -1, states == 0], [3, 2, 1], default=0)
-    strongest = np.zeros((len(studies), states.shape[1]), dtype=int)
-    np.maximum.at(strongest, member, rank[links["row"].to_numpy()])
-    whole = np.array([np.nan, 0.0, -1.0, 1.0])[strongest]
-    joined = links.assign(text=[texts[row] for row in links["row"]]).groupby("study", sort=True)["text"].agg(" ".join)
-    rows = np.arange(len(texts), len(texts) + len(studies))
-    return texts + joined.tolist(), np.vstack([states, whole]), pd.DataFrame({"study": studies, "row": rows})
 
 
 def pairs_from(links: pd.DataFrame, studies: int) -> Pairs:

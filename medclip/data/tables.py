@@ -179,6 +179,14 @@ def label_matrix(table: pd.DataFrame, observations: Sequence[str]) -> np.ndarray
     return matrix
 
 
+def strongest(states: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Returns states (`groups`, O) of rows (N, O) in groups (N,): positive before uncertain before negative."""
+    rank = np.select([states == 1, states == -1, states == 0], [3, 2, 1], default=0).astype(np.int8)
+    found = np.zeros((groups, states.shape[1]), dtype=np.int8)
+    np.maximum.at(found, group, rank)
+    return np.array([np.nan, 0.0, -1.0, 1.0], dtype=np.float32)[found]
+
+
 def _require(table: pd.DataFrame, columns: Sequence[str], origin: str) -> None:
     missing = [column for column in columns if column not in table.columns]
     if missing:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -16,6 +19,7 @@ from transformers.utils import PushToHubMixin, cached_file
 
 from labelers.errors import UserError
 from medclip.data.images import fit_square, grey_images, pad_bicubic
+from medclip.data.tokens import text_digest
 from medclip.data.transforms import MEAN, STD, eval_pipeline, normalise, resize
 from medclip.models.offline import not_to_be_had
 
@@ -182,6 +186,21 @@ def train_tokenizer(texts: Sequence[str], *, vocab_size: int = 4000) -> PreTrain
     ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+def learned_tokenizer(texts: pd.Series, *, vocab_size: int, folder: Path) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer learned from `texts`, read from `folder` if it was learned before."""
+    saved = folder / f"tokenizer-{text_digest(texts)[:16]}-{vocab_size}"
+    if (saved / "tokenizer.json").is_file():
+        return AutoTokenizer.from_pretrained(saved)
+    tokenizer = train_tokenizer(texts.tolist(), vocab_size=vocab_size)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as part:
+        tokenizer.save_pretrained(part)
+        saved.mkdir(exist_ok=True)
+        for file in sorted(Path(part).iterdir(), key=lambda file: file.name == "tokenizer.json"):  # that one last
+            os.replace(file, saved / file.name)
+    return tokenizer
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import torch
 from labelers.errors import UserError
 from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
-from medclip.data.prepare import Prepared, together
+from medclip.data.labelling import Labelling
+from medclip.data.prepared import Prepared, together
 from medclip.data.source import Source
 from medclip.data.subsets import fingerprints
 from medclip.data.tables import label_matrix, observations_of
@@ -114,6 +115,8 @@ def _prepare(run: _Evaluation, processor: MedCLIPProcessor, progress: Progress |
     return prepare_sources(
         run.sources, run.texts, folder=Path(config.prepared), size=processor.cache_size, dicom=processor.dicom,
         split_seed=split_seed, workers=config.workers, progress=progress,
+        labelling=Labelling(**{name.name: run.trained[name.name] for name in fields(Labelling)
+                               if name.name in run.trained}),
     )  # fmt: skip
 
 

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelers.errors import UserError
-from medclip.data.prepare import Prepared, declared_of, prepare_images, prepare_sentences
+from medclip.data.labelling import Labelling
+from medclip.data.prepare_images import prepare_images
+from medclip.data.prepare_texts import prepare_texts
+from medclip.data.prepared import Prepared, declared_of
 from medclip.data.source import Source
-from medclip.runs.settings import PrepareConfig
+from medclip.runs.settings import LabelSettings, PrepareConfig
 from medclip.sources import find_sources
 from medclip.utils.progress import Progress
 
@@ -33,7 +36,21 @@ def prepare(config: PrepareConfig, *, progress: Progress | None = None) -> list[
     return prepare_sources(
         images, texts, folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed,
         workers=config.workers, engine=config.engine, dicom=config.dicom, strict=config.strict, progress=progress,
+        labelling=labelling_of(config),
     )  # fmt: skip
+
+
+def labelling_of(settings: LabelSettings) -> Labelling:
+    """Returns the labelling that settings name.
+
+    Raises:
+        UserError: The labeler, its vocabulary or profile is unknown.
+    """
+    if settings.labeler != "rules" and settings.profile:
+        raise UserError(f"--profile belongs to the rules, not to --labeler {settings.labeler}.")
+    labelling = Labelling(settings.labeler, settings.vocabulary, settings.profile, settings.checkpoint)
+    labelling.load()
+    return labelling
 
 
 def prepare_sources(
@@ -47,6 +64,7 @@ def prepare_sources(
     engine: str = "local",
     dicom: str = "voi",
     strict: bool = False,
+    labelling: Labelling | None = None,
     progress: Progress | None = None,
 ) -> list[Prepared]:
     """Returns image sources, then text sources, prepared; splits are assigned once over all of them.
@@ -61,23 +79,24 @@ def prepare_sources(
         engine: See `medclip.utils.parallel.run_jobs`.
         dicom: See `medclip.data.images.read_image`.
         strict: Whether an unreadable image is an error.
+        labelling: How texts are labelled.
         progress: Called with what is done.
 
     Raises:
-        UserError: See `prepare_images` and `prepare_sentences`.
+        UserError: See `prepare_images` and `prepare_texts`.
     """
     declared = declared_of([*images, *texts])
     made = [
         prepare_images(
             source, folder=folder, size=size, split_seed=split_seed, workers=workers, engine=engine, dicom=dicom,
-            strict=strict, progress=progress, declared=declared,
+            strict=strict, progress=progress, declared=declared, labelling=labelling,
         )
         for source in images
     ]  # fmt: skip
     made += [
-        prepare_sentences(
+        prepare_texts(
             source, folder=folder, split_seed=split_seed, workers=workers, engine=engine, progress=progress,
-            declared=declared,
+            declared=declared, labelling=labelling,
         )
         for source in texts
     ]  # fmt: skip

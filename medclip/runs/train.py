@@ -8,6 +8,7 @@ import math
 import shutil
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import pandas as pd
 import torch
 
 from labelers.errors import UserError
-from labelers.observations import CHEXPERT14, LabelPolicy
+from labelers.observations import LabelPolicy
 from medclip.data.cache import PixelCache
 from medclip.data.datasets import ImageSide, TextSide, image_side, text_side, with_partners
 from medclip.data.gpu_transforms import DeviceAugmentation
 from medclip.data.loader import Steps
 from medclip.data.subsets import fingerprints
+from medclip.data.tokens import cached_tokens
 from medclip.data.transforms import Augmentation, augmentation_from
 from medclip.evaluation.evaluators import EvaluationData
 from medclip.evaluation.evaluators.zero_shot import ZeroShot
@@ -46,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 #: Settings that may differ when a run is resumed: they change where it runs, not what comes out.
 _FREE = {"resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root",
-         "nodes", "strategy", "compile", "profile", "loggers", "save_every", "keep"}  # fmt: skip
+         "nodes", "strategy", "compile", "step_times", "loggers", "save_every", "keep"}  # fmt: skip
 #: What a run leaves in its folder.
 _LEFT = ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", "evaluation")
 
@@ -189,7 +191,7 @@ def _train(
         output / "checkpoints", monitor=evaluator.primary, every=min(config.evaluate_every, steps),
         save_every=config.save_every, keep=config.keep,
     )  # fmt: skip
-    profile = Profile() if config.profile else None
+    profile = Profile() if config.step_times else None
     fit(
         module, StepData(data, steps=steps, workers=config.workers), steps=steps, output=output,
         evaluate=lambda m: means(evaluator(m, processor).metrics), checkpoints=checkpoints,
@@ -219,7 +221,7 @@ def _module(config: TrainConfig, parts: _Parts, model: MedCLIPModel, steps: int)
 
 def _validation(config: TrainConfig, parts: _Parts, tables: TrainTables, cache: PixelCache) -> ZeroShot:
     data = EvaluationData(pd.concat(tables.images, ignore_index=True), cache, split="valid")
-    return ZeroShot(data, observations=config.observations or CHEXPERT14, prompts=parts.prompts, resamples=0)
+    return ZeroShot(data, observations=tables.observations(config), prompts=parts.prompts, resamples=0)
 
 
 @dataclass(frozen=True)
@@ -245,15 +247,19 @@ def _sides(
     config: TrainConfig, parts: _Parts, tables: TrainTables, cache: PixelCache, processor: MedCLIPProcessor
 ) -> tuple[ImageSide, TextSide]:
     """Returns what batches are drawn from."""
-    shared: dict[str, Any] = {"observations": config.observations or list(CHEXPERT14), "policy": parts.policy}
+    shared: dict[str, Any] = {"observations": tables.observations(config), "policy": parts.policy}
     shared["study_numbers"] = {}
     images = image_side(
         tables.images, cache=cache, wanted=config.image_weights or None, balance=config.balance_images, **shared
     )
+    tokenize = partial(
+        cached_tokens, folder=Path(config.prepared) / "tokens", tokenizer=processor.tokenizer,
+        max_length=config.max_length, words=parts.objective.needs_words,
+    )  # fmt: skip
     texts = text_side(
-        tables.sentences, tables.occurrences, tokenizer=processor.tokenizer, max_length=config.max_length,
+        tables.sentences, tables.occurrences, reports=tables.reports, tokenize=tokenize,
         wanted=config.text_weights or None, balance=config.balance_texts, repeats=config.repeats,
-        words=parts.objective.needs_words, pair_text=config.pair_text, denials=config.denials, **shared,
+        denials=config.denials, **shared,
     )  # fmt: skip
     return (with_partners(images, texts) if parts.objective.needs_pairs else images), texts
 
@@ -301,6 +307,7 @@ def _finish(
         "steps": module.steps,
         "best": {"step": saved["global_step"], checkpoints.monitor: None if math.isnan(score) else round(score, 6)},
         "last": checkpoints.logged,
+        "observations": tables.observations(config),
         "sources": tables.manifests,
     }
     trained = "\n".join(sorted(fingerprints(tables.patients())))

@@ -11,11 +11,12 @@ import pandas as pd
 from filelock import FileLock
 
 from labelers.errors import UserError
-from medclip.data.prepare import Prepared, patients_of
+from medclip.data.prepared import Prepared, patients_of
 from medclip.data.source import Source
 from medclip.data.splits import split_table
 from medclip.data.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
-from medclip.runs.prepare import prepare_sources
+from medclip.data.tables import observations_of
+from medclip.runs.prepare import labelling_of, prepare_sources
 from medclip.runs.settings import TrainConfig
 from medclip.sources import find_sources
 from medclip.utils.parallel import is_first_process, started_by_launcher
@@ -48,18 +49,26 @@ class TrainTables:
         images: Image tables, one for each source.
         sentences: Sentence tables, one for each source.
         occurrences: Which study says which sentence, one for each source.
+        reports: Whole reports, one table for each source, where they are asked for.
         manifests: How each source was prepared.
     """
 
     images: list[pd.DataFrame]
     sentences: list[pd.DataFrame]
     occurrences: list[pd.DataFrame]
+    reports: list[pd.DataFrame]
     manifests: list[dict[str, object]]
 
     def patients(self) -> set[str]:
         """Returns the patients whose images or reports are trained on."""
         tables = [*self.images, *self.occurrences]
         return set().union(*(table.loc[table["split"] == "train", "patient_id"] for table in tables))
+
+    def observations(self, config: TrainConfig) -> list[str]:
+        """Returns the observations to learn: those asked for, or all that texts are labelled for."""
+        if config.observations:
+            return list(config.observations)
+        return list(dict.fromkeys(name for table in self.sentences for name in observations_of(table)))
 
     def names_a_side(self) -> float:
         """Returns the largest share of sentences, over the sources, that say left or right."""
@@ -126,7 +135,7 @@ def prepare_train_data(config: TrainConfig, sources: TrainSources, *, progress: 
     with _in_turn(folder):
         made = prepare_sources(
             sources.images, sources.texts, folder=folder, size=config.cache_size, split_seed=config.split_seed,
-            workers=config.workers, dicom=config.dicom, progress=progress,
+            workers=config.workers, dicom=config.dicom, progress=progress, labelling=labelling_of(config),
         )  # fmt: skip
     if is_first_process():
         _log_splits(made)
@@ -162,7 +171,8 @@ def _tables(config: TrainConfig, made: list[Prepared], sources: TrainSources) ->
     if config.limit:
         images = limit_images(images, limit=config.limit, seed=config.limit_seed)
         sentences, occurrences = limit_sentences(sentences, occurrences, limit=config.limit, seed=config.limit_seed)
-    return TrainTables(images, sentences, occurrences, [one.manifest or {} for one in made])
+    reports = [one.reports() for one in made if one.sentences is not None] if config.pair_text == "report" else []
+    return TrainTables(images, sentences, occurrences, reports, [one.manifest or {} for one in made])
 
 
 def _patients_in(tables: list[pd.DataFrame]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ import torch
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.models.locking import add_lora, lock
 from medclip.models.model import build_model, check_inputs
-from medclip.models.processor import load_tokenizer, train_tokenizer
+from medclip.models.processor import learned_tokenizer, load_tokenizer
 from medclip.objectives import Objective
 from medclip.runs.settings import TrainConfig
 
@@ -34,8 +35,8 @@ def new_model(
 ) -> tuple[MedCLIPModel, MedCLIPProcessor]:
     """Returns the model to train and its processor; a small text tower learns its vocabulary from `sentences`."""
     if config.text == "small":
-        texts = [text for table in sentences for text in table.loc[table["split"] == "train", "text"]]
-        tokenizer = train_tokenizer(texts, vocab_size=config.vocab_size)
+        texts = pd.concat([table.loc[table["split"] == "train", "text"] for table in sentences])
+        tokenizer = learned_tokenizer(texts, vocab_size=config.vocab_size, folder=Path(config.prepared) / "tokens")
     else:
         tokenizer = load_tokenizer(config.text)
     model = _towers(config, objective, tokenizer)

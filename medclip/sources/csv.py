@@ -55,6 +55,8 @@ class Csv(Source):
         select: keep rows whose column holds one of the values, such as `{view: [PA, AP]}`.
         outside: allow paths that lead out of the table's folder.
         population: tables with the same one share their patients and studies; by default each has its own.
+        text_labels: whether the labels are those of the texts, too, which are then not read by a labeler; by default
+            only where the table has no paths, so that they cannot be those of images.
     """
 
     name = "csv"
@@ -72,11 +74,12 @@ class Csv(Source):
         select: Mapping[str, Sequence[object]] | None = None,
         outside: bool = False,
         population: str = "",
+        text_labels: bool | None = None,
     ) -> None:
         super().__init__(root)
         self.columns, self.labels, self.labels_in = dict(columns or {}), labels, labels_in
         self.separator, self.select, self.outside = separator, dict(select or {}), outside
-        self.population = population or self.root.stem
+        self.population, self.text_labels = population or self.root.stem, text_labels
         for ours, theirs in self.columns.items():
             if ours not in _KNOWN:
                 raise UserError(f"csv: columns maps {ours!r}.{suggest(ours, list(_KNOWN))} Known: {', '.join(_KNOWN)}.")
@@ -106,7 +109,11 @@ class Csv(Source):
         raw = self._complete(raw, ("study_id", "patient_id"))
         table = raw[[name for name in ("study_id", "patient_id", "text", "split") if name in raw.columns]].copy()
         rows = pd.Series([f"row{i}" for i in range(len(raw))], index=raw.index)
-        return check_texts(self._with_ids(table, rows), origin=str(self.root.name))
+        table = self._with_ids(table, rows)
+        labelled = "path" not in raw.columns if self.text_labels is None else self.text_labels
+        if labelled:
+            table = pd.concat([table, self._states(raw)], axis=1)
+        return check_texts(table, origin=str(self.root.name))
 
     def _read(self) -> pd.DataFrame:
         if self.root.suffix == ".parquet":

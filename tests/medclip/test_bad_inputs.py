@@ -20,7 +20,8 @@ import pytest
 from PIL import Image
 
 from medclip.data.images import ImageError, read_image
-from medclip.data.prepare import prepare_images, prepare_sentences
+from medclip.data.prepare_images import prepare_images
+from medclip.data.prepare_texts import prepare_texts
 from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts
 from tests.fixtures.dicom import dicom
@@ -235,14 +236,14 @@ def zip_bomb(folder: Path) -> Any:
 def sentences_of(text: str) -> Make:
     def make(folder: Path) -> Any:
         pd.DataFrame({"text": [text, "No effusion."], "split": "train"}).to_csv(folder / "t.csv", index=False)
-        return prepare_sentences(load_plugin("sources", "csv")(folder / "t.csv"), folder=folder / "p", split_seed=0)
+        return prepare_texts(load_plugin("sources", "csv")(folder / "t.csv"), folder=folder / "p", split_seed=0)
 
     return make
 
 
 def only_silence(folder: Path) -> Any:
     (folder / "t.csv").write_text("text,study_id\n,a\n ,b\n")
-    return prepare_sentences(load_plugin("sources", "csv")(folder / "t.csv"), folder=folder / "p", split_seed=0)
+    return prepare_texts(load_plugin("sources", "csv")(folder / "t.csv"), folder=folder / "p", split_seed=0)
 
 
 TABLES: list[tuple[str, Make, str | None]] = [

@@ -1,7 +1,7 @@
 """Settings of every run, one class each."""
 
 from medclip.runs.settings.curve import CurveConfig
-from medclip.runs.settings.data import LabelConfig, PrepareConfig
+from medclip.runs.settings.data import LabelConfig, LabelSettings, PrepareConfig
 from medclip.runs.settings.evaluate import EvaluateConfig
 from medclip.runs.settings.models import ClassifyConfig, ConvertConfig, ExportConfig, SearchConfig
 from medclip.runs.settings.train import TrainConfig
@@ -13,6 +13,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "LabelConfig",
+    "LabelSettings",
     "PrepareConfig",
     "SearchConfig",
     "TrainConfig",

@@ -31,6 +31,20 @@ class PrepareData:
 
 
 @dataclass(frozen=True)
+class LabelSettings:
+    """labeler"""
+
+    labeler: Literal["rules", "chexbert"] = "rules"
+    """Which labeler to use."""
+    checkpoint: str = ""
+    """Checkpoint file or folder of chexbert."""
+    vocabulary: str = "chexpert14"
+    """Vocabulary of the rules, by name or as a folder of phrase files."""
+    profile: str | None = None
+    """Conventions of an annotation project for the rules to follow, such as openi."""
+
+
+@dataclass(frozen=True)
 class PrepareRun:
     """run"""
 
@@ -43,7 +57,7 @@ class PrepareRun:
 
 
 @dataclass(frozen=True)
-class PrepareConfig(PrepareRun, PrepareData, Settings):
+class PrepareConfig(PrepareRun, LabelSettings, PrepareData, Settings):
     """Settings of a preparation."""
 
     def __post_init__(self) -> None:
@@ -62,20 +76,6 @@ class LabelInput:
     """Column that names a report. By default study_id, id, or the row."""
     text_column: str = ""
     """Columns with the text, separated by commas."""
-
-
-@dataclass(frozen=True)
-class LabelSettings:
-    """labels"""
-
-    labeler: Literal["rules", "chexbert"] = "rules"
-    """Which labeler to use."""
-    checkpoint: str = ""
-    """Checkpoint file or folder of chexbert."""
-    vocabulary: str = "chexpert14"
-    """Vocabulary of the rules, by name or as a folder of phrase files."""
-    profile: str | None = None
-    """Conventions of an annotation project for the rules to follow, such as openi."""
 
 
 @dataclass(frozen=True)

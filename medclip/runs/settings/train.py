@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from labelers.errors import UserError
 from medclip.runs.settings.base import Settings
+from medclip.runs.settings.data import LabelSettings
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Labels:
     """labels"""
 
     observations: list[str] = field(default_factory=list)
-    """Observations to learn. By default the 14 of CheXpert."""
+    """Observations to learn. By default those of the labeler: with its default vocabulary the 14 of CheXpert."""
     uncertain: Literal["zero", "one", "ignore", "soft"] = "soft"
     """What uncertain states become in label vectors; soft is 0.5."""
     negative: Literal["absent", "opposite"] = "opposite"
@@ -185,7 +186,7 @@ class TrainingRun:
     """How several processes share the work."""
     compile: bool = False
     """Compile the towers: minutes at the start, faster steps on a GPU."""
-    profile: bool = False
+    step_times: bool = False
     """Measure the parts of a step and print them at the end."""
     loggers: str = "tensorboard"
     """Loggers beside the CSV file: tensorboard, wandb, mlflow, separated by commas."""
@@ -197,7 +198,16 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class TrainConfig(
-    TrainingRun, Validation, Optimisation, ObjectiveSettings, ModelSettings, Sampling, Labels, TrainingData, Settings
+    TrainingRun,
+    Validation,
+    Optimisation,
+    ObjectiveSettings,
+    ModelSettings,
+    Sampling,
+    Labels,
+    LabelSettings,
+    TrainingData,
+    Settings,
 ):
     """Settings of a training run."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from medclip.data.datasets import ImageSide, Pairs, TextSide, image_side, text_s
 from medclip.data.loader import Steps, step_loader
 from medclip.data.samplers import Stream, balance_weights, source_weights
 from medclip.data.subsets import limit_images, limit_sentences
+from medclip.data.tokens import Ragged, tokenize
 from medclip.data.transforms import Augmentation
 
 
@@ -74,7 +76,8 @@ def steps(tmp_path) -> Steps:
                        np.arange(12), cache)  # fmt: skip
     pairs = Pairs(np.array([0, 2, 3, 3, *range(4, 13)]), np.array([8, 7, 6, *range(9)]))  # study 2 has no text
     texts = TextSide(
-        [np.arange(2 + i % 4) for i in range(9)], rng.random((9, 3), dtype=np.float32), pad_token_id=0, drawn=9,
+        Ragged.from_chunks(iter([[range(2 + i % 4) for i in range(9)]])), rng.random((9, 3), dtype=np.float32),
+        pad_token_id=0, drawn=9,
         ids=np.arange(9), pairs=pairs,
     )  # fmt: skip
     return Steps(images, texts, batch_images=4, batch_texts=6, image_size=16, augmentation=Augmentation(), seed=5)
@@ -94,7 +97,7 @@ def test_batches_hold_both_sides(steps: Steps) -> None:
 
 
 def test_a_text_that_occurs_twice_is_encoded_once(steps: Steps) -> None:
-    texts = replace(steps._texts, ids=np.arange(9) % 4, tokens=[np.arange(2 + i % 4) for i in range(9)])
+    texts = replace(steps._texts, ids=np.arange(9) % 4, tokens=steps._texts.tokens)
     batch = Steps(steps._images, texts, batch_images=4, batch_texts=6, image_size=16, augmentation=Augmentation(),
                   seed=5)[0]  # fmt: skip
     assert len(batch.input_ids) == len(batch.text_ids.unique()) < len(batch.text_ids) == len(batch.text_labels) == 6
@@ -158,13 +161,16 @@ def test_ranks_together_draw_the_partners_of_one_process(steps: Steps) -> None:
 class Words:
     """A tokenizer of one token a letter, whose words are separated by blanks."""
 
-    pad_token_id = 0
+    pad_token_id, is_fast = 0, False
 
-    def __call__(self, texts, truncation, max_length):
+    def __call__(self, texts, truncation, max_length, **_):
         rows = [list(text[:max_length]) for text in texts]
         words = [[None if c == " " else text[:i].count(" ") for i, c in enumerate(text[:max_length])] for text in texts]
         encoded = type("Encoding", (dict,), {"word_ids": lambda self, i: words[i]})
         return encoded(input_ids=[[ord(c) for c in row] for row in rows])
+
+
+letters = partial(tokenize, tokenizer=Words(), max_length=20)
 
 
 def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -179,19 +185,23 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
     return sentences, said
 
 
-@pytest.mark.parametrize("pair_text", ["sentence", "report"])
-def test_texts_know_whose_they_are(pair_text: str) -> None:
+def reports() -> pd.DataFrame:
+    ids = {"study_id": ["s", "t", "u"], "patient_id": ["p", "q", "r"], "split": ["train", "train", "test"]}
+    return pd.DataFrame({**ids, "text": ["a b edema", "edema c", "no edema"], "Edema": [1.0, -1.0, 0.0]})
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_texts_know_whose_they_are(whole: bool) -> None:
     sentences, said = tables()
-    policy = LabelPolicy(uncertain="zero", negative="absent")
-    side = text_side([sentences], [said], tokenizer=Words(), max_length=20, observations=["Edema"], policy=policy,
-                     study_numbers={"t": 0, "x": 1, "s": 2}, words=True, pair_text=pair_text)  # fmt: skip
+    policy = LabelPolicy(uncertain="soft", negative="absent")
+    side = text_side([sentences], [said], tokenize=partial(letters, words=True), observations=["Edema"], policy=policy,
+                     study_numbers={"t": 0, "x": 1, "s": 2}, reports=[reports()] if whole else [])  # fmt: skip
     assert side.drawn == 2
-    assert side.pairs.count(np.array([0, 1, 2])).tolist() == ([2, 0, 1] if pair_text == "sentence" else [1, 0, 1])
+    assert side.pairs.count(np.array([0, 1, 2])).tolist() == ([1, 0, 1] if whole else [2, 0, 1])
     text = side.pairs.pick(np.array([0]), np.array([0.0]))[0]
-    said_by_t = "".join(chr(c) for c in side.tokens[text])
-    assert said_by_t == ("edema" if pair_text == "sentence" else "edema c")
-    assert side.labels[text].tolist() == [1.0]
-    if pair_text == "report":
+    assert "".join(chr(c) for c in side.tokens[text]) == ("edema c" if whole else "edema")
+    assert side.labels[text].tolist() == [0.5 if whole else 1.0]  # a report has the label that was read from all of it
+    if whole:
         assert side.words[text].tolist() == [0, 0, 0, 0, 0, -1, 1]
 
 
@@ -206,7 +216,7 @@ def test_texts_that_only_deny(denials: str, texts: int, no_finding: list[int]) -
          "No Finding": nan, "Edema": [1.0, 0.0, -1.0], "Fracture": [nan, nan, 0.0]}
     )  # fmt: skip
     said = pd.DataFrame({"study_id": ["s"] * 3, "patient_id": "p", "split": "train", "sentence": [0, 1, 2]})
-    side = text_side([sentences], [said], tokenizer=Words(), max_length=20, study_numbers={"s": 0}, denials=denials,
+    side = text_side([sentences], [said], tokenize=letters, study_numbers={"s": 0}, denials=denials,
                      observations=["No Finding", "Edema", "Fracture"],
                      policy=LabelPolicy(uncertain="zero", negative="absent"))  # fmt: skip
     assert side.drawn == texts

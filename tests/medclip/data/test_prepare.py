@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from medclip.data.cache import PixelCache
-from medclip.data.prepare import Prepared, prepare_images, prepare_sentences
+from medclip.data.labelling import Labelling
+from medclip.data.prepare_images import prepare_images
+from medclip.data.prepare_texts import prepare_texts
+from medclip.data.prepared import Prepared
 from medclip.data.source import Source
 from medclip.utils.plugins import load_plugin
 from tests.fixtures.layouts import LAYOUTS
@@ -63,7 +66,7 @@ def test_images_without_labels_get_those_of_their_report(tmp_path) -> None:
 
 
 def test_sentences_are_labelled_and_not_repeated(tmp_path) -> None:
-    made = prepare_sentences(source("openi", tmp_path), folder=tmp_path / "p", split_seed=0)
+    made = prepare_texts(source("openi", tmp_path), folder=tmp_path / "p", split_seed=0)
     assert not made.sentences.duplicated(["split", "text"]).any()
     assert made.manifest["without_text"] == 1
     assert len(made.occurrences) == made.sentences["count"].sum()
@@ -75,15 +78,15 @@ def test_sentences_are_labelled_and_not_repeated(tmp_path) -> None:
 
 def test_preparing_again_gives_the_same_and_reads_it_back(tmp_path) -> None:
     made = source("phantom", tmp_path)
-    first = prepare_sentences(made, folder=tmp_path / "p", split_seed=0)
-    again = prepare_sentences(made, folder=tmp_path / "p", split_seed=0)
+    first = prepare_texts(made, folder=tmp_path / "p", split_seed=0)
+    again = prepare_texts(made, folder=tmp_path / "p", split_seed=0)
     assert first.sentences.equals(again.sentences)
     assert images(made, tmp_path / "p").images.equals(images(made, tmp_path / "p").images)
     assert len(list((tmp_path / "p").glob("phantom-*"))) == 2
 
 
 def test_mimic_reports_give_findings_and_impression_only(tmp_path) -> None:
-    made = prepare_sentences(source("mimic-reports", tmp_path), folder=tmp_path / "p", split_seed=0)
+    made = prepare_texts(source("mimic-reports", tmp_path), folder=tmp_path / "p", split_seed=0)
     texts = set(made.sentences["text"])
     assert "Cardiomegaly." in texts
     assert any(text.endswith("Moderate pulmonary edema.") for text in texts)
@@ -91,8 +94,52 @@ def test_mimic_reports_give_findings_and_impression_only(tmp_path) -> None:
     assert not any("with pneumonia" in text or "FINAL" in text for text in texts)
 
 
-@pytest.mark.parametrize(("name", "prepare"), [("mimic-reports", prepare_images), ("csv", prepare_sentences)])
+@pytest.mark.parametrize(("name", "prepare"), [("mimic-reports", prepare_images), ("csv", prepare_texts)])
 def test_the_wrong_side_is_refused(tmp_path, name: str, prepare: object) -> None:
     options = {"size": 16} if prepare is prepare_images else {}
     with pytest.raises(ValueError, match=r"has no (images|texts) here. It can serve as --(images|texts) only"):
         prepare(source(name, tmp_path), folder=tmp_path / "p", split_seed=0, **options)
+
+
+def texts_of(tmp_path: Path, csv: str, labels: list[str] | None = None, **options: object) -> Prepared:
+    (tmp_path / "texts.csv").write_text(csv)
+    made = load_plugin("sources", "csv")(tmp_path / "texts.csv", labels=labels)
+    return prepare_texts(made, folder=tmp_path / "p", split_seed=0, **options)
+
+
+def test_labels_that_texts_bring_are_kept_and_the_others_are_read(tmp_path: Path) -> None:
+    made = texts_of(
+        tmp_path,
+        "study_id,text,Edema,Scoliosis\n1,Lines of a reader. No oedema at all.,0,1\n2,There is edema. No fracture.,,\n",
+        ["Edema", "Scoliosis"],
+    )
+    told = made.sentences.set_index("text")
+    whole = "Lines of a reader. No oedema at all."
+    assert told.loc[whole, ["Edema", "Scoliosis"]].tolist() == [0, 1]
+    assert np.isnan(told.loc[whole, "Cardiomegaly"])
+    assert told.loc["There is edema.", "Edema"] == 1
+    reports = made.reports().set_index("study_id")
+    assert reports["text"].tolist() == ["There is edema. No fracture.", whole]
+    assert reports["Edema"].tolist() == [1, 0]
+    assert reports["Fracture"].isna().tolist() == [False, True]
+
+
+def test_a_report_is_labelled_as_a_whole(tmp_path: Path) -> None:
+    made = texts_of(
+        tmp_path,
+        "study_id,text\n1,No acute cardiopulmonary process. There is a moderate left pleural effusion.\n"
+        "2,Heart size is normal. No pneumothorax. No pleural effusion. Nothing to add.\n",
+    )
+    reports = made.reports()
+    assert reports["Pleural Effusion"].tolist() == [1, 0]
+    assert reports["No Finding"].fillna(0).tolist() == [0, 1]
+    assert reports["text"].iloc[1].endswith("Nothing to add.")
+
+
+def test_texts_that_nobody_understands_are_an_error(tmp_path: Path) -> None:
+    chinese = "study_id,text\n1,双肺纹理增多，左侧少量胸腔积液。\n"
+    with pytest.raises(ValueError, match=r"none of its 1 different sentences gets a label.*chexpert14-zh"):
+        texts_of(tmp_path, chinese)
+    made = texts_of(tmp_path, chinese, labelling=Labelling(vocabulary="chexpert14-zh"))
+    assert (made.sentences["Pleural Effusion"] == 1).any()
+    assert "zh" in made.manifest["labeler"]

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from labelers.observations import CHEXPERT14
-from medclip.data.prepare import declared_of, prepare_images, prepare_sentences
+from medclip.data.prepare_images import prepare_images
+from medclip.data.prepare_texts import prepare_texts
+from medclip.data.prepared import declared_of
 from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts
 from tests.fixtures.dicom import dicom
@@ -365,7 +367,7 @@ def test_mimic_patients_are_in_one_split_over_images_and_reports(tmp_path) -> No
     images, texts = (kind(kind.locate(None, root)) for kind in sources)
     declared = declared_of([images, texts])
     common = {"folder": tmp_path / "p", "split_seed": 0, "declared": declared}
-    one, other = prepare_images(images, size=16, **common), prepare_sentences(texts, **common)
+    one, other = prepare_images(images, size=16, **common), prepare_texts(texts, **common)
     both = pd.concat([one.images, other.occurrences])[["patient_id", "split"]].drop_duplicates()
     assert both["patient_id"].is_unique
     assert one.manifest["chosen"] == other.manifest["chosen"] == dict.fromkeys(("train", "valid", "test"), "official")

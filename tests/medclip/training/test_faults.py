@@ -241,7 +241,7 @@ def test_what_is_watched_is_logged(home, train) -> None:
 
 
 def test_a_profile_says_where_the_time_goes(train, capsys) -> None:
-    assert train("profile", "--steps", "12", "--evaluate-every", "6", "--profile") == 0
+    assert train("profile", "--steps", "12", "--evaluate-every", "6", "--step-times") == 0
     said = capsys.readouterr().out
     for part in ("data", "transfer", "forward", "backward", "optimiser", "validation and checkpoints", "The limit:"):
         assert part in said

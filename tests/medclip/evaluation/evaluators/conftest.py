@@ -5,7 +5,7 @@ import torch
 
 from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
-from medclip.data.prepare import prepare_images
+from medclip.data.prepare_images import prepare_images
 from medclip.evaluation.evaluators import EvaluationData
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.models.model import build_model

@@ -10,7 +10,7 @@ from PIL import Image
 
 from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
-from medclip.data.prepare import prepare_images
+from medclip.data.prepare_images import prepare_images
 from medclip.data.source import Source
 from medclip.evaluation.evaluators.grounding import Grounding, box_scores
 from tests.fixtures.layouts import source_of
