@@ -15,7 +15,7 @@ from medclip.data.labelling import Labelling
 from medclip.data.prepared import Prepared, manifest_of, qualified, save, with_splits
 from medclip.data.source import Source
 from medclip.data.splits import Declared
-from medclip.data.tables import observations_of
+from medclip.data.tables import BLANK_IS_NEGATIVE, observations_of
 from medclip.utils.io import write_atomically
 from medclip.utils.progress import Progress, counting
 
@@ -58,8 +58,10 @@ def prepare_images(
     if table is None or table.empty:
         raise UserError(f"Source {source.name!r} has no images here. It can serve as --texts only.")
     table, origins = with_splits(table, source, split_seed, declared)
-    if not observations_of(table):
+    own = bool(observations_of(table))
+    if not own:
         table = _labelled_by_report(table, source, labelling or Labelling())
+    table[BLANK_IS_NEGATIVE] = own and source.blank_is_negative
     keys, rejected = _keys(table, source)
     cache = PixelCache(folder / "cache", size, dicom=dicom)
     report = counting(progress, f"{source.name}: caching images")

@@ -24,6 +24,7 @@ class Source:
         obtain: where the data come from and under which agreement.
         population: sources of one population share patient and study ids (`mimic-cxr` and `mimic-reports`).
         holds_images_of: populations whose images these are, in whole or in part, under other ids.
+        blank_is_negative: whether a blank in the labels of its images is the usual negative, as in CheXpert's files.
         to_pair: what else to write so that images and texts are of the same studies; empty if nothing.
         draw: for sources without image files: turns a path of the image table into pixels.
     """
@@ -36,6 +37,7 @@ class Source:
     obtain: ClassVar[str] = ""
     population: str = ""
     holds_images_of: ClassVar[tuple[str, ...]] = ()
+    blank_is_negative: ClassVar[bool] = False
     to_pair: ClassVar[str] = ""
     draw: Callable[[str], np.ndarray] | None = None
 

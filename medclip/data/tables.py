@@ -33,6 +33,11 @@ BOX_COLUMNS = ("image_id", "observation", "x", "y", "width", "height")
 _BLANKS = {"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>", "nat"}
 _YEARS = {"Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.25}
 _OLDEST = 120
+#: How blanks of label tables are taken where labels are learned from.
+BLANKS = ("source", "ignore", "negative")
+#: Column of prepared image tables: whether a blank is the usual negative.
+BLANK_IS_NEGATIVE = "_blank_is_negative"
+
 _RESERVED = set(IMAGE_COLUMNS + IMAGE_EXTRAS + TEXT_COLUMNS + SENTENCE_EXTRAS)
 
 
@@ -177,6 +182,40 @@ def label_matrix(table: pd.DataFrame, observations: Sequence[str]) -> np.ndarray
         if name in table.columns:
             matrix[:, j] = table[name].to_numpy(dtype=np.float32)
     return matrix
+
+
+def learning_labels(table: pd.DataFrame, observations: Sequence[str], *, blank: str = "source") -> np.ndarray:
+    """Returns states (N, O) to learn from, or to fit thresholds and probabilities on.
+
+    In the label files of CheXpert and MIMIC-CXR a blank is the usual negative (Irvin et al. 2019, section 3.2): an
+    explicit 0 says that somebody bothered to deny the observation. Learning from explicit states alone then learns
+    that. An observation that a source has no state of, and an image without any, stay unmentioned.
+
+    Args:
+        table: A prepared image table.
+        observations: The columns of the result.
+        blank: "source" (negative for images whose source says so), "negative" (for all images) or "ignore" (for none).
+
+    Raises:
+        UserError: `blank` is none of these.
+    """
+    if blank not in BLANKS:
+        raise UserError(f"blank {blank!r} is none of {', '.join(BLANKS)}.")
+    states = label_matrix(table, observations)
+    if blank == "ignore" or not len(table):
+        return states
+    whole = np.full(len(table), blank == "negative")
+    if blank == "source" and BLANK_IS_NEGATIVE in table.columns:
+        whole = table[BLANK_IS_NEGATIVE].fillna(False).to_numpy(dtype=bool)
+    whole = whole & ~np.isnan(label_matrix(table, observations_of(table))).all(axis=1)
+    population = table["image_id"].astype(str).str.partition("/")[0].to_numpy()
+    for one in np.unique(population):
+        rows = population == one
+        known = ~np.isnan(states[rows]).all(axis=0)
+        states[np.ix_(rows, known)] = np.where(
+            whole[rows, None] & np.isnan(states[np.ix_(rows, known)]), 0, states[np.ix_(rows, known)]
+        )
+    return states
 
 
 def strongest(states: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:

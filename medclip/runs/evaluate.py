@@ -20,7 +20,7 @@ from medclip.data.labelling import Labelling
 from medclip.data.prepared import Prepared, together
 from medclip.data.source import Source
 from medclip.data.subsets import fingerprints
-from medclip.data.tables import label_matrix, observations_of
+from medclip.data.tables import observations_of
 from medclip.data.test_sets import checksum
 from medclip.data.transforms import augmentation_from
 from medclip.evaluation.evaluators import EvaluationData, Evaluator
@@ -131,7 +131,9 @@ def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcesso
         reported = images[images["split"] == config.split]
         kept = [table for source in run.sources if (table := prepare_boxes(source, reported)) is not None]
         boxes = pd.concat(kept, ignore_index=True) if kept else None
-    return EvaluationData(images, cache, split=config.split, sentences=sentences, occurrences=occurrences, boxes=boxes)
+    return EvaluationData(
+        images, cache, split=config.split, sentences=sentences, occurrences=occurrences, boxes=boxes, blank=config.blank
+    )
 
 
 def _run(
@@ -190,7 +192,7 @@ def _calibrate(data: EvaluationData, run: _Evaluation, model: MedCLIPModel, proc
         raise UserError("--calibrate fits on the valid split, and these images have none.")
     classifier = ZeroShotClassifier(model, processor, prompts)
     embeds = embed_images(model, rows["_key"].tolist(), processor, cache=data.cache)
-    made = classifier.calibrate(embeds, label_matrix(rows, classifier.observations), prompts=prompts)
+    made = classifier.calibrate(embeds, data.learning_labels(rows, classifier.observations), prompts=prompts)
     made.save(run.folder)
     logger.info("Calibrated %d observations on %d validation images", len(made.slope), made.rows)
 

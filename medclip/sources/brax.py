@@ -27,6 +27,7 @@ class Brax(Source):
     """
 
     name = "brax"
+    blank_is_negative = True
     folders = ("brax", "brax/1.1.0", "physionet.org/files/brax/1.1.0", "BRAX")
     marks = ("master_spreadsheet*.csv",)
     layout = "master_spreadsheet_update.csv and images/id_*/Study_*/Series_*/*.png (or Anonymized_DICOMs/.../*.dcm)"

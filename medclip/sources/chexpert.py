@@ -36,6 +36,7 @@ class Chexpert(Source):
     """
 
     name = "chexpert"
+    blank_is_negative = True
     folders = ("CheXpert-v1.0", "CheXpert-v1.0-small", "chexpert", "CheXpert", "chexpertplus")
     layout = (
         "train.csv, valid.csv, train/patient00001/study1/view1_frontal.jpg, valid/...; for reports "

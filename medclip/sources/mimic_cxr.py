@@ -34,6 +34,7 @@ class MimicCxr(Source):
     """
 
     name = "mimic-cxr"
+    blank_is_negative = True
     folders = (
         "mimic-cxr-jpg", "mimic-cxr-jpg/2.1.0", "mimic-cxr-jpg/2.0.0", "physionet.org/files/mimic-cxr-jpg/2.1.0",
         "physionet.org/files/mimic-cxr-jpg/2.0.0", "mimic-cxr", "mimic-cxr/2.1.0", "mimic-cxr/2.0.0",

@@ -11,7 +11,7 @@ import pandas as pd
 
 from labelers.errors import UserError
 from medclip.data.cache import PixelCache
-from medclip.data.tables import label_matrix, observations_of
+from medclip.data.tables import label_matrix, learning_labels, observations_of
 from medclip.training.supervised import LabelledImages
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class EvaluationData:
         sentences: prepared sentence table, for evaluators that need texts.
         occurrences: which study says which row of it.
         boxes: where observations are, see `medclip.data.boxes.prepare_boxes`.
+        blank: what a blank label is where labels are learned from, see `medclip.data.tables.learning_labels`.
     """
 
     images: pd.DataFrame
@@ -39,6 +40,15 @@ class EvaluationData:
     sentences: pd.DataFrame | None = None
     occurrences: pd.DataFrame | None = None
     boxes: pd.DataFrame | None = None
+    blank: str = "source"
+
+    def learning_labels(self, table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+        """Returns states (N, O) of `names` to learn, choose or fit on; what is reported on counts blanks never."""
+        return learning_labels(table, names, blank=self.blank)
+
+    def labelled(self, table: pd.DataFrame, names: Sequence[str]) -> LabelledImages:
+        """Returns the images of a table with their states of `names`, to train a tower on."""
+        return LabelledImages(table["_key"].tolist(), self.learning_labels(table, names))
 
     def rows(self) -> pd.DataFrame:
         """Returns the rows of the split to report on.
@@ -122,8 +132,3 @@ class Evaluator:
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Returns what is found of `model`, which must be in evaluation mode."""
         raise NotImplementedError
-
-
-def labelled(table: pd.DataFrame, names: Sequence[str]) -> LabelledImages:
-    """Returns the images of a prepared table with their states of `names`, to train a tower on."""
-    return LabelledImages(table["_key"].tolist(), label_matrix(table, names))

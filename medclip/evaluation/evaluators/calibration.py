@@ -78,7 +78,7 @@ class CalibrationEvaluator(Evaluator):
         embeds = embed_images(model, self._table["_key"].tolist(), processor, cache=self._data.cache)
         raw = classifier.probabilities(embeds)
         fitted_on = embed_images(model, self._valid["_key"].tolist(), processor, cache=self._data.cache)
-        made = classifier.calibrate(fitted_on, label_matrix(self._valid, classifier.observations))
+        made = classifier.calibrate(fitted_on, self._data.learning_labels(self._valid, classifier.observations))
         probabilities, states = classifier.probabilities(embeds), label_matrix(self._table, classifier.observations)
         rows, briers, pooled = [], [], []
         for j, name in enumerate(classifier.observations):

@@ -13,7 +13,7 @@ from medclip.data.subsets import label_share
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation
 from medclip.evaluation import figures
-from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result, labelled
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import bootstrap_weights, mean_auroc, multilabel, over_draws, percent
 from medclip.models.towers import VisionTower
 from medclip.training.supervised import SupervisedSettings, predict, train_tower
@@ -90,8 +90,8 @@ class FineTune(Evaluator):
                 augmentation=self._augmentation or Augmentation(),
             )  # fmt: skip
             train_tower(
-                tower, labelled(part, self._names), labelled(valid, self._names), cache=self._data.cache,
-                processor=processor, settings=settings, score=mean_auroc(self._names, self._min_count),
+                tower, self._data.labelled(part, self._names), self._data.labelled(valid, self._names),
+                cache=self._data.cache, processor=processor, settings=settings, score=mean_auroc(self._names, self._min_count),
             )  # fmt: skip
             scores = predict(tower, keys, self._data.cache, processor)
             whole = self._resamples if share >= 1 else None

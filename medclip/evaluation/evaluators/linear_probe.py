@@ -70,7 +70,8 @@ class LinearProbe(Evaluator):
             for name, table in tables.items()
             if len(table)
         }
-        states = {name: label_matrix(tables[name], self._names) for name in features}
+        states = {name: self._data.learning_labels(tables[name], self._names) for name in features}
+        states["test"] = label_matrix(tables["test"], self._names)
         place = pd.Series(np.arange(len(tables["train"])), index=tables["train"]["image_id"])
         rows: list[dict[str, object]] = []
         metrics: dict[str, float] = {}

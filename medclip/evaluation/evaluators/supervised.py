@@ -10,7 +10,7 @@ import torch
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation
-from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result, labelled
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import bootstrap_weights, mean_auroc, multiclass, multilabel
 from medclip.models.towers import VisionTower
 from medclip.training.supervised import SupervisedSettings, predict, train_tower
@@ -79,7 +79,7 @@ class Supervised(Evaluator):
             learning_rate=self._learning_rate, augmentation=self._augmentation or Augmentation(),
         )  # fmt: skip
         train_tower(
-            tower, labelled(train, self._names), labelled(self._data.other("valid"), self._names),
+            tower, self._data.labelled(train, self._names), self._data.labelled(self._data.other("valid"), self._names),
             cache=self._data.cache, processor=processor, settings=settings,
             score=mean_auroc(self._names, self._min_count), progress=self._progress,
         )  # fmt: skip

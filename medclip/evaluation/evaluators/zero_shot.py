@@ -153,7 +153,7 @@ class ZeroShot(Evaluator):
             return {}
         rows = self._data.other("valid")
         images = embed_images(model, rows["_key"].tolist(), processor, cache=self._data.cache)
-        states, (_, scores) = label_matrix(rows, self._names), self._score(images, self._prompts, vectors)
+        states, (_, scores) = self._data.learning_labels(rows, self._names), self._score(images, self._prompts, vectors)
         found = {}
         for j, name in enumerate(self._names):
             known = np.isin(states[:, j], (0.0, 1.0))

@@ -48,6 +48,9 @@ class EvaluationSettings:
     """Classes of the multiclass score. By default CheXpert's five."""
     shares: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
     """Shares of the labels that linear-probe and fine-tune learn from."""
+    blank: Literal["source", "ignore", "negative"] = "source"
+    """What a blank label is where labels are learned or fitted on: negative where the source says so (CheXpert and
+    MIMIC-CXR), never known, or always negative. In the split reported on, blanks do not count."""
     label_draws: int = 3
     """Number of draws of each share of the labels."""
     resamples: int = 1000

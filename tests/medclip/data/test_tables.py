@@ -3,8 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
-from medclip.data.tables import assign_splits, check_boxes, check_images, check_texts, label_matrix, observations_of
+from medclip.data.tables import (
+    assign_splits,
+    check_boxes,
+    check_images,
+    check_texts,
+    label_matrix,
+    learning_labels,
+    observations_of,
+)
 
 
 def images(**columns: object) -> pd.DataFrame:
@@ -78,3 +88,40 @@ def test_another_seed_is_another_split() -> None:
 def test_declared_splits_are_kept_and_spread_to_the_patient() -> None:
     table = pd.DataFrame({"patient_id": ["a", "a", "b"], "split": ["test", None, "train"]})
     assert assign_splits(table, seed=0)["split"].tolist() == ["test", "test", "train"]
+
+
+def labels(blank_is_negative: bool) -> pd.DataFrame:
+    nan = np.nan
+    return pd.DataFrame(
+        {"image_id": ["a/1", "a/2", "a/3", "b/1"], "_blank_is_negative": [blank_is_negative] * 3 + [False],
+         "Edema": [1.0, nan, nan, nan], "Fracture": [nan, -1.0, nan, nan], "Hernia": [nan, nan, nan, 1.0]}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("blank", "declared", "wanted"),
+    [
+        ("source", True, [[1, 0, None], [0, -1, None], [None] * 3, [None, None, 1]]),
+        ("source", False, [[1, None, None], [None, -1, None], [None] * 3, [None, None, 1]]),
+        ("ignore", True, [[1, None, None], [None, -1, None], [None] * 3, [None, None, 1]]),
+        ("negative", False, [[1, 0, None], [0, -1, None], [None] * 3, [None, None, 1]]),
+    ],
+)
+def test_blanks_are_negative_where_the_source_says_so(blank: str, declared: bool, wanted: list[list[float]]) -> None:
+    found = learning_labels(labels(declared), ["Edema", "Fracture", "Hernia"], blank=blank)
+    np.testing.assert_array_equal(found, np.array(wanted, dtype=np.float32))
+
+
+def test_blanks_as_negatives_teach_the_observation_and_not_who_bothered_to_deny_it() -> None:
+    rng = np.random.default_rng(0)
+    sick, asked, noise = (rng.normal(size=4000) for _ in range(3))
+    truth = (sick + noise > 1.5).astype(float)
+    table = pd.DataFrame({"image_id": [f"c/{i}" for i in range(4000)], "Other": 0.0, "_blank_is_negative": True})
+    table["Edema"] = np.where(truth == 1, 1.0, np.where(asked > 1.5, 0.0, np.nan))  # few are denied, of a selected kind
+    features, found = np.stack([sick, asked], axis=1), {}
+    for blank in ("ignore", "source"):
+        states = learning_labels(table, ["Edema"], blank=blank)[:2000, 0]
+        known = ~np.isnan(states)
+        probe = LogisticRegression().fit(features[:2000][known], states[known])
+        found[blank] = roc_auc_score(truth[2000:], probe.decision_function(features[2000:]))
+    assert found["source"] > found["ignore"] + 0.1
