@@ -14,15 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import norm
 
-from medclip.evaluation.metrics import (
-    Interval,
-    auroc,
-    average_precision,
-    bootstrap_weights,
-    f1_score,
-    interval,
-    weighted_mean,
-)
+from medclip.evaluation.bootstrap import Metric, Resamples, bootstrap, interval
+from medclip.evaluation.metrics import auroc, average_precision, f1_score, weighted_mean
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 SHIFT = 1.0  # between the means of the classes
@@ -55,7 +48,7 @@ def true_values(prevalence: float) -> dict[str, float]:
     }
 
 
-def intervals(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> dict[str, Interval]:
+def intervals(truth: np.ndarray, scores: np.ndarray, resamples: Resamples | None) -> dict[str, Metric]:
     called = scores >= THRESHOLD
     statistics: dict[str, Callable] = {
         "AUROC": lambda w: auroc(truth, scores, w),
@@ -63,7 +56,7 @@ def intervals(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> dic
         "F1": lambda w: f1_score(truth, called, w),
         "accuracy": lambda w: weighted_mean((called == truth).astype(float), w),
     }
-    return {name: interval(statistic, weights) for name, statistic in statistics.items()}
+    return {name: interval(statistic, resamples) for name, statistic in statistics.items()}
 
 
 def main() -> None:
@@ -76,7 +69,7 @@ def main() -> None:
             rng = np.random.default_rng([seed, patients])
             truth, scores, member = simulate(rng, patients, prevalence)
             for i, groups in enumerate((member, np.arange(len(member)))):
-                found = intervals(truth, scores, bootstrap_weights(groups, resamples=1000, seed=seed))
+                found = intervals(truth, scores, bootstrap(groups, resamples=1000, seed=seed))
                 for name, value in known.items():
                     held[name][i] += found[name].low <= value <= found[name].high
         for name, value in known.items():

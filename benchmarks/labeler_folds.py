@@ -21,7 +21,7 @@ from labelers.patterns import tokenize
 from labelers.rules import RuleLabeler
 from labelers.vocabulary import load_vocabulary
 from medclip.evaluation.agreement import precision_recall
-from medclip.evaluation.metrics import bootstrap_weights
+from medclip.evaluation.bootstrap import bootstrap
 from medclip.sources.openi import Openi
 
 FOLDS = 5
@@ -34,7 +34,7 @@ def main(folder: str, gold_path: str) -> None:
     names = [n for n in load_vocabulary("nih14").observations if n in gold.columns and gold[n].any()]
     truth = gold.loc[table.index, names].to_numpy() == 1
     fold = np.array([int(hashlib.md5(name.encode()).hexdigest(), 16) % FOLDS for name in table.index])
-    weights = bootstrap_weights(table.index.to_numpy(), resamples=1000, seed=0)
+    resamples = bootstrap(table.index.to_numpy(), resamples=1000, seed=0)
     for profile in (None, "openi"):
         vocabulary = load_vocabulary("nih14", profile)
         whole, held_out = _predict(vocabulary, table, names), np.zeros_like(truth)
@@ -50,7 +50,7 @@ def main(folder: str, gold_path: str) -> None:
             )
             held_out[fold == k] = _predict(kept, table[fold == k], names)
         for title, predicted in (("all rules", whole), ("own rules of each fold removed", held_out)):
-            scores = precision_recall(truth, predicted, names, weights=weights).set_index("observation")
+            scores = precision_recall(truth, predicted, names, resamples=resamples).set_index("observation")
             print(f"\n{profile or 'default'} reading, {title}, {len(table)} reports")
             print(scores.round(3).to_string())
 

@@ -23,7 +23,8 @@ from labelers.observations import CHEXPERT14
 from medclip.data.cache import PixelCache
 from medclip.data.prepare_images import prepare_images
 from medclip.data.tables import label_matrix
-from medclip.evaluation.metrics import bootstrap_weights, multilabel
+from medclip.evaluation.bootstrap import bootstrap
+from medclip.evaluation.metrics import multilabel
 from medclip.sources import find_sources
 
 BORDER = 0.06  # share of the side
@@ -54,7 +55,7 @@ def main() -> None:
     pixels = PixelCache(Path(arguments.prepared) / "cache", config["cache_size"]).get(table["_key"].tolist())
     names = [name for name in CHEXPERT14 if name in table.columns]
     states, train, test = label_matrix(table, names), table["split"] == "train", table["split"] == "test"
-    weights = bootstrap_weights(table.loc[test, "patient_id"].to_numpy(), resamples=1000, seed=0)
+    resamples = bootstrap(table.loc[test, "patient_id"].to_numpy(), resamples=1000, seed=0)
     for title, features in (("metadata", metadata(table)), ("border", border(pixels))):
         scores = np.zeros((int(test.sum()), len(names)))
         for j in range(len(names)):
@@ -64,8 +65,9 @@ def main() -> None:
                     StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced")
                 )
                 scores[:, j] = model.fit(features[known], states[known, j]).decision_function(features[test])
-        mean, found = multilabel(states[test], scores, names, weights=weights, min_count=5)
-        print(f"{title}: mean {mean['auroc/mean']:.3f} ({mean['auroc/mean/low']:.3f}-{mean['auroc/mean/high']:.3f})")
+        mean, found = multilabel(states[test], scores, names, resamples=resamples, min_count=5)
+        overall = mean["auroc/mean"]
+        print(f"{title}: mean {overall.value:.3f} ({overall.low:.3f}-{overall.high:.3f})")
         print(found.round(3).to_string(index=False), "\n")
 
 

@@ -209,7 +209,7 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     from medclip.data.csv_files import read_csv
     from medclip.data.tables import as_ids, label_matrix, to_numbers
     from medclip.evaluation.agreement import kappa, precision_recall
-    from medclip.evaluation.metrics import bootstrap_weights
+    from medclip.evaluation.bootstrap import bootstrap
 
     path = config.score or config.compare
     given = read_csv(Path(path), origin="gold")
@@ -242,12 +242,12 @@ def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
         rows = [[name, f"{kappa(found[:, j], truth[:, j]):.3f}"] for j, name in enumerate(names)]
         print_table(f"{title}: Cohen's kappa", ["observation", "kappa"], rows)
         return 0
-    weights = bootstrap_weights(np.array([name for name, _ in pairs]), resamples=1000, seed=0)
+    resamples = bootstrap(np.array([name for name, _ in pairs]), resamples=1000, seed=0)
     tables = []
     for state, value in (("positive", 1), ("negative", 0), ("uncertain", -1)):
         # Gold that never says -1 or blank tells present from not present only.
         if state == "positive" or np.isnan(truth).any() or (truth == -1).any():
-            table = precision_recall(truth == value, found == value, names, weights=weights)
+            table = precision_recall(truth == value, found == value, names, resamples=resamples)
             tables.append(table.assign(state=state))
             _print_rates(f"{title}: {state}", table)
     if config.output != "-":

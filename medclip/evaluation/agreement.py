@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+from medclip.evaluation.bootstrap import Array, Resamples, mean_defined
 
 
 def precision_recall(
-    truth: np.ndarray, predicted: np.ndarray, names: Sequence[str], *, weights: np.ndarray | None
+    truth: np.ndarray, predicted: np.ndarray, names: Sequence[str], *, resamples: Resamples | None
 ) -> pd.DataFrame:
     """Returns precision, recall and F1 of each column, micro (of all decisions) and macro (mean over columns).
 
@@ -20,23 +19,21 @@ def precision_recall(
         truth: (N, O) booleans.
         predicted: (N, O) booleans.
         names: of the O columns; those without any true row do not count in the macro mean.
-        weights: (B, N) bootstrap weights, or None for no intervals.
+        resamples: of the N rows, or None for no intervals.
     """
-    resamples = np.ones((1, len(truth))) if weights is None else np.vstack([np.ones((1, len(truth))), weights])
-    counts = [
-        resamples @ cell.astype(np.float64) for cell in (truth & predicted, ~truth & predicted, truth & ~predicted)
-    ]
+    drawn = np.vstack([np.ones((1, len(truth))), *(resamples.blocks() if resamples else ())])
+    counts = [drawn @ cell.astype(np.float64) for cell in (truth & predicted, ~truth & predicted, truth & ~predicted)]
     scored = {name: _rates(*(cell[:, j] for cell in counts)) for j, name in enumerate(names)}
     scored["micro"] = _rates(*(cell.sum(axis=1) for cell in counts))
     counted = [scored[name] for j, name in enumerate(names) if truth[:, j].any()]
     if counted:
-        scored["macro"] = np.nanmean(np.stack(counted), axis=0)
+        scored["macro"] = mean_defined(np.stack(counted))
     rows = []
     for name, rates in scored.items():
         row: dict[str, object] = {"observation": name}
         for rate, values in zip(("precision", "recall", "f1"), rates, strict=True):
             row[rate] = values[0]
-            if weights is not None:
+            if resamples is not None:
                 row[f"{rate}_low"], row[f"{rate}_high"] = np.nanquantile(values[1:], (0.025, 0.975))
         rows.append(
             row | {"count": int(truth[:, list(names).index(name)].sum()) if name in names else int(truth.sum())}

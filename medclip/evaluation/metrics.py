@@ -1,36 +1,32 @@
-"""Metrics as pure functions of arrays, and their bootstrap intervals over patients."""
+"""Metrics as pure functions of arrays, and those of several observations or classes together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from labelers.errors import UserError
-
-Array = NDArray[np.floating]
-#: A number as a function of resample weights (B, N): one value for each resample, or one without weights.
-Statistic = Callable[[np.ndarray | None], NDArray[np.floating]]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and the bounds of its 95 % interval; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
+from medclip.evaluation.bootstrap import (
+    Array,
+    Metric,
+    Resamples,
+    Sampled,
+    Statistic,
+    interval,
+    mean_sampled,
+    sample,
+)
 
 
 def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Array:
     """Returns the area under the ROC curve, for each row of `weights` (B, N), or a single one without them.
 
     It is the chance that a positive scores above a negative, ties counting half; NaN with one class only. Weighted,
-    it serves the bootstrap: all resamples share one sort.
+    it serves the bootstrap: all resamples share one sort, and each costs one cumulative sum.
 
     Args:
         truth: (N,) booleans.
@@ -41,15 +37,21 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
         UserError: a score is NaN.
     """
     truth, scores = np.asarray(truth, dtype=bool), _checked_scores(scores)
-    weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=np.float64)
     order = np.argsort(scores, kind="stable")
-    _, starts = np.unique(scores[order], return_index=True)
-    positive = np.add.reduceat(weights[:, order] * truth[order], starts, axis=1)
-    negative = np.add.reduceat(weights[:, order] * ~truth[order], starts, axis=1)
-    below = np.cumsum(negative, axis=1) - negative
-    wins = (positive * (below + negative / 2)).sum(axis=1)
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    ranked, positive = scores[order], truth[order]
+    drawn = _weights(weights, len(truth))[:, order]
+    negatives = np.zeros((len(drawn), len(order) + 1), dtype=drawn.dtype)  # drawn below each rank
+    np.cumsum(np.where(positive, 0, drawn), axis=1, out=negatives[:, 1:])
+    values = ranked[positive]
+    first, last = np.searchsorted(ranked, values, side="left"), np.searchsorted(ranked, values, side="right")
+    chosen = drawn[:, positive]
+    wins = np.einsum("bp,bp->b", chosen, negatives[:, first] + negatives[:, last], dtype=np.float64) / 2
+    pairs = chosen.sum(axis=1, dtype=np.float64) * negatives[:, -1]
     return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def _weights(weights: np.ndarray | None, rows: int) -> Array:
+    return np.ones((1, rows)) if weights is None else np.asarray(weights)
 
 
 def _checked_scores(scores: np.ndarray) -> Array:
@@ -70,14 +72,16 @@ def average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray
     Equal scores are called together. Without any skill it is the share of positives. NaN without positives.
     """
     truth, scores = np.asarray(truth, dtype=bool), _checked_scores(scores)
-    weights = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=np.float64)
     order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    hits = np.cumsum(weights[:, order] * truth[order], axis=1)[:, ends]
-    called = np.cumsum(weights[:, order], axis=1)[:, ends]
+    positive, drawn = truth[order], _weights(weights, len(truth))[:, order]
+    last = np.searchsorted(-scores[order], -scores[order][positive], side="right") - 1  # of those with equal scores
+    chosen = drawn[:, positive]
+    called = np.cumsum(drawn, axis=1)[:, last]
+    hits = np.cumsum(np.where(positive, drawn, 0), axis=1)[:, last]
     precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
-    area = (np.diff(hits, axis=1, prepend=0) * precision).sum(axis=1)
-    return np.divide(area, hits[:, -1], out=np.full(len(hits), np.nan), where=hits[:, -1] > 0)
+    area = np.einsum("bp,bp->b", chosen, precision, dtype=np.float64)
+    total = chosen.sum(axis=1, dtype=np.float64)
+    return np.divide(area, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def f1_score(truth: np.ndarray, called: np.ndarray, weights: np.ndarray | None = None) -> Array:
@@ -119,63 +123,28 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray | None = None) -> Arra
     return np.divide(weights @ values, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def bootstrap_weights(patients: np.ndarray, *, resamples: int, seed: int) -> Array:
-    """Returns (resamples, N): how often each row is drawn when patients are drawn with replacement.
-
-    Images of one patient are alike; drawing patients rather than images keeps intervals honest.
-    """
-    names, member = np.unique(np.asarray(patients).astype(str), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    return counts[:, member].astype(np.float64)
-
-
-def interval(statistic: Statistic, weights: np.ndarray | None) -> Interval:
-    """Returns the statistic and its 95 % percentile interval over the resamples `weights` (B, N), if there are any."""
-    value = float(statistic(None)[0])
-    drawn = np.empty(0) if weights is None else statistic(weights)
-    drawn = drawn[np.isfinite(drawn)]
-    if not np.isfinite(value) or len(drawn) < 2:
-        return Interval(value, float("nan"), float("nan"))
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Interval(value, float(low), float(high))
-
-
-def mean_of(statistics: Sequence[Statistic]) -> Statistic:
-    """Returns the statistic that averages `statistics` within each resample, leaving out undefined ones."""
-
-    def mean(weights: np.ndarray | None) -> Array:
-        values = np.stack([statistic(weights) for statistic in statistics])
-        known = np.isfinite(values)
-        total = np.where(known, values, 0.0).sum(axis=0)
-        count = known.sum(axis=0)
-        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-
-    return mean
-
-
 def multilabel(
     states: np.ndarray,
     scores: np.ndarray,
     names: Sequence[str],
     *,
-    weights: np.ndarray | None,
+    resamples: Resamples | None,
     min_count: int,
     thresholds: Mapping[str, float] = {},
-) -> tuple[dict[str, float], pd.DataFrame]:
-    """Returns AUROC, average precision and F1 of each observation and their means, as flat metrics and as a table.
+) -> tuple[dict[str, Metric], pd.DataFrame]:
+    """Returns AUROC, average precision and F1 of each observation and their means, as metrics and as a table.
 
     Args:
         states: (N, O); rows whose state is neither 1 nor 0 do not count for that observation.
         scores: (N, O), higher for positive.
         names: of the O observations.
-        weights: (B, N) bootstrap weights, or None for no intervals.
+        resamples: of the N rows, or None for no intervals.
         min_count: positives and negatives an observation needs to count in the means.
         thresholds: score from which on an observation is called present; there is no F1 of those without.
     """
     rows: list[dict[str, object]] = []
-    counted: dict[str, list[Statistic]] = {"auroc": [], "ap": [], "f1": []}
-    metrics: dict[str, float] = {}
+    counted: dict[str, list[Sampled]] = {"auroc": [], "ap": [], "f1": []}
+    metrics: dict[str, Metric] = {}
     for j, name in enumerate(names):
         known = np.isin(states[:, j], (0.0, 1.0))
         truth, given = states[known, j] == 1, scores[known, j]
@@ -185,34 +154,40 @@ def multilabel(
         positives, negatives = int(truth.sum()), int((~truth).sum())
         row: dict[str, object] = {"observation": name, "positive": positives, "negative": negatives}
         for metric, statistic in statistics.items():
-            among = partial(_among, statistic, known)
-            found = interval(among, weights)
+            sampled = _sample_known(statistic, known, resamples)
             if min(positives, negatives) >= min_count:
-                counted[metric].append(among)
-            metrics |= with_bounds(f"{metric}/{name}", found)
+                counted[metric].append(sampled)
+            found = metrics[f"{metric}/{name}"] = sampled.metric()
             row |= {metric: found.value, f"{metric}_low": found.low, f"{metric}_high": found.high}
         rows.append(row)
-    undefined = Interval(float("nan"), float("nan"), float("nan"))
-    means: dict[str, float] = {}
-    for metric, among_counted in counted.items():
-        if among_counted or metric == "auroc":
-            mean = interval(mean_of(among_counted), weights) if among_counted else undefined
-            means |= with_bounds(f"{metric}/mean", mean)
+    means = {f"{metric}/mean": mean_sampled(of).metric() for metric, of in counted.items() if of or metric == "auroc"}
     return means | metrics, pd.DataFrame(rows)
+
+
+def _sample_known(statistic: Statistic, known: np.ndarray, resamples: Resamples | None) -> Sampled:
+    """Returns a statistic of the rows that are known; undefined where none is."""
+    if not known.any():
+        return Sampled(float("nan"), np.full(0 if resamples is None else len(resamples), np.nan))
+    return sample(statistic, None if resamples is None else resamples.take(known))
 
 
 def mean_auroc(names: Sequence[str], min_count: int) -> Callable[[np.ndarray, np.ndarray], float]:
     """Returns a function of states and scores, both (N, O), to their mean AUROC; see `multilabel`."""
 
     def score(states: np.ndarray, scores: np.ndarray) -> float:
-        return multilabel(states, scores, names, weights=None, min_count=min_count)[0]["auroc/mean"]
+        return multilabel(states, scores, names, resamples=None, min_count=min_count)[0]["auroc/mean"].value
 
     return score
 
 
 def multiclass(
-    states: np.ndarray, scores: np.ndarray, names: Sequence[str], classes: Sequence[str], *, weights: np.ndarray | None
-) -> tuple[dict[str, float], pd.DataFrame]:
+    states: np.ndarray,
+    scores: np.ndarray,
+    names: Sequence[str],
+    classes: Sequence[str],
+    *,
+    resamples: Resamples | None,
+) -> tuple[dict[str, Metric], pd.DataFrame]:
     """Returns accuracy and mean recall over rows with exactly one of `classes` positive, and their confusion.
 
     Args:
@@ -220,17 +195,19 @@ def multiclass(
         scores: (N, O); the class with the highest wins.
         names: of the O observations.
         classes: some of `names`.
-        weights: (B, N) bootstrap weights, or None for no intervals.
+        resamples: of the N rows, or None for no intervals.
     """
     columns = [list(names).index(name) for name in classes]
     among = states[:, columns]
     single = ((among == 1).sum(axis=1) == 1) & ~(among == -1).any(axis=1)
     truth, predicted = (among[single] == 1).argmax(axis=1), scores[single][:, columns].argmax(axis=1)
-    metrics = {"accuracy/rows": float(single.sum())}
+    metrics: dict[str, Metric] = {"accuracy": Metric(float("nan"), count=0)}
     if single.any():
-        recalls = [partial(_share_right, truth, predicted, single, c) for c in np.unique(truth)]
-        metrics |= with_bounds("accuracy", interval(partial(_share_right, truth, predicted, single, None), weights))
-        metrics |= with_bounds("balanced_accuracy", interval(mean_of(recalls), weights))
+        drawn = None if resamples is None else resamples.take(single)
+        recalls = [sample(partial(_share_right, truth, predicted, c), drawn) for c in np.unique(truth)]
+        right = interval(partial(_share_right, truth, predicted, None), drawn)
+        metrics["accuracy"] = replace(right, count=int(single.sum()))
+        metrics["balanced_accuracy"] = mean_sampled(recalls).metric()
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion, (truth, predicted), 1)
     return metrics, pd.DataFrame(confusion, columns=list(classes)).assign(truth=list(classes)).set_index(
@@ -238,25 +215,9 @@ def multiclass(
     ).reset_index()
 
 
-def with_bounds(name: str, found: Interval) -> dict[str, float]:
-    """Returns a value and its bounds as flat metrics: `name`, `name/low`, `name/high`."""
-    bounds = {f"{name}/low": found.low, f"{name}/high": found.high}
-    return {name: found.value} | (bounds if np.isfinite(found.low) else {})
-
-
-def _among(statistic: Statistic, known: np.ndarray, weights: np.ndarray | None) -> Array:
-    """Returns a statistic of the rows that are known, from the weights of all rows."""
-    if not known.any():
-        return np.full(1 if weights is None else len(weights), np.nan)
-    return statistic(None if weights is None else weights[:, known])
-
-
-def _share_right(
-    truth: np.ndarray, predicted: np.ndarray, single: np.ndarray, label: int | None, weights: np.ndarray | None
-) -> Array:
+def _share_right(truth: np.ndarray, predicted: np.ndarray, label: int | None, weights: np.ndarray | None) -> Array:
     wanted = np.ones(len(truth), dtype=bool) if label is None else truth == label
-    drawn = None if weights is None else weights[:, single][:, wanted]
-    return accuracy(truth[wanted], predicted[wanted], drawn)
+    return accuracy(truth[wanted], predicted[wanted], None if weights is None else weights[:, wanted])
 
 
 def percent(share: float) -> str:
@@ -264,12 +225,18 @@ def percent(share: float) -> str:
     return f"{100 * share:g}%"
 
 
-def over_draws(table: pd.DataFrame, name: str) -> dict[str, float]:
-    """Returns mean AUROC of each share of labels, with its deviation over draws: `name/auroc/10%`, `.../sd`."""
+def over_draws(table: pd.DataFrame, name: str, ends: Mapping[float, Metric]) -> dict[str, Metric]:
+    """Returns mean AUROC of each share of labels, with its deviation over draws.
+
+    Args:
+        table: Columns share and auroc_mean, a row for each draw.
+        name: First part of the metrics' names.
+        ends: Metrics whose intervals belong to a share that was drawn once.
+    """
     metrics = {}
     for share in sorted(table["share"].unique()):
         part = table.loc[table["share"] == share, "auroc_mean"]
-        metrics[f"{name}/auroc/{percent(float(share))}"] = float(part.mean())
-        if len(part) > 1:
-            metrics[f"{name}/auroc/{percent(float(share))}/sd"] = float(part.std(ddof=1))
+        deviation = float(part.std(ddof=1)) if len(part) > 1 else float("nan")
+        once = ends.get(float(share), Metric(float("nan")))
+        metrics[f"{name}/auroc/{percent(float(share))}"] = replace(once, value=float(part.mean()), sd=deviation)
     return metrics

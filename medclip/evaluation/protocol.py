@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from labelers.errors import UserError
+from medclip.evaluation.bootstrap import Metric
 from medclip.utils.text import suggest
 
 T = TypeVar("T", bound=Any)
@@ -94,11 +95,11 @@ class Protocol:
             departures.append(f"prompts are those of {plain.prompts}; the published ones are in {self.prompts}")
         return dataclasses.replace(config, **taken, source_options=options), departures
 
-    def beside(self, on: Sequence[str], metrics: Mapping[str, float]) -> list[tuple[Published, float]]:
+    def beside(self, on: Sequence[str], metrics: Mapping[str, Metric]) -> list[tuple[Published, float]]:
         """Returns the published numbers of a test set with ours of the same name; of several at once there are none."""
         if len(on) != 1:
             return []
-        return [(p, metrics[p.metric]) for p in self.published if p.test_set in on and p.metric in metrics]
+        return [(p, metrics[p.metric].value) for p in self.published if p.test_set in on and p.metric in metrics]
 
 
 def sources_of(on: str) -> list[str]:

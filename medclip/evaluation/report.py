@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
+from medclip.evaluation.bootstrap import Metric
 from medclip.evaluation.html import Page
 from medclip.utils.io import write_atomically
 
@@ -52,7 +53,7 @@ class Results:
     departures: Sequence[str]
     test_sets: Sequence[str]
 
-    def metrics(self, who: str = "model") -> dict[str, float]:
+    def metrics(self, who: str = "model") -> dict[str, Metric]:
         """Returns all metrics of one of the compared."""
         parts = [result.metrics for (name, _), result in self.found.items() if name == who]
         return {key: value for part in parts for key, value in part.items()}
@@ -61,10 +62,9 @@ class Results:
         """Returns the headline metrics (rows) of all that were compared (columns), with their intervals."""
         columns = list(dict.fromkeys(who for who, _ in self.found))
         by_column = {who: self.metrics(who) for who in columns}
-        wanted = [name for (who, _), result in self.found.items() if who == "model" for name in _headline(result)]
-        rows = [
-            [name, *(_cell(by_column[who], name) for who in columns)] for name in wanted if name in by_column["model"]
-        ]
+        models = [result for (who, _), result in self.found.items() if who == "model"]
+        wanted = [name for result in models for name in result.headline or result.metrics if name in result.metrics]
+        rows = [[name, *(_cell(by_column[who].get(name)) for who in columns)] for name in wanted]
         return pd.DataFrame(rows, columns=["metric", *columns])
 
     def beside_published(self) -> pd.DataFrame:
@@ -89,7 +89,7 @@ class Results:
         metrics: dict[str, Any] = dict(self.about)
         for (who, name), result in self.found.items():
             metrics.setdefault(who, {})[name] = {
-                key: None if value != value else round(float(value), 6) for key, value in result.metrics.items()
+                key: None if value != value else round(float(value), 6) for key, value in result.numbers.items()
             }
             for table_name, table in result.tables.items():
                 path = output / f"{who}-{table_name}.csv"
@@ -176,15 +176,9 @@ def git_state() -> dict[str, Any] | None:
         return None
 
 
-def _headline(result: Result) -> Sequence[str]:
-    return result.headline or [name for name in result.metrics if not name.endswith(("/low", "/high", "/sd", "/rows"))]
-
-
-def _cell(metrics: dict[str, float], name: str) -> str:
-    value = metrics.get(name, float("nan"))
-    if value != value:
+def _cell(metric: Metric | None) -> str:
+    if metric is None or metric.value != metric.value:
         return "-"
-    low, high, deviation = (metrics.get(f"{name}/{end}", float("nan")) for end in ("low", "high", "sd"))
-    if low == low:
-        return f"{value:.3f} ({low:.3f}-{high:.3f})"
-    return f"{value:.3f} ± {deviation:.3f}" if deviation == deviation else f"{value:.3f}"
+    if metric.low == metric.low:
+        return f"{metric.value:.3f} ({metric.low:.3f}-{metric.high:.3f})"
+    return f"{metric.value:.3f} ± {metric.sd:.3f}" if metric.sd == metric.sd else f"{metric.value:.3f}"

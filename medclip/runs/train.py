@@ -25,6 +25,7 @@ from medclip.data.loader import Steps
 from medclip.data.subsets import fingerprints
 from medclip.data.tokens import cached_tokens
 from medclip.data.transforms import Augmentation, augmentation_from
+from medclip.evaluation.bootstrap import Metric
 from medclip.evaluation.evaluators import EvaluationData
 from medclip.evaluation.evaluators.zero_shot import ZeroShot
 from medclip.inference.prompts import Prompts, load_prompts
@@ -274,13 +275,9 @@ def _warn_of_flips(flip: float, tables: TrainTables) -> None:
         )  # fmt: skip
 
 
-def means(metrics: dict[str, float]) -> dict[str, float]:
-    """Returns the metrics worth a curve: those that are defined, without intervals."""
-    return {
-        name: value
-        for name, value in metrics.items()
-        if value == value and not name.endswith(("/low", "/high", "/rows"))
-    }
+def means(metrics: dict[str, Metric]) -> dict[str, float]:
+    """Returns the metrics worth a curve: the values of those that are defined."""
+    return {name: metric.value for name, metric in metrics.items() if metric.value == metric.value}
 
 
 def _finish(

@@ -12,6 +12,7 @@ import pandas as pd
 from labelers.errors import UserError
 from medclip.data.cache import PixelCache
 from medclip.data.tables import label_matrix, learning_labels, observations_of
+from medclip.evaluation.bootstrap import Metric, flat
 from medclip.training.supervised import LabelledImages
 
 if TYPE_CHECKING:
@@ -104,16 +105,21 @@ class Result:
     """What an evaluator found.
 
     Attributes:
-        metrics: flat, such as `auroc/Edema`; intervals as `auroc/Edema/low` and `/high`.
+        metrics: by name, such as `auroc/Edema`.
         headline: the metrics that a summary shows, in its order; all where it is empty.
         tables: by name, for people.
         figures: by name.
     """
 
-    metrics: dict[str, float]
+    metrics: dict[str, Metric]
     headline: tuple[str, ...] = ()
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All metrics as numbers by name, bounds and deviations among them; see `flat`."""
+        return flat(self.metrics)
 
 
 class Evaluator:

@@ -12,16 +12,9 @@ import pandas as pd
 from labelers.errors import UserError
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
+from medclip.evaluation.bootstrap import Metric, Sampled, bootstrap, interval, mean_sampled, sample
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import (
-    bootstrap_weights,
-    calibration_error,
-    f1_score,
-    interval,
-    mean_of,
-    weighted_mean,
-    with_bounds,
-)
+from medclip.evaluation.metrics import calibration_error, f1_score, weighted_mean
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
@@ -70,7 +63,7 @@ class CalibrationEvaluator(Evaluator):
         if self._valid.empty:
             raise UserError("calibration needs a valid split to fit on, and there is none in this data.")
         patients = self._table["patient_id"].to_numpy()
-        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+        self._resamples = bootstrap(patients, resamples=resamples, seed=seed)
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Fits on the valid split, and scores what that gives on the split to report on."""
@@ -80,17 +73,17 @@ class CalibrationEvaluator(Evaluator):
         fitted_on = embed_images(model, self._valid["_key"].tolist(), processor, cache=self._data.cache)
         made = classifier.calibrate(fitted_on, self._data.learning_labels(self._valid, classifier.observations))
         probabilities, states = classifier.probabilities(embeds), label_matrix(self._table, classifier.observations)
-        rows, briers, pooled = [], [], []
+        briers: list[Sampled] = []
+        rows, pooled = [], []
         for j, name in enumerate(classifier.observations):
             known = np.isin(states[:, j], (0.0, 1.0))
             if name not in made.threshold or not known.any():
                 continue
             truth, chance = states[known, j] == 1, probabilities[known, j]
-            weights = None if self._resamples is None else self._resamples[:, known]
-            brier = partial(weighted_mean, (chance - truth) ** 2)
-            briers.append(partial(_of_all, brier, known))
-            f1 = interval(partial(f1_score, truth, chance >= made.threshold[name]), weights)
-            found = interval(brier, weights)
+            drawn = None if self._resamples is None else self._resamples.take(known)
+            briers.append(sample(partial(weighted_mean, (chance - truth) ** 2), drawn))
+            f1 = interval(partial(f1_score, truth, chance >= made.threshold[name]), drawn)
+            found = briers[-1].metric()
             base = float(truth.mean() * (1 - truth.mean()))
             rows.append(
                 {"observation": name, "positive": int(truth.sum()), "rows": len(truth), "brier": found.value,
@@ -109,19 +102,10 @@ class CalibrationEvaluator(Evaluator):
         truth, chance, before = (np.concatenate(parts) for parts in zip(*pooled, strict=True))
         error, bins = calibration_error(truth, chance, bins=self._bins)
         error_before, bins_before = calibration_error(truth, before, bins=self._bins)
-        metrics = with_bounds("calibration/brier", interval(mean_of(briers), self._resamples)) | {
-            "calibration/skill": float(table["skill"].mean()),
-            "calibration/ece": error,
-            "calibration/ece_unfitted": error_before,
-            "calibration/f1": float(table["f1"].mean()),
-        }
-        headline = tuple(name for name in metrics if not name.endswith(("/low", "/high")))
+        means = {"skill": table["skill"].mean(), "ece": error, "ece_unfitted": error_before, "f1": table["f1"].mean()}
+        metrics = {"calibration/brier": mean_sampled(briers).metric()}
+        metrics |= {f"calibration/{name}": Metric(float(value)) for name, value in means.items()}
         figure = figures.reliability(
             {f"fitted, error {error:.3f}": bins, f"not fitted, {error_before:.3f}": bins_before}
         )
-        return Result(metrics, headline, {"calibration": table, "reliability": bins}, {"reliability": figure})
-
-
-def _of_all(statistic: partial[np.ndarray], known: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Returns a statistic of known rows from the weights of all rows."""
-    return statistic(None if weights is None else weights[:, known])
+        return Result(metrics, tables={"calibration": table, "reliability": bins}, figures={"reliability": figure})

@@ -13,8 +13,9 @@ from medclip.data.subsets import label_share
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation
 from medclip.evaluation import figures
+from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import bootstrap_weights, mean_auroc, multilabel, over_draws, percent
+from medclip.evaluation.metrics import mean_auroc, multilabel, over_draws
 from medclip.models.towers import VisionTower
 from medclip.training.supervised import SupervisedSettings, predict, train_tower
 
@@ -72,14 +73,14 @@ class FineTune(Evaluator):
         self._epochs, self._least, self._learning_rate = epochs, least_steps, learning_rate
         self._augmentation = augmentation
         patients = data.rows()["patient_id"].to_numpy()
-        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+        self._resamples = bootstrap(patients, resamples=resamples, seed=seed)
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Trains a copy of the tower as often as there are shares and draws; `model` itself is not touched."""
         train, valid, test = self._train, self._data.other("valid"), self._data.rows()
         states, keys = label_matrix(test, self._names), test["_key"].tolist()
         rows: list[dict[str, object]] = []
-        metrics: dict[str, float] = {}
+        ends: dict[float, Metric] = {}
         runs = [(share, draw) for share in self._shares for draw in range(1 if share >= 1 else self._draws)]
         for done, (share, draw) in enumerate(runs, start=1):
             part = label_share(train, share=share, seed=self._seed + draw)
@@ -91,23 +92,25 @@ class FineTune(Evaluator):
             )  # fmt: skip
             train_tower(
                 tower, self._data.labelled(part, self._names), self._data.labelled(valid, self._names),
-                cache=self._data.cache, processor=processor, settings=settings, score=mean_auroc(self._names, self._min_count),
+                cache=self._data.cache, processor=processor, settings=settings,
+                score=mean_auroc(self._names, self._min_count),
             )  # fmt: skip
             scores = predict(tower, keys, self._data.cache, processor)
             whole = self._resamples if share >= 1 else None
-            found, _ = multilabel(states, scores, self._names, weights=whole, min_count=self._min_count)
+            found, _ = multilabel(states, scores, self._names, resamples=whole, min_count=self._min_count)
             rows.append(
                 {"share": share, "draw": draw, "images": len(part), "patients": part["patient_id"].nunique(),
-                 "steps": steps, "auroc_mean": found["auroc/mean"], "ap_mean": found.get("ap/mean")}
+                 "steps": steps, "auroc_mean": found["auroc/mean"].value,
+                 "ap_mean": found["ap/mean"].value if "ap/mean" in found else None}
             )  # fmt: skip
-            ends = {end: found[f"auroc/mean{end}"] for end in ("/low", "/high") if f"auroc/mean{end}" in found}
-            metrics |= {f"fine-tune/auroc/{percent(share)}{end}": value for end, value in ends.items()}
+            if share >= 1:
+                ends[share] = found["auroc/mean"]
             if self._progress is not None:
                 self._progress(done, len(runs))
         table = pd.DataFrame(rows)
-        metrics |= over_draws(table, "fine-tune")
-        headline = tuple(name for name in metrics if not name.endswith(("/sd", "/low", "/high")))
-        return Result(metrics, headline, {"fine_tune": table}, {"fine_tune": figures.learning(table, "Fine-tuning")})
+        figure = figures.learning(table, "Fine-tuning")
+        metrics = over_draws(table, "fine-tune", ends)
+        return Result(metrics, tables={"fine_tune": table}, figures={"fine_tune": figure})
 
     def _tower(self, model: MedCLIPModel, seed: int) -> VisionTower:
         """Returns a copy of the model's image tower with a new head."""

@@ -11,8 +11,9 @@ import pandas as pd
 
 from labelers.errors import UserError
 from medclip.evaluation import figures
+from medclip.evaluation.bootstrap import Metric, bootstrap, interval
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
+from medclip.evaluation.metrics import weighted_mean
 from medclip.inference.classifier import prompt_embeddings
 from medclip.inference.embed import encode_batches
 from medclip.inference.heatmap import heatmaps, overlay, to_square
@@ -111,18 +112,18 @@ class Grounding(Evaluator):
 
     def _summed(self, table: pd.DataFrame, maps: np.ndarray) -> Result:
         patients = self._images.loc[table["image_id"], "patient_id"].to_numpy()
-        weights = bootstrap_weights(patients, resamples=self._count, seed=self._seed) if self._count else None
+        weights = bootstrap(patients, resamples=self._count, seed=self._seed)
         names = {
             "pointing": "pointing", "by_chance": "pointing/by_chance", "of_others": "pointing/of_others", "cnr": "cnr",
             "iou": "iou", "miou": "miou",
         }  # fmt: skip
-        metrics: dict[str, float] = {"grounding/boxed": float(len(table))}
+        metrics = {"grounding/boxed": Metric(len(table))}
         for column, name in names.items():
-            found = interval(partial(weighted_mean, table[column].to_numpy(dtype=float)), weights)
-            metrics |= with_bounds(f"grounding/{name}", found)
+            mean = partial(weighted_mean, table[column].to_numpy(dtype=float))
+            metrics[f"grounding/{name}"] = interval(mean, weights)
         means = table.groupby("observation")[list(names)].mean()
         means.insert(0, "boxed", table["observation"].value_counts())
-        metrics |= {f"grounding/pointing/{name}": float(value) for name, value in means["pointing"].items()}
+        metrics |= {f"grounding/pointing/{name}": Metric(float(value)) for name, value in means["pointing"].items()}
         drawn = {"grounding": self._overlays(table, maps)} if self._examples else {}
         headline = tuple(f"grounding/{name}" for name in names.values())
         return Result(metrics, headline, {"grounding": means.reset_index()}, drawn)

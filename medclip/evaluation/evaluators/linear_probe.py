@@ -12,8 +12,9 @@ import pandas as pd
 from medclip.data.subsets import label_share
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
+from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import bootstrap_weights, multilabel, over_draws, percent
+from medclip.evaluation.metrics import multilabel, over_draws
 from medclip.inference.embed import embed_features
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class LinearProbe(Evaluator):
         self._data, self._seed, self._min_count = data, seed, min_count
         self._names, self._shares, self._draws = data.observations(observations), tuple(shares), label_draws
         patients = data.rows()["patient_id"].to_numpy()
-        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+        self._resamples = bootstrap(patients, resamples=resamples, seed=seed)
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes each image once, and fits as often as there are shares and draws."""
@@ -74,26 +75,25 @@ class LinearProbe(Evaluator):
         states["test"] = label_matrix(tables["test"], self._names)
         place = pd.Series(np.arange(len(tables["train"])), index=tables["train"]["image_id"])
         rows: list[dict[str, object]] = []
-        metrics: dict[str, float] = {}
+        ends: dict[float, Metric] = {}
         for share in self._shares:
             for draw in range(1 if share >= 1 else self._draws):
                 part = label_share(tables["train"], share=share, seed=self._seed + draw)
                 chosen = place[part["image_id"]].to_numpy()
                 scores, penalty = self._fit(features, states, chosen)
-                first = self._resamples if share >= 1 else None
-                found, _ = multilabel(states["test"], scores, self._names, weights=first, min_count=self._min_count)
+                drawn = self._resamples if share >= 1 else None
+                found, _ = multilabel(states["test"], scores, self._names, resamples=drawn, min_count=self._min_count)
                 rows.append(
                     {"share": share, "draw": draw, "images": len(part), "patients": part["patient_id"].nunique(),
-                     "penalty": penalty, "auroc_mean": found["auroc/mean"], "ap_mean": found.get("ap/mean")}
+                     "penalty": penalty, "auroc_mean": found["auroc/mean"].value,
+                     "ap_mean": found["ap/mean"].value if "ap/mean" in found else None}
                 )  # fmt: skip
                 if share >= 1:
-                    ends = {end: found[f"auroc/mean{end}"] for end in ("/low", "/high") if f"auroc/mean{end}" in found}
-                    metrics |= {f"linear-probe/auroc/{percent(share)}{end}": value for end, value in ends.items()}
+                    ends[share] = found["auroc/mean"]
         table = pd.DataFrame(rows)
-        metrics |= over_draws(table, "linear-probe")
-        headline = tuple(name for name in metrics if not name.endswith(("/sd", "/low", "/high")))
         figure = figures.learning(table, "Linear probe")
-        return Result(metrics, headline, {"linear_probe": table}, {"linear_probe": figure})
+        metrics = over_draws(table, "linear-probe", ends)
+        return Result(metrics, tables={"linear_probe": table}, figures={"linear_probe": figure})
 
     def _fit(
         self, features: dict[str, np.ndarray], states: dict[str, np.ndarray], chosen: np.ndarray
@@ -115,8 +115,8 @@ class LinearProbe(Evaluator):
                         valid[:, j] = fitted(scaled["valid"])
             value = -np.inf
             if "valid" in scaled:
-                found, _ = multilabel(states["valid"], valid, self._names, weights=None, min_count=self._min_count)
-                value = float(np.nan_to_num(found["auroc/mean"], nan=-np.inf))
+                found, _ = multilabel(states["valid"], valid, self._names, resamples=None, min_count=self._min_count)
+                value = float(np.nan_to_num(found["auroc/mean"].value, nan=-np.inf))
             if value >= best[0]:
                 best = (value, penalty, test)
         return best[2], best[1]

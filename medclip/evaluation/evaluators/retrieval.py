@@ -14,8 +14,9 @@ from labelers.errors import UserError
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
+from medclip.evaluation.bootstrap import Metric, bootstrap, interval
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import bootstrap_weights, interval, weighted_mean, with_bounds
+from medclip.evaluation.metrics import weighted_mean
 from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.index import Index
 
@@ -66,7 +67,7 @@ class Retrieval(Evaluator):
         self._class_of_image = _single_class(label_matrix(self._table, self._classes))
         self._texts = self._choose(data.sentences, per_class, seed)
         patients = self._table["patient_id"].to_numpy()
-        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+        self._resamples = bootstrap(patients, resamples=resamples, seed=seed)
         self._reports = _reports(data.sentences, data.occurrences, self._table)
 
     def _choose(self, sentences: pd.DataFrame, per_class: int, seed: int) -> pd.DataFrame:
@@ -84,7 +85,7 @@ class Retrieval(Evaluator):
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes images, sentences and reports once, and looks each up among the others."""
         embeds = embed_images(model, self._table["_key"].tolist(), processor, cache=self._data.cache)
-        metrics: dict[str, float] = {}
+        metrics: dict[str, Metric] = {}
         rows: list[tuple[str, int, int]] = []
         drawn = {}
         single = self._class_of_image >= 0
@@ -98,7 +99,7 @@ class Retrieval(Evaluator):
         if len(self._reports):
             metrics |= self._by_instance(model, processor, embeds)
         table = pd.DataFrame(rows, columns=["class", "images", "texts"])
-        headline = tuple(name for name in metrics if not name.endswith(("/low", "/high", "/pairs")))
+        headline = tuple(name for name in metrics if name != "recall/pairs")
         return Result(metrics, headline, {"retrieval": table}, drawn)
 
     def _nearest(self, embeds: np.ndarray, texts: np.ndarray, single: np.ndarray) -> Figure:
@@ -114,10 +115,10 @@ class Retrieval(Evaluator):
 
     def _by_class(
         self, images: np.ndarray, texts: np.ndarray, single: np.ndarray
-    ) -> tuple[dict[str, float], list[tuple[str, int, int]]]:
+    ) -> tuple[dict[str, Metric], list[tuple[str, int, int]]]:
         of_image, of_text = self._class_of_image[single], self._texts["_class"].to_numpy()
-        weights = None if self._resamples is None else self._resamples[:, single]
-        metrics: dict[str, float] = {}
+        weights = None if self._resamples is None else self._resamples.take(single)
+        metrics: dict[str, Metric] = {}
         for name, queries, asked, pool, answers, drawn in (
             ("image_to_text", images, of_image, texts, of_text, weights),
             ("text_to_image", texts, of_text, images, of_image, None),
@@ -126,24 +127,23 @@ class Retrieval(Evaluator):
             _, nearest = Index(pool, [""] * len(pool)).search(queries, k=most)
             hits = answers[nearest] == asked[:, None]  # (M, K)
             for k in (k for k in self._ks if k <= most):
-                metrics |= with_bounds(
-                    f"precision@{k}/{name}", interval(partial(_class_mean, hits[:, :k].mean(axis=1), asked), drawn)
-                )
+                right = partial(_class_mean, hits[:, :k].mean(axis=1), asked)
+                metrics[f"precision@{k}/{name}"] = interval(right, drawn)
         numbers = range(len(self._classes))
         return metrics, [(self._classes[c], int((of_image == c).sum()), int((of_text == c).sum())) for c in numbers]
 
-    def _by_instance(self, model: MedCLIPModel, processor: MedCLIPProcessor, embeds: np.ndarray) -> dict[str, float]:
+    def _by_instance(self, model: MedCLIPModel, processor: MedCLIPProcessor, embeds: np.ndarray) -> dict[str, Metric]:
         texts = embed_texts(model, self._reports["text"].tolist(), processor)
         images = embeds[self._reports["image"].to_numpy()]
-        weights = None if self._resamples is None else self._resamples[:, self._reports["image"].to_numpy()]
-        metrics: dict[str, float] = {"recall/pairs": float(len(texts))}
+        weights = None if self._resamples is None else self._resamples.take(self._reports["image"].to_numpy())
+        metrics: dict[str, Metric] = {"recall/pairs": Metric(len(texts))}
         for name, queries, pool in (("image_to_text", images, texts), ("text_to_image", texts, images)):
             most = min(max(self._ks), len(pool))
             _, nearest = Index(pool, [""] * len(pool)).search(queries, k=most)
             hits = nearest == np.arange(len(pool))[:, None]
             for k in (k for k in self._ks if k <= most):
                 found = hits[:, :k].any(axis=1).astype(float)
-                metrics |= with_bounds(f"recall@{k}/{name}", interval(partial(weighted_mean, found), weights))
+                metrics[f"recall@{k}/{name}"] = interval(partial(weighted_mean, found), weights)
         return metrics
 
 

@@ -10,8 +10,9 @@ import torch
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.data.transforms import Augmentation
+from medclip.evaluation.bootstrap import bootstrap
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import bootstrap_weights, mean_auroc, multiclass, multilabel
+from medclip.evaluation.metrics import mean_auroc, multiclass, multilabel
 from medclip.models.towers import VisionTower
 from medclip.training.supervised import SupervisedSettings, predict, train_tower
 
@@ -65,7 +66,7 @@ class Supervised(Evaluator):
         self._batch_size, self._learning_rate, self._epochs = batch_size, learning_rate, epochs
         self._augmentation = augmentation
         patients = data.rows()["patient_id"].to_numpy()
-        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+        self._resamples = bootstrap(patients, resamples=resamples, seed=seed)
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Trains the network and scores it; `model` itself is not touched."""
@@ -88,9 +89,9 @@ class Supervised(Evaluator):
             predict(tower, rows["_key"].tolist(), self._data.cache, processor),
             label_matrix(rows, self._names),
         )
-        metrics, table = multilabel(states, scores, self._names, weights=self._resamples, min_count=self._min_count)
+        metrics, table = multilabel(states, scores, self._names, resamples=self._resamples, min_count=self._min_count)
         tables = {"supervised": table}
         if len(self._classes) > 1:
-            more, tables["classes"] = multiclass(states, scores, self._names, self._classes, weights=self._resamples)
+            more, tables["classes"] = multiclass(states, scores, self._names, self._classes, resamples=self._resamples)
             metrics |= more
         return Result(metrics, tables=tables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -13,8 +14,9 @@ from labelers.errors import UserError
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
+from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.metrics import bootstrap_weights, multiclass, multilabel
+from medclip.evaluation.metrics import multiclass, multilabel
 from medclip.inference.calibration import best_threshold
 from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
@@ -92,7 +94,7 @@ class ZeroShot(Evaluator):
         self._states = label_matrix(self._table, self._names)
         self._classes = [name for name in (classes or CHEXPERT5) if name in self._prompts]
         patients = self._table["patient_id"].to_numpy()
-        self._resamples = bootstrap_weights(patients, resamples=resamples, seed=seed) if resamples else None
+        self._resamples = bootstrap(patients, resamples=resamples, seed=seed)
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes every image and every prompt once, and scores them."""
@@ -101,14 +103,14 @@ class ZeroShot(Evaluator):
         positive, scores = self._score(images, self._prompts, vectors)
         thresholds = {} if self._resamples is None else self._thresholds(model, processor, vectors)
         metrics, table = multilabel(
-            self._states, scores, self._names, weights=self._resamples, min_count=self._min_count,
+            self._states, scores, self._names, resamples=self._resamples, min_count=self._min_count,
             thresholds=thresholds,
         )  # fmt: skip
         headline = ["auroc/mean", "ap/mean", "f1/mean", *(f"auroc/{name}" for name in self._names)]
         tables = {"zero_shot": table}
         if len(self._classes) > 1:
             more, tables["classes"] = multiclass(
-                self._states, self._compared(positive), self._names, self._classes, weights=self._resamples
+                self._states, self._compared(positive), self._names, self._classes, resamples=self._resamples
             )
             metrics |= more
             headline = ["accuracy", "balanced_accuracy", *headline]
@@ -116,7 +118,7 @@ class ZeroShot(Evaluator):
             drawn = self._draw(images, vectors)
             tables["prompt_draws"] = drawn
             for name in drawn.columns.drop("draw"):
-                metrics |= {f"draws/{name}": drawn[name].mean(), f"draws/{name}/sd": drawn[name].std(ddof=1)}
+                metrics[f"draws/{name}"] = Metric(drawn[name].mean(), sd=drawn[name].std(ddof=1))
                 headline.append(f"draws/{name}")
         if self._resamples is None:
             return Result(metrics, tuple(headline), tables)
@@ -171,11 +173,12 @@ class ZeroShot(Evaluator):
                 for name, entry in self._prompts.items()
             }
             positive, scores = self._score(images, chosen, vectors)
-            found, _ = multilabel(self._states, scores, self._names, weights=None, min_count=self._min_count)
+            found, _ = multilabel(self._states, scores, self._names, resamples=None, min_count=self._min_count)
             if len(self._classes) > 1:
-                found |= multiclass(self._states, self._compared(positive), self._names, self._classes, weights=None)[0]
+                compared = self._compared(positive)
+                found |= multiclass(self._states, compared, self._names, self._classes, resamples=None)[0]
             wanted: list[str] = [name for name in ("accuracy", "auroc/mean", "ap/mean") if name in found]
-            rows.append({"draw": float(draw), **{name: found[name] for name in wanted}})
+            rows.append({"draw": float(draw), **{name: found[name].value for name in wanted}})
         return pd.DataFrame(rows)
 
     def _some(self, texts: tuple[str, ...], draw: int, name: str) -> tuple[str, ...]:
@@ -185,25 +188,25 @@ class ZeroShot(Evaluator):
         rng = np.random.default_rng([self._seed, draw, zlib.crc32(name.encode())])
         return tuple(texts[i] for i in sorted(rng.permutation(len(texts))[:wanted]))
 
-    def _by_group(self, scores: np.ndarray, positive: np.ndarray) -> tuple[pd.DataFrame, dict[str, float]]:
+    def _by_group(self, scores: np.ndarray, positive: np.ndarray) -> tuple[pd.DataFrame, dict[str, Metric]]:
         """Returns mean AUROC and accuracy of the images of each group, as a table and as metrics."""
         rows, metrics = [], {}
         for column in self._groups:
             for value, among in _members(self._table, column):
                 if self._table.loc[among, "patient_id"].nunique() < _LEAST_PATIENTS:
                     continue
-                weights = self._resamples[:, among] if self._resamples is not None else None
+                drawn = None if self._resamples is None else self._resamples.take(among)
                 states = self._states[among]
-                found, _ = multilabel(states, scores[among], self._names, weights=weights, min_count=self._min_count)
+                found, _ = multilabel(states, scores[among], self._names, resamples=drawn, min_count=self._min_count)
                 if len(self._classes) > 1:
-                    found |= multiclass(states, positive[among], self._names, self._classes, weights=weights)[0]
+                    found |= multiclass(states, positive[among], self._names, self._classes, resamples=drawn)[0]
                 row: dict[str, object] = {"group": column, "value": value, "images": int(among.sum())}
                 row["patients"] = self._table.loc[among, "patient_id"].nunique()
                 for name in ("auroc/mean", "accuracy"):
-                    for end in ("", "/low", "/high"):
-                        row[name + end] = found.get(name + end, float("nan"))
-                        if name + end in found:
-                            metrics[f"{name}/{column}={value}{end}"] = found[name + end]
+                    metric = replace(found.get(name, Metric(float("nan"))), count=None)
+                    row |= {name: metric.value, f"{name}/low": metric.low, f"{name}/high": metric.high}
+                    if name in found:
+                        metrics[f"{name}/{column}={value}"] = metric
                 rows.append(row)
         return pd.DataFrame(rows), metrics
 

@@ -5,12 +5,13 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, precision_recall_fscore_support
 
 from medclip.evaluation.agreement import kappa, precision_recall
+from medclip.evaluation.bootstrap import bootstrap
 
 
 def test_precision_recall_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     truth, predicted = rng.random((300, 3)) < 0.3, rng.random((300, 3)) < 0.4
-    table = precision_recall(truth, predicted, ["A", "B", "C"], weights=None).set_index("observation")
+    table = precision_recall(truth, predicted, ["A", "B", "C"], resamples=None).set_index("observation")
     for average, rows in ((None, ["A", "B", "C"]), ("micro", "micro"), ("macro", "macro")):
         expected = precision_recall_fscore_support(truth, predicted, average=average)[:3]
         for name, values in zip(("precision", "recall", "f1"), expected, strict=True):
@@ -30,6 +31,6 @@ def test_an_interval_of_something_rare_is_not_pulled_to_zero() -> None:
     """A resample without any positive says nothing of recall; it does not say 0."""
     truth = np.zeros((200, 2), dtype=bool)
     truth[0, 0], truth[:50, 1] = True, True
-    weights = np.random.default_rng(0).multinomial(200, np.full(200, 1 / 200), size=300).astype(float)
-    table = precision_recall(truth, truth, ["A", "B"], weights=weights).set_index("observation")
+    resamples = bootstrap(np.arange(200), resamples=300, seed=0)
+    table = precision_recall(truth, truth, ["A", "B"], resamples=resamples).set_index("observation")
     assert (table[["recall_low", "recall_high", "f1_low"]] == 1).all(axis=None)

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pytest
 
+from medclip.evaluation.bootstrap import Metric
 from medclip.evaluation.protocol import PROTOCOLS, load_protocol, sources_of
 from medclip.inference.prompts import load_prompts
 from medclip.runs.settings import EvaluateConfig
@@ -53,14 +54,14 @@ def test_several_test_sets_at_once_are_compared_with_nothing() -> None:
     protocol = load_protocol("medclip-2022")
     _, departures = protocol.apply(EvaluateConfig(on="chexpert-5x200,covid", prompts="own.yaml"), EvaluateConfig())
     assert any("several test sets" in text for text in departures)
-    assert not protocol.beside(["chexpert-5x200", "covid"], {"draws/accuracy": 0.5})
+    assert not protocol.beside(["chexpert-5x200", "covid"], {"draws/accuracy": Metric(0.5)})
 
 
 def test_published_numbers_stand_beside_ours_on_the_same_test_set() -> None:
     protocol = load_protocol("medclip-2022")
-    beside = protocol.beside(["chexpert-5x200"], {"draws/accuracy": 0.5, "auroc/mean": 0.9})
+    beside = protocol.beside(["chexpert-5x200"], {"draws/accuracy": Metric(0.5), "auroc/mean": Metric(0.9)})
     assert {(p.model, ours) for p, ours in beside} >= {("MedCLIP-ViT, ensemble", 0.5)}
-    assert not protocol.beside(["phantom"], {"draws/accuracy": 0.5})
+    assert not protocol.beside(["phantom"], {"draws/accuracy": Metric(0.5)})
 
 
 def test_chexzero_asks_with_one_prompt_a_side() -> None:

@@ -25,7 +25,7 @@ PLAIN = Augmentation(crop=1.0, jitter=0.0, rotate=0.0, shift=0.0, scale=(1.0, 1.
 def test_zero_shot_names_its_numbers_and_bounds_them(data, model) -> None:
     result = ZeroShot(data, resamples=200)(*model)
     for name in ("auroc/mean", "auroc/Edema", "accuracy", "balanced_accuracy"):
-        assert result.metrics[f"{name}/low"] <= result.metrics[name] <= result.metrics[f"{name}/high"]
+        assert result.numbers[f"{name}/low"] <= result.numbers[name] <= result.numbers[f"{name}/high"]
     assert set(result.tables) == {"zero_shot", "classes", "groups"}
     assert set(result.figures) == {"roc", "precision_recall", "confusion", "prompts"}
     assert set(result.headline) <= set(result.metrics)
@@ -34,7 +34,7 @@ def test_zero_shot_names_its_numbers_and_bounds_them(data, model) -> None:
 @pytest.mark.parametrize("ensemble", ["embeddings", "logits", "max"])
 def test_scores_do_not_depend_on_batch_order_or_company(data, model, monkeypatch, ensemble: str) -> None:
     def metrics(data=data, **options) -> dict[str, float]:
-        return ZeroShot(data, resamples=0, draws=2, ensemble=ensemble, **options)(*model).metrics
+        return ZeroShot(data, resamples=0, draws=2, ensemble=ensemble, **options)(*model).numbers
 
     first = metrics()
     prompts = load_prompts("chexpert14")
@@ -69,20 +69,20 @@ def test_zero_shot_agrees_with_scikit_learn(data, model) -> None:
         return classifier.scores(embed_images(model[0], table["_key"].tolist(), model[1], cache=data.cache))[:, j]
 
     truth = rows["Edema"] == 1
-    assert found.metrics["auroc/Edema"] == pytest.approx(roc_auc_score(truth, scores(rows)))
-    assert found.metrics["ap/Edema"] == pytest.approx(average_precision_score(truth, scores(rows)))
+    assert found.numbers["auroc/Edema"] == pytest.approx(roc_auc_score(truth, scores(rows)))
+    assert found.numbers["ap/Edema"] == pytest.approx(average_precision_score(truth, scores(rows)))
     on_valid = [f1_score(valid["Edema"] == 1, scores(valid) >= t) for t in scores(valid)]
     threshold = scores(valid)[int(np.argmax(on_valid))]
-    assert found.metrics["f1/Edema"] == pytest.approx(f1_score(truth, scores(rows) >= threshold), abs=0.02)
+    assert found.numbers["f1/Edema"] == pytest.approx(f1_score(truth, scores(rows) >= threshold), abs=0.02)
 
 
 def test_prompts_are_drawn_by_seed_and_their_deviation_is_told(data, model) -> None:
     first = ZeroShot(data, resamples=0, draws=4)(*model)
-    assert first.metrics["draws/auroc/mean/sd"] > 0
+    assert first.numbers["draws/auroc/mean/sd"] > 0
     assert first.tables["prompt_draws"].equals(ZeroShot(data, resamples=0, draws=4)(*model).tables["prompt_draws"])
     other = ZeroShot(data, resamples=0, draws=4, seed=1)(*model).tables["prompt_draws"]
     assert not first.tables["prompt_draws"].equals(other)
-    whole = ZeroShot(data, resamples=0, draws=2, per_draw=100)(*model).metrics
+    whole = ZeroShot(data, resamples=0, draws=2, per_draw=100)(*model).numbers
     assert whole["draws/accuracy"] == whole["accuracy"]
     assert whole["draws/accuracy/sd"] == 0
 
@@ -94,7 +94,7 @@ def test_groups_are_looked_at_apart(data, model) -> None:
     assert table.loc[("age", "40-59"), "images"] == rows["age"].between(40, 59).sum()
     assert table.loc["view", "images"].sum() == len(rows)
     women = dataclasses.replace(data, images=data.images[data.images["sex"] == "F"])
-    alone = ZeroShot(women, resamples=0)(*model).metrics
+    alone = ZeroShot(women, resamples=0)(*model).numbers
     assert table.loc[("sex", "F"), "auroc/mean"] == pytest.approx(alone["auroc/mean"])
 
 
@@ -104,7 +104,7 @@ def test_standardised_classes_are_compared_as_gloria_does(data, model) -> None:
     cosines = np.random.default_rng(0).random((5, 3))
     expected = np.stack([(column - column.mean()) / column.std() for column in cosines.T], axis=1)
     np.testing.assert_allclose(found._compared(cosines), expected)
-    assert "accuracy" in found(*model).metrics
+    assert "accuracy" in found(*model).numbers
 
 
 def test_nothing_can_be_fitted_on_what_is_reported_on(data) -> None:
@@ -128,7 +128,7 @@ def test_what_is_fitted_does_not_know_the_test_labels(data, model) -> None:
 
 def test_calibration_makes_probabilities_come_true(data, model) -> None:
     found = CalibrationEvaluator(data, resamples=50)(*model)
-    assert found.metrics["calibration/ece"] < found.metrics["calibration/ece_unfitted"]
+    assert found.numbers["calibration/ece"] < found.numbers["calibration/ece_unfitted"]
     row = found.tables["calibration"].iloc[0]
     assert 0 <= row["brier_low"] <= row["brier"] <= row["brier_high"]
     with pytest.raises(ValueError, match="needs a valid split"):
@@ -138,12 +138,12 @@ def test_calibration_makes_probabilities_come_true(data, model) -> None:
 def test_a_linear_probe_reads_more_off_with_more_labels(data, model) -> None:
     options = {"observations": ["Pleural Effusion", "Cardiomegaly"], "shares": (0.1, 1.0), "resamples": 20}
     found = LinearProbe(data, **options)(*model)
-    assert found.metrics["linear-probe/auroc/100%"] > 0.55
-    assert found.metrics["linear-probe/auroc/100%/low"] <= found.metrics["linear-probe/auroc/100%"]
+    assert found.numbers["linear-probe/auroc/100%"] > 0.55
+    assert found.numbers["linear-probe/auroc/100%/low"] <= found.numbers["linear-probe/auroc/100%"]
     table = found.tables["linear_probe"]
     assert table["draw"].tolist() == [0, 1, 2, 0]
     assert table["images"].iloc[-1] == len(data.other("train"))
-    assert found.metrics == LinearProbe(data, **options)(*model).metrics
+    assert found.numbers == LinearProbe(data, **options)(*model).numbers
 
 
 def test_fine_tuning_starts_from_the_model_and_leaves_it_alone(data, model) -> None:
@@ -152,16 +152,16 @@ def test_fine_tuning_starts_from_the_model_and_leaves_it_alone(data, model) -> N
     options = {"observations": ["Pleural Effusion"], "shares": (0.1, 1.0), "label_draws": 2, "epochs": 4,
                "least_steps": 3, "augmentation": PLAIN, "resamples": 20, "learning_rate": 1e-3}  # fmt: skip
     found = FineTune(data, **options)(trained, processor)
-    assert found.metrics["fine-tune/auroc/100%"] > 0.6
+    assert found.numbers["fine-tune/auroc/100%"] > 0.6
     assert found.tables["fine_tune"]["steps"].tolist() == [3, 3, round(4 * len(data.other("train")) / 64)]
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
-    assert found.metrics == FineTune(data, **options)(trained, processor).metrics
+    assert found.numbers == FineTune(data, **options)(trained, processor).numbers
 
 
 def test_turning_prompts_round_turns_the_score_round(data, model) -> None:
     there, absent = ("Edema is present.", "Pulmonary edema."), ("No edema.",)
-    right = ZeroShot(data, prompts={"Edema": Prompts(there, absent)}, resamples=0)(*model).metrics["auroc/Edema"]
-    wrong = ZeroShot(data, prompts={"Edema": Prompts(absent, there)}, resamples=0)(*model).metrics["auroc/Edema"]
+    right = ZeroShot(data, prompts={"Edema": Prompts(there, absent)}, resamples=0)(*model).numbers["auroc/Edema"]
+    wrong = ZeroShot(data, prompts={"Edema": Prompts(absent, there)}, resamples=0)(*model).numbers["auroc/Edema"]
     assert right == pytest.approx(1 - wrong)
 
 
@@ -185,10 +185,10 @@ def test_supervised_learns_and_leaves_the_model_alone(data, model) -> None:
         "augmentation": PLAIN,
         "resamples": 0,
     }
-    metrics = Supervised(data, **options)(trained, processor).metrics
+    metrics = Supervised(data, **options)(trained, processor).numbers
     assert metrics["auroc/Pleural Effusion"] > 0.75
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
-    assert metrics == Supervised(data, **options)(trained, processor).metrics
+    assert metrics == Supervised(data, **options)(trained, processor).numbers
 
 
 def test_masked_bce_by_hand() -> None:

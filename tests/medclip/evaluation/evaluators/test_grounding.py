@@ -52,13 +52,13 @@ def test_grounding_of_maps_that_know_the_boxes(data, model, monkeypatch) -> None
             ] = 1
     monkeypatch.setattr(evaluator, "_maps", lambda *_: maps)
     knowing = evaluator(*model)
-    assert knowing.metrics["grounding/pointing"] > 0.99
-    assert knowing.metrics["grounding/iou"] > 0.75
-    assert knowing.metrics["grounding/pointing/of_others"] < 0.7
-    assert knowing.metrics["grounding/pointing/low"] <= knowing.metrics["grounding/pointing"]
+    assert knowing.numbers["grounding/pointing"] > 0.99
+    assert knowing.numbers["grounding/iou"] > 0.75
+    assert knowing.numbers["grounding/pointing/of_others"] < 0.7
+    assert knowing.numbers["grounding/pointing/low"] <= knowing.numbers["grounding/pointing"]
     assert set(knowing.figures) == {"grounding"}
     untrained = Grounding(data, resamples=0)(*model)
-    assert untrained.metrics["grounding/pointing"] < 0.6
+    assert untrained.numbers["grounding/pointing"] < 0.6
     assert not untrained.figures
 
 

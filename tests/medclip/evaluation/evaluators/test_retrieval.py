@@ -33,7 +33,7 @@ def evaluate(monkeypatch):
     monkeypatch.setattr(retrieval, "embed_images", lambda m, keys, *a, **k: np.array([images[x] for x in keys], float))
     monkeypatch.setattr(retrieval, "embed_texts", lambda m, said, *a: np.array([texts[x] for x in said], float))
     evaluator = Retrieval(data(), classes=CLASSES, ks=(1, 2), resamples=0)
-    return evaluator(None, SimpleNamespace(image_size=8)).metrics
+    return evaluator(None, SimpleNamespace(image_size=8)).numbers
 
 
 def test_class_precision_by_hand(evaluate) -> None:
