@@ -1,6 +1,6 @@
 """Bootstrap intervals of AUROC beside the plain way: float64 weights of all resamples at once, sums over tied groups.
 
-    python benchmarks/bootstrap_speed.py [IMAGES] [RESAMPLES]        25,596 images (the test set of NIH), 1,000 resamples
+    python benchmarks/bootstrap_speed.py [IMAGES] [RESAMPLES]    25,596 images (NIH's test set), 1,000 resamples
 
 Prints CPU seconds and peak memory of each for one observation, their ratio, and the largest difference of a resample.
 """

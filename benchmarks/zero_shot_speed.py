@@ -107,7 +107,7 @@ def main() -> None:
             exported.embed(images[:BATCH])
             told(f"images alone, {name}", lambda exported=exported: exported.embed(images, batch_size=BATCH))
             off = np.abs(exported.embed(images) - expected).max()
-            cosine = (exported.positive * classifier.positive).sum(axis=1).min()
+            cosine = (exported.positive.centres() * classifier.positive.centres()).sum(axis=1).min()
             text = Path(folder, "text.onnx").stat().st_size / 1e6
             start = time.perf_counter()
             ours = exported.embed_texts([p for entry in FIVE.values() for p in entry.positive])

@@ -64,7 +64,7 @@ from medclip.evaluation.figures import pictures
 from medclip.inference.heatmap import heatmaps, overlay, to_square
 
 with torch.inference_mode():
-    maps = heatmaps(model.encode_images(processor.images(films), local=True), own.positive)
+    maps = heatmaps(model.encode_images(processor.images(films), local=True), own.positive.centres())
 pictures([overlay(film, to_square(found[0], 64)) for film, found in zip(films, maps)], ["Fluid on the left"] * 6, columns=6)""",
     ],
     "labels": [

@@ -31,9 +31,8 @@ def run(argv: list[str]) -> int:
     model, processor = load_model(folder, device="cpu")
     quieten()
     output = Path(config.output)
-    export(model, processor, output, prompts=config.prompts, int8=config.int8)
-    if (calibration := Calibration.load(folder, prompts=config.prompts)) is not None:
-        calibration.save(output)
+    calibration = Calibration.load(folder, prompts=config.prompts)
+    export(model, processor, output, prompts=config.prompts, int8=config.int8, calibration=calibration)
     sizes = {path.name: path.stat().st_size / 1e6 for path in sorted(output.glob("*.onnx"))}
     print(f"{output}: {', '.join(f'{name} {size:.1f} MB' for name, size in sizes.items())}. "
           f"Next: medclip-classify {output} FILES...")  # fmt: skip

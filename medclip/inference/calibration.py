@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ class Calibration:
         threshold: probability from which on an observation is called present; the best F1 on the validation split.
         rows: how many images it was fitted on.
         prompts: the prompt set it was fitted with; scores of other prompts mean something else.
+        ensemble: what several prompts came to in the scores it was fitted with, see `medclip.inference.scoring`.
+        refused: observations that are not calibrated, and why.
     """
 
     slope: dict[str, float]
@@ -30,6 +32,8 @@ class Calibration:
     threshold: dict[str, float]
     rows: int
     prompts: str = ""
+    ensemble: str = "embeddings"
+    refused: dict[str, str] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
         """Writes the calibration beside the model's weights."""
@@ -42,6 +46,11 @@ class Calibration:
         path = Path(folder) / _FILE
         found = cls(**json.loads(path.read_text())) if path.is_file() else None
         return found if found is not None and found.prompts == prompts else None
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    """Returns 1 / (1 + exp(-values)), without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * values))
 
 
 def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from medclip.encoded import Encoded
 from medclip.inference.calibration import Calibration
 from medclip.inference.embed import embed_images, embed_texts, encode_batches
 from medclip.inference.prompts import Prompts, load_prompts
-from medclip.inference.scoring import PromptScores, mean_directions
+from medclip.inference.scoring import Directions, PromptScores
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -26,6 +26,8 @@ class ZeroShotClassifier(PromptScores):
         model: in evaluation mode.
         processor: its processor.
         prompts: a prompt set by name, a YAML file, or prompts by observation. Any observations, not only the 14.
+        ensemble: what several prompts come to: "embeddings", "logits" or "max"; by default what the calibration was
+            fitted with, or "embeddings".
         calibration: for probabilities that are chances; see `calibrate`.
 
     Example:
@@ -39,12 +41,16 @@ class ZeroShotClassifier(PromptScores):
         processor: MedCLIPProcessor,
         prompts: str | Path | dict[str, Prompts] = "chexpert14",
         *,
+        ensemble: str = "",
         calibration: Calibration | None = None,
     ) -> None:
         self.model, self.processor = model, processor
         self.prompts = prompts if isinstance(prompts, dict) else load_prompts(prompts)
+        ensemble = ensemble or (calibration.ensemble if calibration else "embeddings")
         positive, negative = (
-            prompt_embeddings(model, processor, [getattr(entry, side) for entry in self.prompts.values()])
+            prompt_directions(
+                model, processor, [getattr(entry, side) for entry in self.prompts.values()], ensemble=ensemble
+            )
             for side in ("positive", "negative")
         )
         scale = float(model.scale().detach())
@@ -53,6 +59,7 @@ class ZeroShotClassifier(PromptScores):
             positive,
             negative,
             scale=scale,
+            ensemble=ensemble,
             calibration=calibration,
             dicom=processor.dicom,
             cache_size=processor.cache_size,
@@ -71,13 +78,14 @@ class ZeroShotClassifier(PromptScores):
         return pd.DataFrame(self.probabilities(self.embed(images, batch_size=batch_size)), columns=self.observations)
 
 
-def prompt_embeddings(
-    model: MedCLIPModel, processor: MedCLIPProcessor, prompts: Sequence[tuple[str, ...]]
-) -> np.ndarray:
-    """Returns the mean direction (O, D) of each tuple of prompts; zeros for an empty one, so that it adds nothing.
-
-    Every different prompt is encoded once.
-    """
+def prompt_directions(
+    model: MedCLIPModel,
+    processor: MedCLIPProcessor,
+    prompts: Sequence[tuple[str, ...]],
+    *,
+    ensemble: str = "embeddings",
+) -> Directions:
+    """Returns the directions of O tuples of prompts; every different prompt is encoded once."""
     texts = list(dict.fromkeys(text for entry in prompts for text in entry))
     embeds = dict(zip(texts, embed_texts(model, texts, processor), strict=True))
-    return mean_directions(prompts, embeds, dim=model.config.projection_dim)
+    return Directions.of(prompts, embeds, dim=model.config.projection_dim, ensemble=ensemble)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medclip.inference.calibration import Calibration
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.onnx_classifier import MANIFEST, PROMPTS, TEXT, VISION
 from medclip.utils.io import write_atomically
@@ -52,8 +53,11 @@ def export(
     *,
     prompts: str = "chexpert14",
     int8: bool = False,
+    calibration: Calibration | None = None,
 ) -> None:
     """Writes vision.onnx, text.onnx, the prompts' embeddings and the processor into `folder`.
+
+    The prompts' ensemble is that of the calibration, which is written too, if there is one.
 
     Batches are of any size, texts of any length. With `int8`, the matrix products of transformers are stored and done
     in eight bits, for CPUs; `benchmarks/zero_shot_speed.py` says what that gains and costs.
@@ -76,12 +80,15 @@ def export(
     if int8:
         for name in (VISION, TEXT):
             _to_eight_bits(folder / name)
-    classifier = ZeroShotClassifier(model, processor, prompts)
-    write_atomically(
-        folder / PROMPTS, lambda path: _save_npz(path, positive=classifier.positive, negative=classifier.negative)
-    )
-    manifest = {"observations": classifier.observations, "prompts": prompts, "scale": classifier.scale, "int8": int8,
-                "pad_token_id": processor.tokenizer.pad_token_id}  # fmt: skip
+    classifier = ZeroShotClassifier(model, processor, prompts, calibration=calibration)
+    if calibration is not None:
+        calibration.save(folder)
+    sides = {"positive": classifier.positive, "negative": classifier.negative}
+    arrays = {f"{name}_vectors": side.vectors for name, side in sides.items()}
+    arrays |= {f"{name}_counts": side.counts for name, side in sides.items()}
+    write_atomically(folder / PROMPTS, lambda path: _save_npz(path, **arrays))
+    manifest = {"observations": classifier.observations, "prompts": prompts, "ensemble": classifier.ensemble,
+                "scale": classifier.scale, "int8": int8, "pad_token_id": processor.tokenizer.pad_token_id}  # fmt: skip
     text = json.dumps(manifest, indent=2)
     write_atomically(folder / MANIFEST, lambda path: path.write_text(text))
 

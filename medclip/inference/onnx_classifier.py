@@ -12,7 +12,7 @@ import numpy as np
 from medclip.data.images import fit_square, grey_images, pad_bicubic, resize_square
 from medclip.inference.calibration import Calibration
 from medclip.inference.prompts import Prompts, load_prompts
-from medclip.inference.scoring import PromptScores, mean_directions
+from medclip.inference.scoring import Directions, PromptScores
 
 VISION, TEXT, PROMPTS, MANIFEST = "vision.onnx", "text.onnx", "prompts.npz", "medclip_export.json"
 
@@ -39,16 +39,17 @@ class OnnxClassifier(PromptScores):
         self._manifest = json.loads((self._folder / MANIFEST).read_text())
         self._settings = json.loads((self._folder / "medclip_processor.json").read_text())
         self._vision = self._session(VISION)
+        named = self._manifest["prompts"] if prompts is None else str(prompts)
+        calibration = Calibration.load(folder, prompts=named)
+        ensemble = calibration.ensemble if calibration else self._manifest["ensemble"]
         if prompts is None or prompts == self._manifest["prompts"]:
             observations = self._manifest["observations"]
-            with np.load(self._folder / PROMPTS) as saved:
-                positive, negative = saved["positive"], saved["negative"]
+            positive, negative = self._saved_prompts()
         else:
-            observations, positive, negative = self._encode_prompts(prompts)
-        named = self._manifest["prompts"] if prompts is None else str(prompts)
+            observations, positive, negative = self._encode_prompts(prompts, ensemble)
         super().__init__(
-            observations, positive, negative, scale=self._manifest["scale"],
-            calibration=Calibration.load(folder, prompts=named), dicom=self._settings["dicom"],
+            observations, positive, negative, scale=self._manifest["scale"], ensemble=ensemble,
+            calibration=calibration, dicom=self._settings["dicom"],
             cache_size=self._settings["cache_size"],
         )  # fmt: skip
 
@@ -58,7 +59,7 @@ class OnnxClassifier(PromptScores):
             self._vision.run(None, {"pixel_values": self._pixels(images[start : start + batch_size])})[0]
             for start in range(0, len(images), batch_size)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, self.positive.shape[1]), dtype=np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, self.positive.vectors.shape[1]), dtype=np.float32)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Returns embeddings (T, D) of texts."""
@@ -84,14 +85,23 @@ class OnnxClassifier(PromptScores):
         scaled = np.stack(squares).astype(np.float32) * np.float32(1 / (255 * s["std"]))
         return (scaled - np.float32(s["mean"] / s["std"]))[:, None]
 
-    def _encode_prompts(self, prompts: str | Path | dict[str, Prompts]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    def _saved_prompts(self) -> tuple[Directions, Directions]:
+        with np.load(self._folder / PROMPTS) as saved:
+            positive, negative = (
+                Directions(saved[f"{side}_vectors"], saved[f"{side}_counts"]) for side in ("positive", "negative")
+            )
+        return positive, negative
+
+    def _encode_prompts(
+        self, prompts: str | Path | dict[str, Prompts], ensemble: str
+    ) -> tuple[list[str], Directions, Directions]:
         loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
         sides = [[getattr(entry, side) for entry in loaded.values()] for side in ("positive", "negative")]
         texts = list(dict.fromkeys(text for side in sides for entry in side for text in entry))
         # One at a time: what a text is padded to must not matter, whatever the text tower makes of padding.
         embeds = {text: self.embed_texts([text])[0] for text in texts}
         dim = len(next(iter(embeds.values())))
-        positive, negative = (mean_directions(side, embeds, dim=dim) for side in sides)
+        positive, negative = (Directions.of(side, embeds, dim=dim, ensemble=ensemble) for side in sides)
         return list(loaded), positive, negative
 
     def _session(self, name: str) -> Any:

@@ -1,14 +1,81 @@
-"""From embeddings to answers: the arithmetic of zero-shot classification, in numpy."""
+"""From embeddings to answers: the arithmetic of zero-shot classification, in numpy. The one scorer of all callers."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from labelers.errors import UserError
-from medclip.inference.calibration import Calibration, best_threshold, fit_platt
+from medclip.inference.calibration import Calibration, best_threshold, fit_platt, sigmoid
+
+logger = logging.getLogger(__name__)
+
+#: What several prompts come to: the mean direction of their embeddings, the mean of their cosines, or the largest.
+ENSEMBLES = ("embeddings", "logits", "max")
+#: Positives and negatives that a calibration needs of an observation.
+LEAST = 5
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Prompts of O observations as directions. An image is as similar to an observation as its nearest direction.
+
+    That similarity depends on the image and on the observation's own prompts alone, not on order, batch or others.
+
+    Attributes:
+        vectors: (K, D) directions, those of one observation after another.
+        counts: (O,) how many belong to each observation; none where it has no prompts, and similarity 0.
+    """
+
+    vectors: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(
+        cls, prompts: Sequence[tuple[str, ...]], embeds: Mapping[str, np.ndarray], *, dim: int, ensemble: str
+    ) -> Directions:
+        """Returns the directions of O tuples of prompts.
+
+        Args:
+            prompts: O tuples, which may be empty.
+            embeds: Unit vectors (D,) by prompt.
+            dim: D.
+            ensemble: See `ENSEMBLES`; "max" keeps every prompt, the others come to one direction.
+
+        Raises:
+            UserError: `ensemble` is unknown.
+        """
+        if ensemble not in ENSEMBLES:
+            raise UserError(f"--ensemble {ensemble}: choose from {', '.join(ENSEMBLES)}.")
+        rows, counts = [np.empty((0, dim), dtype=np.float32)], []
+        for entry in prompts:
+            own = np.array([embeds[text] for text in entry]).reshape(len(entry), dim)
+            if ensemble != "max" and len(own):
+                own = own.mean(axis=0, keepdims=True)
+            if ensemble == "embeddings":
+                own = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
+            rows.append(own.astype(np.float32))
+            counts.append(len(own))
+        return cls(np.concatenate(rows), np.array(counts, dtype=np.int64))
+
+    def similarity(self, images: np.ndarray) -> np.ndarray:
+        """Returns the similarity (I, O) of images (I, D), of unit length, to each observation."""
+        found = np.zeros((len(images), len(self.counts)), dtype=np.float32)
+        known, cosines = np.flatnonzero(self.counts), images @ self.vectors.T
+        if len(known):
+            starts = np.cumsum(self.counts)[known] - self.counts[known]
+            found[:, known] = np.maximum.reduceat(cosines, starts, axis=1)
+        return found
+
+    def centres(self) -> np.ndarray:
+        """Returns one direction (O, D) of unit length for each observation, zeros where it has none."""
+        found = np.zeros((len(self.counts), self.vectors.shape[1]), dtype=np.float32)
+        np.add.at(found, np.repeat(np.arange(len(self.counts)), self.counts), self.vectors)
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
 class PromptScores:
@@ -18,26 +85,36 @@ class PromptScores:
 
     Args:
         observations: O names.
-        positive: (O, D) directions of their positive prompts.
-        negative: (O, D) directions of their negative prompts, zeros where there are none.
+        positive: directions of their positive prompts.
+        negative: directions of their negative prompts.
         scale: what cosines are multiplied with.
+        ensemble: what several prompts come to, see `ENSEMBLES`.
         calibration: for probabilities that are chances.
         dicom: how the model's DICOM files become grey, see `medclip.data.images.read_image`.
         cache_size: side of the squares that images are first fitted to; larger JPEGs need not be decoded in full.
+
+    Raises:
+        UserError: the calibration belongs to the scores of another ensemble.
     """
 
     def __init__(
         self,
         observations: Sequence[str],
-        positive: np.ndarray,
-        negative: np.ndarray,
+        positive: Directions,
+        negative: Directions,
         *,
         scale: float,
+        ensemble: str = "embeddings",
         calibration: Calibration | None = None,
         dicom: str = "voi",
         cache_size: int = 256,
     ) -> None:
-        self.dicom, self.cache_size = dicom, cache_size
+        if calibration is not None and calibration.ensemble != ensemble:
+            raise UserError(
+                f"The calibration was fitted on scores of ensemble {calibration.ensemble}, not {ensemble}. Fit it "
+                f"again: medclip-evaluate ... --ensemble {ensemble} --calibrate"
+            )
+        self.dicom, self.cache_size, self.ensemble = dicom, cache_size, ensemble
         self.observations = list(observations)
         self.positive, self.negative, self.scale, self.calibration = positive, negative, scale, calibration
 
@@ -51,7 +128,7 @@ class PromptScores:
 
     def scores(self, embeds: np.ndarray) -> np.ndarray:
         """Returns (I, O): how much nearer each image is to the positive prompts than to the negative ones."""
-        return embeds @ (self.positive - self.negative).T
+        return self.positive.similarity(embeds) - self.negative.similarity(embeds)
 
     def probabilities(self, embeds: np.ndarray) -> np.ndarray:
         """Returns (I, O): that each observation is present, for itself.
@@ -61,12 +138,12 @@ class PromptScores:
         """
         scores = self.scores(embeds)
         if self.calibration is None:
-            return 1 / (1 + np.exp(-self.scale * scores))
+            return sigmoid(self.scale * scores)
         slope, offset = (
             np.array([values.get(name, np.nan) for name in self.observations])
             for values in (self.calibration.slope, self.calibration.offset)
         )
-        return 1 / (1 + np.exp(-(slope * scores + offset)))
+        return sigmoid(slope * scores + offset)
 
     def distribution(self, embeds: np.ndarray, classes: Sequence[str]) -> np.ndarray:
         """Returns (I, C): how likely each of `classes` is, if exactly one of them is there; a softmax over cosines.
@@ -74,14 +151,15 @@ class PromptScores:
         An image's row depends on that image and on `classes` alone.
         """
         columns = [self.observations.index(name) for name in classes]
-        logits = self.scale * embeds @ self.positive[columns].T
+        logits = self.scale * self.positive.similarity(embeds)[:, columns]
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
     def calibrate(self, embeds: np.ndarray, states: np.ndarray, *, prompts: str = "") -> Calibration:
         """Fits and keeps probabilities and thresholds, on images that nothing else is reported on.
 
-        Observations with fewer than five positives or negatives are left out.
+        Left out, and named, are observations with fewer than `LEAST` positives or negatives, and those whose scores
+        do not rise with the chance that it is there: a curve that falls would turn their order round.
 
         Args:
             embeds: (I, D), of a validation split.
@@ -89,53 +167,20 @@ class PromptScores:
             prompts: what the prompt set is called.
         """
         scores = self.scores(embeds)
-        slope, offset, threshold = {}, {}, {}
+        slope, offset, threshold, refused = {}, {}, {}, {}
         for j, name in enumerate(self.observations):
             known = np.isin(states[:, j], (0.0, 1.0))
             truth = states[known, j] == 1
-            if min(truth.sum(), (~truth).sum()) >= 5:
-                slope[name], offset[name] = fit_platt(truth, scores[known, j])
-                chances = 1 / (1 + np.exp(-(slope[name] * scores[known, j] + offset[name])))
-                threshold[name] = best_threshold(truth, chances)
-        self.calibration = Calibration(slope, offset, threshold, len(embeds), prompts)
+            if min(truth.sum(), (~truth).sum()) < LEAST:
+                refused[name] = f"{int(truth.sum())} positive and {int((~truth).sum())} negative images"
+                continue
+            rising, shift = fit_platt(truth, scores[known, j])
+            if rising <= 0:
+                refused[name] = "its scores do not rise with the chance that it is there"
+                continue
+            slope[name], offset[name] = rising, shift
+            threshold[name] = best_threshold(truth, sigmoid(rising * scores[known, j] + shift))
+        if refused:
+            logger.warning("Not calibrated: %s", "; ".join(f"{name} ({why})" for name, why in refused.items()))
+        self.calibration = Calibration(slope, offset, threshold, len(embeds), prompts, self.ensemble, refused)
         return self.calibration
-
-
-#: What several prompts come to: the mean direction of their embeddings, the mean of their cosines, or the largest.
-ENSEMBLES = ("embeddings", "logits", "max")
-
-
-def prompt_similarity(
-    images: np.ndarray, prompts: Sequence[tuple[str, ...]], embeds: Mapping[str, np.ndarray], *, ensemble: str
-) -> np.ndarray:
-    """Returns the similarity (I, O) of images (I, D) to each tuple of prompts, 0 for an empty one.
-
-    An image's similarity to a tuple depends on both alone, not on order, batch or other prompts.
-
-    Args:
-        images: unit length.
-        prompts: O tuples.
-        embeds: unit vectors by prompt.
-        ensemble: see `ENSEMBLES`.
-
-    Raises:
-        UserError: `ensemble` is unknown.
-    """
-    if ensemble not in ENSEMBLES:
-        raise UserError(f"--ensemble {ensemble}: choose from {', '.join(ENSEMBLES)}.")
-    if ensemble == "embeddings":
-        return images @ mean_directions(prompts, embeds, dim=images.shape[1]).T
-    columns = []
-    for entry in prompts:
-        cosines = images @ np.stack([embeds[text] for text in entry]).T if entry else np.zeros((len(images), 1))
-        columns.append(cosines.mean(axis=1) if ensemble == "logits" else cosines.max(axis=1))
-    return np.stack(columns, axis=1)
-
-
-def mean_directions(prompts: Sequence[tuple[str, ...]], embeds: Mapping[str, np.ndarray], *, dim: int) -> np.ndarray:
-    """Returns the mean direction (O, D) of each tuple of prompts, for the embedding of each prompt."""
-    rows = []
-    for entry in prompts:
-        mean = np.mean([embeds[text] for text in entry], axis=0) if entry else np.zeros(dim)
-        rows.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
-    return np.stack(rows).astype(np.float32)

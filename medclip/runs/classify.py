@@ -169,7 +169,7 @@ def _draw(
 
     folder = Path(config.heatmap)
     folder.mkdir(parents=True, exist_ok=True)
-    maps = heatmaps(encoded, classifier.positive)  # (I, O, rows, columns)
+    maps = heatmaps(encoded, classifier.positive.centres())  # (I, O, rows, columns)
     size = classifier.cache_size
     for (path, image), row, own in zip(images.items(), found, maps, strict=True):
         columns = config.classes or classifier.observations

@@ -190,10 +190,12 @@ def _calibrate(data: EvaluationData, run: _Evaluation, model: MedCLIPModel, proc
     rows, prompts = data.other("valid"), run.config.prompts
     if rows.empty:
         raise UserError("--calibrate fits on the valid split, and these images have none.")
-    classifier = ZeroShotClassifier(model, processor, prompts)
+    classifier = ZeroShotClassifier(model, processor, prompts, ensemble=run.config.ensemble)
     embeds = embed_images(model, rows["_key"].tolist(), processor, cache=data.cache)
     made = classifier.calibrate(embeds, data.learning_labels(rows, classifier.observations), prompts=prompts)
     made.save(run.folder)
+    if run.config.standardise:
+        logger.info("Calibrated are the scores before --standardise, which single observations are ranked by.")
     logger.info("Calibrated %d observations on %d validation images", len(made.slope), made.rows)
 
 

@@ -38,6 +38,7 @@ class CalibrationEvaluator(Evaluator):
         data: images and their states, in the valid split and in the one to report on.
         seed: of the bootstrap.
         observations: by default all that have states and prompts.
+        ensemble: what several prompts come to, see `medclip.inference.scoring`.
         prompts: a set by name, a file, or prompts.
         resamples: of the bootstrap over patients; 0 for none.
         bins: of the calibration error.
@@ -52,9 +53,11 @@ class CalibrationEvaluator(Evaluator):
         seed: int = 0,
         observations: Sequence[str] = (),
         prompts: str | dict[str, Prompts] = "chexpert14",
+        ensemble: str = "embeddings",
         resamples: int = 1000,
         bins: int = 15,
     ) -> None:
+        self._ensemble = ensemble
         loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
         self._prompts, self._data, self._bins = select_prompts(loaded, data.observations(observations)), data, bins
         self._table, self._valid = data.rows(), data.other("valid")
@@ -67,7 +70,7 @@ class CalibrationEvaluator(Evaluator):
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Fits on the valid split, and scores what that gives on the split to report on."""
-        classifier = ZeroShotClassifier(model, processor, self._prompts)
+        classifier = ZeroShotClassifier(model, processor, self._prompts, ensemble=self._ensemble)
         embeds = embed_images(model, self._table["_key"].tolist(), processor, cache=self._data.cache)
         raw = classifier.probabilities(embeds)
         fitted_on = embed_images(model, self._valid["_key"].tolist(), processor, cache=self._data.cache)

@@ -14,7 +14,7 @@ from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap, interval
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import weighted_mean
-from medclip.inference.classifier import prompt_embeddings
+from medclip.inference.classifier import prompt_directions
 from medclip.inference.embed import encode_batches
 from medclip.inference.heatmap import heatmaps, overlay, to_square
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
@@ -106,7 +106,8 @@ class Grounding(Evaluator):
 
     def _maps(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
         """Returns the heatmaps (I, O, rows, columns) of the images for each observation."""
-        texts = prompt_embeddings(model, processor, [entry.positive for entry in self._prompts.values()])
+        prompts = [entry.positive for entry in self._prompts.values()]
+        texts = prompt_directions(model, processor, prompts).centres()
         pixels = processor.batches(self._images["_key"].tolist(), cache=self._data.cache, batch_size=64)
         return np.concatenate([heatmaps(encoded, texts) for encoded in encode_batches(model, pixels, local=True)])
 

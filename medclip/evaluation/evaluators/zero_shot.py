@@ -20,7 +20,7 @@ from medclip.evaluation.metrics import multiclass, multilabel
 from medclip.inference.calibration import best_threshold
 from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
-from medclip.inference.scoring import prompt_similarity
+from medclip.inference.scoring import Directions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,7 +137,9 @@ class ZeroShot(Evaluator):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns (I, O) similarities to positive prompts, and those minus the ones to negative prompts."""
         positive, negative = (
-            prompt_similarity(images, [getattr(p, side) for p in prompts.values()], vectors, ensemble=self._ensemble)
+            Directions.of(
+                [getattr(p, side) for p in prompts.values()], vectors, dim=images.shape[1], ensemble=self._ensemble
+            ).similarity(images)
             for side in ("positive", "negative")
         )
         return positive, positive - negative

@@ -107,7 +107,9 @@ def test_calibration_is_fitted_on_validation_images_and_kept(folder) -> None:
     images = pd.read_parquet(next((folder / "p").glob("phantom-images-*/images.parquet")))
     assert made is not None
     assert made.rows == (images["split"] == "valid").sum()
-    assert "Lung Opacity" in made.threshold
+    assert set(made.threshold) == set(made.slope)
+    assert not set(made.threshold) & set(made.refused)
+    assert len(made.threshold) + len(made.refused) == 14
 
 
 def test_a_key_that_yaml_takes_for_true(tmp_path, capsys) -> None:

@@ -19,6 +19,7 @@ from medclip.inference.export import export
 from medclip.inference.heatmap import heatmaps, overlay, to_original
 from medclip.inference.onnx_classifier import OnnxClassifier
 from medclip.inference.prompts import Prompts
+from medclip.inference.scoring import Directions
 from medclip.models import MedCLIPProcessor
 from medclip.models.model import build_model
 from medclip.models.processor import train_tokenizer
@@ -86,7 +87,7 @@ def test_one_of_several_classes_sums_to_one(classifier) -> None:
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
 
 
-def test_calibration_gives_chances_and_the_best_threshold(classifier, tmp_path) -> None:
+def test_calibration_gives_chances_and_the_best_threshold(classifier, tmp_path, caplog) -> None:
     rng = np.random.default_rng(0)
     embeds = rng.normal(size=(4000, 16)).astype(np.float32)
     embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
@@ -96,6 +97,12 @@ def test_calibration_gives_chances_and_the_best_threshold(classifier, tmp_path) 
     states[:3, 1] = 1
     made = classifier.calibrate(embeds, states, prompts="mine")
     assert list(made.slope) == ["Edema"]
+    assert set(made.refused) == set(classifier.observations[1:])
+    with caplog.at_level("WARNING"):
+        turned = classifier.calibrate(embeds, 1 - states, prompts="mine")
+    assert not turned.slope
+    assert "Edema (its scores do not rise" in caplog.text
+    made = classifier.calibrate(embeds, states, prompts="mine")
     assert np.abs(classifier.probabilities(embeds)[:, 0] - chances).max() < 0.06
     assert np.isnan(classifier.probabilities(embeds)[:, 1]).all()
     made.save(tmp_path)
@@ -154,7 +161,51 @@ def test_an_export_says_what_the_model_says(model, exported) -> None:
     np.testing.assert_allclose(ours.embed(IMAGES), theirs.embed(IMAGES), atol=1e-5)
     np.testing.assert_allclose(ours.probabilities(ours.embed(IMAGES[:1])), theirs(IMAGES[:1]), atol=1e-5)
     other = OnnxClassifier(exported, PROMPTS)
-    np.testing.assert_allclose(other.positive, ZeroShotClassifier(*model, PROMPTS).positive, atol=1e-5)
+    theirs = ZeroShotClassifier(*model, PROMPTS)
+    np.testing.assert_allclose(other.positive.vectors, theirs.positive.vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("ensemble", ["logits", "max"])
+def test_a_calibration_belongs_to_the_scores_it_was_fitted_on(model, ensemble: str, tmp_path) -> None:
+    classifier = ZeroShotClassifier(*model, PROMPTS, ensemble=ensemble)
+    embeds = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
+    scores = classifier.scores(embeds)
+    made = classifier.calibrate(embeds, (scores > np.median(scores, axis=0)).astype(float), prompts="mine")
+    assert made.ensemble == ensemble
+    again = ZeroShotClassifier(*model, PROMPTS, calibration=made)  # takes the ensemble of its calibration
+    np.testing.assert_array_equal(again.probabilities(embeds), classifier.probabilities(embeds))
+    with pytest.raises(ValueError, match=f"ensemble {ensemble}, not embeddings"):
+        ZeroShotClassifier(*model, PROMPTS, ensemble="embeddings", calibration=made)
+
+
+def test_similarities_are_those_of_a_loop_over_prompts() -> None:
+    rng = np.random.default_rng(0)
+    embeds = {
+        name: vector / np.linalg.norm(vector) for name, vector in zip("abcd", rng.normal(size=(4, 8)), strict=True)
+    }
+    images, entries = rng.normal(size=(5, 8)), [("a", "b"), (), ("c", "d", "a")]
+    loops = {"logits": np.mean, "max": np.max}
+    for ensemble, of in loops.items():
+        found = Directions.of(entries, embeds, dim=8, ensemble=ensemble).similarity(images)
+        for i, image in enumerate(images):
+            for j, entry in enumerate(entries):
+                expected = of([image @ embeds[text] for text in entry]) if entry else 0
+                assert found[i, j] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_export_keeps_ensemble_and_calibration(model, tmp_path) -> None:
+    classifier = ZeroShotClassifier(*model, ensemble="max")
+    rng = np.random.default_rng(0)
+    embeds = classifier.embed(IMAGES)
+    embeds = np.concatenate([embeds, rng.normal(size=(60, embeds.shape[1])).astype(np.float32)])
+    scores = classifier.scores(embeds)
+    states = (scores > np.median(scores, axis=0)).astype(float)
+    made = classifier.calibrate(embeds, states, prompts="chexpert14")
+    export(*model, tmp_path, calibration=made)
+    np.testing.assert_allclose(
+        OnnxClassifier(tmp_path).probabilities(embeds), classifier.probabilities(embeds), atol=1e-5
+    )
 
 
 def test_an_export_in_eight_bits_is_close(model, tmp_path) -> None:

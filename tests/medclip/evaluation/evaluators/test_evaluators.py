@@ -16,6 +16,8 @@ from medclip.evaluation.evaluators.fine_tune import FineTune
 from medclip.evaluation.evaluators.linear_probe import LinearProbe
 from medclip.evaluation.evaluators.supervised import Supervised
 from medclip.evaluation.evaluators.zero_shot import ZeroShot
+from medclip.inference.classifier import ZeroShotClassifier
+from medclip.inference.embed import embed_images
 from medclip.inference.prompts import Prompts, load_prompts
 from medclip.training.supervised import masked_bce
 
@@ -127,7 +129,13 @@ def test_what_is_fitted_does_not_know_the_test_labels(data, model) -> None:
 
 
 def test_calibration_makes_probabilities_come_true(data, model) -> None:
-    found = CalibrationEvaluator(data, resamples=50)(*model)
+    classifier, images = ZeroShotClassifier(*model), data.images.copy()
+    embeds = embed_images(model[0], images["_key"].tolist(), model[1], cache=data.cache)
+    scores = classifier.scores(embeds)[:, classifier.observations.index("Edema")]
+    chance = 1 / (1 + np.exp(-3 * (scores - scores.mean()) / scores.std()))
+    images["Edema"] = (np.random.default_rng(0).random(len(images)) < chance).astype(float)
+    data = dataclasses.replace(data, images=images)
+    found = CalibrationEvaluator(data, observations=["Edema"], resamples=50)(*model)
     assert found.numbers["calibration/ece"] < found.numbers["calibration/ece_unfitted"]
     row = found.tables["calibration"].iloc[0]
     assert 0 <= row["brier_low"] <= row["brier"] <= row["brier_high"]
