@@ -80,11 +80,12 @@ def progress_bar() -> Iterator[Progress]:
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Prints a table on standard output."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))  # brackets of a file name are no markup
     Console(width=None if sys.stdout.isatty() else 120).print(table)

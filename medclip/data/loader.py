@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -165,7 +166,13 @@ def step_loader(steps: Steps, *, start: int, stop: int, workers: int, pin_memory
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
     )
+
+
+def _one_thread(worker: int) -> None:
+    """Keeps OpenCV from starting threads for every core in each loading process."""
+    cv2.setNumThreads(0)
 
 
 def pad(rows: list[np.ndarray], filling: int) -> Tensor:

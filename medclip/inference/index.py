@@ -73,8 +73,10 @@ class Index:
 
     def save(self, path: str | Path) -> None:
         """Writes the index as one safetensors file, whole or not at all."""
-        metadata = {"names": json.dumps(self.names), "made_with": self.made_with, "holds": self.holds}
-        write_atomically(Path(path), lambda part: save_file({"embeds": self.embeds}, part, metadata=metadata))
+        # Names are a tensor of bytes and not metadata, of which safetensors takes 100 MB: a million paths are more.
+        names = np.frombuffer(json.dumps(self.names).encode(), dtype=np.uint8)
+        tensors, metadata = {"embeds": self.embeds, "names": names}, {"made_with": self.made_with, "holds": self.holds}
+        write_atomically(Path(path), lambda part: save_file(tensors, part, metadata=metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> Index:
@@ -88,7 +90,7 @@ class Index:
         with safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata()
             said = {name: metadata.get(name, "") for name in ("made_with", "holds")}
-            return cls(opened.get_tensor("embeds"), json.loads(metadata["names"]), **said)
+            return cls(opened.get_tensor("embeds"), json.loads(opened.get_tensor("names").tobytes()), **said)
 
 
 def _best(queries: Tensor, index: Tensor, *, k: int, width: int) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ Files are read without running any code in them. Every key of a checkpoint is ac
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 import zipfile
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ _SWIN = {
 }  # fmt: skip
 _TORCHVISION = {"conv1": "body.0", "bn1": "body.1", "layer1": "body.4", "layer2": "body.5", "layer3": "body.6",
                 "layer4": "body.7"}  # fmt: skip
+
+
+#: How many times its packed size a file of weights may have; weights hardly compress.
+_INFLATION = 50
 
 
 class CheckpointError(UserError):
@@ -197,9 +202,16 @@ def _read_zip(path: Path) -> State:
         inside = [name for name in archive.namelist() if name.endswith((".bin", ".safetensors"))]
         if len(inside) != 1:
             raise CheckpointError(f"{path} holds {len(inside)} files of weights; expected one pytorch_model.bin.")
+        member = archive.getinfo(inside[0])
+        if member.file_size > _INFLATION * member.compress_size:
+            raise CheckpointError(
+                f"{path}: {inside[0]} grows from {member.compress_size:,} to {member.file_size:,} bytes, which weights "
+                "do not. It is not unpacked."
+            )
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / Path(inside[0]).name
-            target.write_bytes(archive.read(inside[0]))
+            with archive.open(member) as packed, target.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
             return read_state(target)
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from labelers.errors import UserError
-from medclip.cli.console import command
+from medclip.cli.console import command, print_table
 
 
 def test_mistakes_end_with_a_message_and_code_2(capsys, monkeypatch) -> None:
@@ -26,3 +26,10 @@ def test_programming_errors_keep_their_traceback(monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["medclip-x"])
     with pytest.raises(KeyError):
         command(fail)()
+
+
+def test_brackets_in_a_table_are_shown_as_they_are(capsys) -> None:
+    print_table("films", ["file"], [["film [copy].png"], ["film [bold]x[/bold].png"]])
+    shown = capsys.readouterr().out
+    assert "film [copy].png" in shown
+    assert "film [bold]x[/bold].png" in shown

@@ -37,3 +37,10 @@ def test_more_than_there_are_cannot_be_asked_for() -> None:
         Index(unit(0, 3), list("abc")).search(unit(1, 1), k=4)
     with pytest.raises(ValueError, match="3 embeddings and 2 names"):
         Index(unit(0, 3), list("ab"))
+
+
+def test_names_may_be_larger_than_a_header(tmp_path) -> None:
+    """Metadata of safetensors end at 100 MB, which a million paths of 104 characters exceed."""
+    names = ["x" * 10_000_000] * 11
+    Index(np.eye(11, dtype=np.float32), names).save(tmp_path / "i.safetensors")
+    assert Index.load(tmp_path / "i.safetensors").names == names

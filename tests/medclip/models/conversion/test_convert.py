@@ -209,3 +209,10 @@ def test_checkpoints_of_newer_transformers_are_read_too(checkpoint, tmp_path) ->
     pixels = torch.randn(1, 1, 224, 224)
     with torch.no_grad():
         torch.testing.assert_close(first.model.get_image_features(pixels), second.model.get_image_features(pixels))
+
+
+def test_an_archive_that_grows_too_much_is_not_unpacked(tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "weights.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("pytorch_model.bin", bytes(10**7))
+    with pytest.raises(CheckpointError, match="which weights do not"):
+        read_state(tmp_path / "weights.zip")
