@@ -23,10 +23,30 @@ import pandas as pd
 
 SENTENCES = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
 OBSERVATIONS = [f"observation {i}" for i in range(14)]
-_WORDS = (
-    "no small large left right pleural effusion is seen the heart size normal lung bases clear opacity in unchanged from "
-    "prior study"
-).split()
+_WORDS = [
+    "no",
+    "small",
+    "large",
+    "left",
+    "right",
+    "pleural",
+    "effusion",
+    "is",
+    "seen",
+    "the",
+    "heart",
+    "size",
+    "normal",
+    "lung",
+    "bases",
+    "clear",
+    "opacity",
+    "in",
+    "unchanged",
+    "from",
+    "prior",
+    "study",
+]
 
 
 def sentence_table() -> pd.DataFrame:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from medclip.data.grey import ImageError, check_size, equalise, luminance, scale
+from medclip.utils.extras import install
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ def _decode(data: Any) -> np.ndarray:
         package = next((package for family, package in _DECODERS.items() if family in name), None)
         if package is not None and "missing" in str(error):
             raise ImageError(
-                f"it is compressed as {name}, and {package} is not installed: pip install 'medclip[dicom]'"
+                f"it is compressed as {name}, and {package} is not installed: {install('dicom')}"
             ) from error
         colour = "" if data.PhotometricInterpretation in _GREY else "the DICOM file is in colour, and "
         raise ImageError(f"{colour}its pixels cannot be decoded ({type(error).__name__}: {error})") from error

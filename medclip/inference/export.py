@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from medclip.inference.calibration import Calibration
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.onnx_classifier import MANIFEST, PROMPTS, TEXT, VISION
+from medclip.utils.extras import install
 from medclip.utils.io import write_atomically
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def export(
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"Exporting needs the extra packages: pip install 'medclip[onnx]' ({error})") from error
+        raise ImportError(f"Exporting needs the extra packages: {install('onnx')} ({error})") from error
     folder.mkdir(parents=True, exist_ok=True)
     model = model.float().cpu().eval()
     processor.save_pretrained(folder)

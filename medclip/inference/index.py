@@ -75,7 +75,8 @@ class Index:
         """Writes the index as one safetensors file, whole or not at all."""
         # Names are a tensor of bytes and not metadata, of which safetensors takes 100 MB: a million paths are more.
         names = np.frombuffer(json.dumps(self.names).encode(), dtype=np.uint8)
-        tensors, metadata = {"embeds": self.embeds, "names": names}, {"made_with": self.made_with, "holds": self.holds}
+        tensors: dict[str, np.ndarray] = {"embeds": self.embeds, "names": names}
+        metadata = {"made_with": self.made_with, "holds": self.holds}
         write_atomically(Path(path), lambda part: save_file(tensors, part, metadata=metadata))
 
     @classmethod

@@ -13,6 +13,7 @@ from medclip.data.images import fit_square, grey_images, pad_bicubic, resize_squ
 from medclip.inference.calibration import Calibration
 from medclip.inference.prompts import Prompts, load_prompts
 from medclip.inference.scoring import Directions, PromptScores
+from medclip.utils.extras import install
 
 VISION, TEXT, PROMPTS, MANIFEST = "vision.onnx", "text.onnx", "prompts.npz", "medclip_export.json"
 
@@ -108,9 +109,7 @@ class OnnxClassifier(PromptScores):
         try:
             import onnxruntime
         except ImportError as error:
-            raise ImportError(
-                f"Running an export needs the extra packages: pip install 'medclip[onnx]' ({error})"
-            ) from error
+            raise ImportError(f"Running an export needs the extra packages: {install('onnx')} ({error})") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         return onnxruntime.InferenceSession(str(self._folder / name), options, providers=["CPUExecutionProvider"])

@@ -12,6 +12,7 @@ from itertools import takewhile
 from torch import nn
 
 from labelers.errors import UserError
+from medclip.utils.extras import install
 
 
 def lock(backbone: nn.Module, what: str) -> None:
@@ -48,7 +49,7 @@ def add_lora(backbone: nn.Module, rank: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ImportError(f"LoRA needs an extra package: pip install 'medclip[lora]' ({error})") from error
+        raise ImportError(f"LoRA needs an extra package: {install('lora')} ({error})") from error
     for kind in (nn.Linear, nn.Conv2d):
         names = [name for name, module in backbone.named_modules() if isinstance(module, kind)]
         if names:

@@ -32,6 +32,7 @@ from medclip.inference.prompts import Prompts, load_prompts
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.models.locking import merge_lora
 from medclip.objectives import Objective
+from medclip.runs.model_card import model_card
 from medclip.runs.settings import TrainConfig
 from medclip.runs.train_data import TrainTables, find_train_sources, prepare_train_data
 from medclip.runs.train_model import check_towers, new_model
@@ -307,6 +308,8 @@ def _finish(
         "observations": tables.observations(config),
         "sources": tables.manifests,
     }
+    card = model_card(config, metrics=metrics, manifests=tables.manifests, observations=tables.observations(config))
+    write_atomically(output / "model" / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
     trained = "\n".join(sorted(fingerprints(tables.patients())))
     write_atomically(output / "patients.txt", lambda path: path.write_text(trained))
     text = json.dumps(metrics, indent=2)

@@ -23,6 +23,7 @@ from medclip.training.callbacks import Evaluate, EvaluateEvery, Progress
 from medclip.training.checkpoints import LOG_EVERY, Checkpoints
 from medclip.training.distributed import world
 from medclip.training.module import TrainingModule
+from medclip.utils.extras import install
 
 
 class Stopped(RuntimeError):
@@ -193,7 +194,7 @@ def _loggers(names: Sequence[str], output: Path) -> list[Logger]:
             else:
                 raise UserError(f"--loggers {name}: choose from tensorboard, wandb and mlflow.")
         except ModuleNotFoundError as error:
-            raise UserError(f"--loggers {name} needs a package: pip install 'medclip[{name}]'") from error
+            raise UserError(f"--loggers {name} needs a package: {install(name)}") from error
     return made
 
 

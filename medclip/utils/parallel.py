@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from labelers.errors import UserError
+from medclip.utils.extras import install
 
 R = TypeVar("R")
 ENGINES = ("local", "ray")
@@ -69,7 +70,7 @@ def _on_ray(function: Callable[..., R], jobs: Iterator[tuple[Any, ...]]) -> Iter
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise UserError("--engine ray needs a package: pip install 'medclip[ray]'") from error
+        raise UserError(f"--engine ray needs a package: {install('ray')}") from error
     if not ray.is_initialized():
         try:
             ray.init(address="auto", log_to_driver=False, logging_level="ERROR")

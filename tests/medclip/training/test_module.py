@@ -36,6 +36,11 @@ def test_a_run_leaves_everything_it_promises_and_repeats_itself(command) -> None
     assert {"model", "checkpoints", "logs", "config.yaml", "metrics.json"} <= {path.name for path in first.iterdir()}
     assert runs.same(first, second)
     assert runs.metrics(first)["steps"] == 6
+    card = (first / "model" / "README.md").read_text()
+    assert "- phantom: 1" in card
+    assert "rules/chexpert14" in card
+    assert "| auroc/mean |" in card
+    assert "not a medical device" in card.lower()
     model, processor = MedCLIPModel.from_pretrained(first / "model"), MedCLIPProcessor.from_pretrained(first / "model")
     assert model.get_text_features(**processor.texts(["No effusion."])).shape == (1, 16)
 
