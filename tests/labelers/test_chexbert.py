@@ -5,27 +5,17 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import BertConfig
 
-from labelers.chexbert import HEADS, Chexbert, ChexbertLabeler, load_chexbert
+from labelers.chexbert import HEADS, ChexbertLabeler, load_chexbert
 from labelers.observations import CHEXPERT14
+from tests.fixtures.chexbert import write_chexbert
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "no", "effusion", "the", "heart", "is", "enlarged", "."]
 TEXTS = ["No effusion.", "The heart is enlarged.\n  No effusion .", "", "Heart " * 600]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tiny random checkpoint, in the published format."""
-    path = tmp_path_factory.mktemp("chexbert")
-    (path / "vocab.txt").write_text("\n".join(WORDS))
-    (path / "config.json").write_text('{"model_type": "bert"}')
-    torch.manual_seed(0)
-    network = Chexbert(BertConfig(vocab_size=len(WORDS), hidden_size=64, num_hidden_layers=2, num_attention_heads=1,
-                                  intermediate_size=32))  # fmt: skip
-    state = {f"module.{name}": value * 3 for name, value in network.state_dict().items()}
-    torch.save({"epoch": 7, "model_state_dict": state}, path / "chexbert.pth")
-    return path
+    return write_chexbert(tmp_path_factory.mktemp("chexbert"))
 
 
 def attention(hidden: torch.Tensor, w: dict[str, torch.Tensor], p: str) -> torch.Tensor:

@@ -22,7 +22,8 @@ def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     arms = "{plain: {objective: semantic-matching}, sharp: {objective_options: {target_temperature: 0.1}}}"
     arguments = ["--recipe", str(tmp_path / "recipe.yaml"), "--sizes", "40,80", "--seeds", "1", "--resamples", "0",
-                 "--arms", arms, "--output", str(tmp_path / "curve"), "--budget", "epochs"]  # fmt: skip
+                 "--arms", arms, "--output", str(tmp_path / "curve"), "--budget", "epochs", "--metrics",
+                 "auroc/mean"]  # fmt: skip
     assert curve.run([*arguments, "--point", "3"]) == 0
     assert sorted(path.name for path in (tmp_path / "curve" / "points").iterdir()) == ["sharp-80-0"]
     trained = []
