@@ -110,10 +110,7 @@ class Source:
         Then comparing patients finds no overlap, whatever there is. RSNA's and SIIM's images, for instance, are
         NIH's; two re-releases of one collection may share images, too.
         """
-        mine, theirs = (source.population or source.name for source in (self, other))
-        if mine == theirs:
-            return False
-        return bool({mine, *self.holds_images_of} & {theirs, *other.holds_images_of})
+        return may_share_images(self, other)
 
     def images(self) -> pd.DataFrame | None:
         """Returns the image table, or None where the source has no images."""
@@ -136,3 +133,9 @@ class Source:
         columns = ["patient_id", "split"]
         rows = [table.loc[table["split"].notna(), columns] for table in tables]
         return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+
+
+def may_share_images(one: Source | type[Source], other: Source | type[Source]) -> bool:
+    """Tells whether two sources, or kinds of them, may hold the same images under different ids."""
+    mine, theirs = (source.population or source.name for source in (one, other))
+    return mine != theirs and bool({mine, *one.holds_images_of} & {theirs, *other.holds_images_of})

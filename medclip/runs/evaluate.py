@@ -18,7 +18,7 @@ from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
 from medclip.data.labelling import Labelling
 from medclip.data.prepared import Prepared, together
-from medclip.data.source import Source
+from medclip.data.source import Source, may_share_images
 from medclip.data.subsets import fingerprints
 from medclip.data.tables import observations_of
 from medclip.data.test_sets import checksum
@@ -222,7 +222,14 @@ def _trained_on(data: EvaluationData, run: _Evaluation) -> int | None:
             "%d of the %d patients were trained on, so these numbers flatter the model. Train it with --exclude.",
             known, len(mine),
         )  # fmt: skip
-    return known
+    trained = [load_plugin("sources", name) for name in sources_of(run.trained.get("images", ""))]
+    related = {kind.name for kind in trained for source in run.sources if may_share_images(kind, source)}
+    if related:
+        logger.warning(
+            "The model was trained on %s, which may hold these very images under other ids: %d of the %d patients are "
+            "known by id to have been trained on, and there may be more.", ", ".join(sorted(related)), known, len(mine),
+        )  # fmt: skip
+    return None if related and not known else known
 
 
 def _untrained(model: MedCLIPModel, seed: int) -> MedCLIPModel:

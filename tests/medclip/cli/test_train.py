@@ -8,6 +8,7 @@ import time
 import pytest
 
 from medclip.cli import evaluate, train
+from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts, runs
 
 
@@ -130,7 +131,7 @@ def test_trained_on_one_source_and_asked_about_another(tmp_path) -> None:
         assert json.loads((tmp_path / on.split("=")[0] / "metrics.json").read_text())["patients_trained_on"] == 0
 
 
-def test_patients_that_were_trained_on_are_counted(tmp_path, caplog) -> None:
+def test_patients_that_were_trained_on_are_counted(tmp_path, caplog, monkeypatch) -> None:
     assert runs.train(tmp_path / "run", studies=60, batch_images=4, steps=2) == 0
     arguments = [
         str(tmp_path / "run"),
@@ -148,3 +149,12 @@ def test_patients_that_were_trained_on_are_counted(tmp_path, caplog) -> None:
     assert result["patients_trained_on"] == result["patients"] > 10
     assert "were trained on" in caplog.text
     assert "phantom/" not in (tmp_path / "run" / "patients.txt").read_text()
+    # Trained on RSNA, whose images are NIH's, and asked about NIH's under other ids: not zero but unknown.
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("images: phantom", "images: rsna"))
+    monkeypatch.setattr(load_plugin("sources", "phantom"), "holds_images_of", ("nih",))
+    caplog.clear()
+    assert evaluate.run([*arguments, "--split", "test"]) == 0
+    result = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    assert result["patients_trained_on"] is None
+    assert "trained on rsna, which may hold these very images" in caplog.text
