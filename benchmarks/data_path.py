@@ -22,7 +22,8 @@ from torchvision import transforms
 
 from medclip.data.cache import PixelCache, file_key
 from medclip.data.images import fit_square, read_image
-from medclip.data.transforms import MEAN, STD, Augmentation, apply, normalise, train_pipeline
+from medclip.data.preprocessing import MEAN, STD, normalise
+from medclip.data.transforms import Augmentation, apply, train_pipeline
 from medclip.sources.phantom.radiograph import draw_radiograph
 from tests.fixtures.dicom import dicom
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from benchmarks.parity import Difference, off, report
 from medclip.data.images import pad_bicubic
-from medclip.data.transforms import normalise
+from medclip.data.preprocessing import normalise
 from medclip.encoded import Encoded
 from medclip.models.conversion.convert import convert
 from medclip.models.model import MedCLIPModel

@@ -7,11 +7,14 @@ import logging
 import numpy as np
 import pandas as pd
 
-from medclip.data.images import image_shape
+from medclip.data.images import image_shape, square_geometry
 from medclip.data.prepared import qualified
 from medclip.data.source import Source
 
 logger = logging.getLogger(__name__)
+
+#: Side of a square so fine that whole pixels of it are shares of the side.
+_FINE = 2**24
 
 
 def prepare_boxes(source: Source, images: pd.DataFrame) -> pd.DataFrame | None:
@@ -41,9 +44,10 @@ def prepare_boxes(source: Source, images: pd.DataFrame) -> pd.DataFrame | None:
             source.name, int((~within).sum()), len(boxes),
         )  # fmt: skip
         boxes, size = boxes[within], size[within]
-    unit = 1 / size.max(axis=1, initial=1)
+    places = [square_geometry(int(width), int(height), _FINE) for width, height in size]
+    unit = np.array([place.scale / _FINE for place in places])
+    left, top = (np.array([getattr(place, side) / _FINE for place in places]) for side in ("left", "top"))
     shares = size * unit[:, None]
-    left, top = (1 - shares[:, 0]) / 2, (1 - shares[:, 1]) / 2
     return boxes[["image_id", "observation"]].assign(
         left=left + boxes["x"] * unit, top=top + boxes["y"] * unit,
         width=boxes["width"] * unit, height=boxes["height"] * unit,

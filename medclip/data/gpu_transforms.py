@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medclip.data.transforms import MEAN, STD, Augmentation
+from medclip.data.preprocessing import MEAN, STD
+from medclip.data.transforms import Augmentation
 
 
 class DeviceAugmentation:

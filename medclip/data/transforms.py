@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from labelers.errors import UserError
+from medclip.data.preprocessing import normalise
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for updates on import
 import albumentations
 
 #: Mean and deviation of chest radiographs after scaling to [0, 1], as the official MedCLIP uses them.
-MEAN, STD = 0.5862785803043838, 0.27950088968644304
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,6 @@ def apply(pipeline: albumentations.Compose, images: np.ndarray, *, seed: int | N
 def resize(pipeline: albumentations.Compose, images: np.ndarray) -> np.ndarray:
     """Returns uint8 (N, H, W): every one of `images` (N, S, S) through the pipeline."""
     return np.stack([pipeline(image=image)["image"] for image in images])
-
-
-def normalise(images: np.ndarray, mean: float = MEAN, std: float = STD) -> np.ndarray:
-    """Returns float32 (N, 1, H, W), mean removed and divided by the deviation, for uint8 (N, H, W)."""
-    scaled = images.astype(np.float32) * np.float32(1 / (255 * std)) - np.float32(mean / std)
-    return scaled[:, None]
 
 
 def augmentation_from(options: Mapping[str, Any]) -> Augmentation:

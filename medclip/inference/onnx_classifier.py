@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medclip.data.images import fit_square, grey_images, pad_bicubic, resize_square
+from medclip.data.preprocessing import Preprocessing
 from medclip.inference.calibration import Calibration
 from medclip.inference.prompts import Prompts, load_prompts
 from medclip.inference.scoring import Directions, PromptScores
@@ -39,6 +40,8 @@ class OnnxClassifier(PromptScores):
             raise FileNotFoundError(f"{folder} holds no {MANIFEST}. Name the --output of medclip-export.")
         self._manifest = json.loads((self._folder / MANIFEST).read_text())
         self._settings = json.loads((self._folder / "medclip_processor.json").read_text())
+        names = (field.name for field in fields(Preprocessing))
+        self._preprocessing = Preprocessing(**{name: self._settings[name] for name in names})
         self._vision = self._session(VISION)
         named = self._manifest["prompts"] if prompts is None else str(prompts)
         calibration = Calibration.load(folder, prompts=named)
@@ -57,7 +60,7 @@ class OnnxClassifier(PromptScores):
     def embed(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> np.ndarray:
         """See `PromptScores`."""
         parts = [
-            self._vision.run(None, {"pixel_values": self._pixels(images[start : start + batch_size])})[0]
+            self._vision.run(None, {"pixel_values": self._preprocessing.images(images[start : start + batch_size])})[0]
             for start in range(0, len(images), batch_size)
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.positive.vectors.shape[1]), dtype=np.float32)
@@ -75,16 +78,6 @@ class OnnxClassifier(PromptScores):
             "attention_mask": np.array([row.attention_mask for row in encoded], dtype=np.int64),
         }
         return self._session(TEXT).run(None, inputs)[0]  # type: ignore[no-any-return]
-
-    def _pixels(self, images: Sequence[np.ndarray | str | Path]) -> np.ndarray:
-        s = self._settings
-        arrays = grey_images(images, at_least=s["cache_size"], dicom=s["dicom"])
-        if s["resize"] == "pad-bicubic":
-            squares = [pad_bicubic(array, s["image_size"]) for array in arrays]
-        else:
-            squares = [resize_square(fit_square(array, s["cache_size"])[0], s["image_size"]) for array in arrays]
-        scaled = np.stack(squares).astype(np.float32) * np.float32(1 / (255 * s["std"]))
-        return (scaled - np.float32(s["mean"] / s["std"]))[:, None]
 
     def _saved_prompts(self) -> tuple[Directions, Directions]:
         with np.load(self._folder / PROMPTS) as saved:

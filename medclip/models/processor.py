@@ -18,13 +18,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from transformers.utils import PushToHubMixin, cached_file
 
 from labelers.errors import UserError
-from medclip.data.images import fit_square, grey_images, pad_bicubic
+from medclip.data.preprocessing import MEAN, STD, Preprocessing
 from medclip.data.tokens import text_digest
-from medclip.data.transforms import MEAN, STD, eval_pipeline, normalise, resize
 from medclip.models.offline import not_to_be_had
 
 _FILE = "medclip_processor.json"
-RESIZES = ("square", "pad-bicubic")
 _SETTINGS = ("image_size", "cache_size", "max_length", "mean", "std", "resize", "dicom")
 
 
@@ -55,12 +53,10 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         resize: str = "square",
         dicom: str = "voi",
     ) -> None:
-        if resize not in RESIZES:
-            raise UserError(f"resize {resize!r} is none of {', '.join(RESIZES)}.")
-        self.tokenizer, self.image_size, self.max_length = tokenizer, image_size, max_length
-        self.mean, self.std, self.resize, self.dicom = mean, std, resize, dicom
-        self.cache_size = cache_size or image_size
-        self._pipeline = eval_pipeline(image_size)
+        self.preprocessing = Preprocessing(image_size, cache_size or image_size, mean, std, resize, dicom)
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.image_size, self.cache_size, self.dicom = image_size, self.preprocessing.cache_size, dicom
+        self.mean, self.std, self.resize = mean, std, resize
 
     def images(self, images: Any) -> Tensor:
         """Returns pixel values (I, 1, H, W) of one image or several: paths, arrays, tensors or PIL images.
@@ -70,16 +66,11 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         Raises:
             ImageError: a file cannot be read, or an array is no grey image.
         """
-        arrays = grey_images(images, at_least=self.cache_size, dicom=self.dicom)
-        if self.resize == "pad-bicubic":
-            return torch.from_numpy(
-                normalise(np.stack([pad_bicubic(a, self.image_size) for a in arrays]), self.mean, self.std)
-            )
-        return self.squares(np.stack([fit_square(array, self.cache_size)[0] for array in arrays]))
+        return torch.from_numpy(self.preprocessing.images(images))
 
     def squares(self, squares: np.ndarray) -> Tensor:
         """Returns pixel values (I, 1, H, W) of cached squares (I, S, S), uint8."""
-        return torch.from_numpy(normalise(resize(self._pipeline, squares), self.mean, self.std))
+        return torch.from_numpy(self.preprocessing.squares(squares))
 
     def batches(self, images: Sequence[Any], *, cache: Any = None, batch_size: int = 128) -> Iterator[Tensor]:
         """Yields pixel values (I, 1, H, W) of files or arrays, or, with a `PixelCache`, of the images of its keys.

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from medclip.data.cache import PixelCache
+from medclip.data.preprocessing import normalise
 from medclip.data.samplers import Stream
-from medclip.data.transforms import Augmentation, normalise, resize, train_pipeline
+from medclip.data.transforms import Augmentation, resize, train_pipeline
 from medclip.models import MedCLIPProcessor
 from medclip.models.towers import VisionTower
 from medclip.utils.progress import Count

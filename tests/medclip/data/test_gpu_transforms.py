@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from medclip.data.gpu_transforms import DeviceAugmentation, matrices
-from medclip.data.transforms import MEAN, STD, Augmentation, apply, eval_pipeline
+from medclip.data.preprocessing import MEAN, STD
+from medclip.data.transforms import Augmentation, apply, eval_pipeline
 from medclip.sources.phantom.radiograph import draw_radiograph
 
 PLAIN = Augmentation(crop=1.0, flip=0.0, jitter=0.0, rotate=0.0, shift=0.0, scale=(1.0, 1.0))

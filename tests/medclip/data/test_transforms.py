@@ -3,16 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medclip.data.transforms import (
-    MEAN,
-    STD,
-    Augmentation,
-    apply,
-    augmentation_from,
-    eval_pipeline,
-    normalise,
-    train_pipeline,
-)
+from medclip.data.preprocessing import MEAN, STD, normalise
+from medclip.data.transforms import Augmentation, apply, augmentation_from, eval_pipeline, train_pipeline
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 40, 40), dtype=np.uint8)
 
