@@ -150,7 +150,7 @@ def test_a_missing_decoder_is_named(tmp_path, monkeypatch) -> None:
         raise RuntimeError("Unable to decompress because all plugins are missing dependencies")
 
     monkeypatch.setattr(pydicom.FileDataset, "pixel_array", property(undecodable))
-    with pytest.raises(ImageError, match=r"pylibjpeg-openjpeg is not installed: pip install 'medclip\[dicom\]'"):
+    with pytest.raises(ImageError, match=r"pylibjpeg-openjpeg is not installed: pip install 'medclip-cxr\[dicom\]'"):
         _decode(data)
 
 

@@ -266,5 +266,5 @@ def test_loggers_that_cannot_be_had(train, monkeypatch) -> None:
         raise ModuleNotFoundError("wandb")
 
     monkeypatch.setattr("medclip.training.trainer.WandbLogger", missing)
-    with pytest.raises(ValueError, match=r"pip install 'medclip\[wandb\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'medclip-cxr\[wandb\]'"):
         train("log2", "--loggers", "tensorboard,wandb")

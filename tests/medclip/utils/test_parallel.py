@@ -53,7 +53,7 @@ def test_an_unknown_engine() -> None:
 
 def test_an_engine_that_is_not_here(monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(ValueError, match=r"pip install 'medclip\[ray\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'medclip-cxr\[ray\]'"):
         list(run_jobs(twice, [(1,)], engine="ray"))
 
 
