@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import torch
 from PIL import Image
 from torchvision import transforms
@@ -25,10 +26,17 @@ from medclip.data.images import fit_square, read_image
 from medclip.data.preprocessing import MEAN, STD, normalise
 from medclip.data.transforms import Augmentation, apply, train_pipeline
 from medclip.sources.phantom.radiograph import draw_radiograph
-from tests.fixtures.dicom import dicom
 
 BATCH, SIZE = 32, 224
 PUBLISHED = Augmentation(crop=0.875, flip=0.5, jitter=0.2, rotate=10.0, shift=0.0625, scale=(0.8, 1.1))
+
+
+def write_dicom(path: Path, pixels: np.ndarray) -> None:
+    """Writes 12-bit grey pixels under the header of an image that pydicom brings."""
+    data = pydicom.examples.ct
+    data.Modality, data.RescaleIntercept = "DX", 0
+    data.set_pixel_data(pixels, "MONOCHROME2", bits_stored=12)
+    data.save_as(path)
 
 
 def write(folder: Path, kind: str, count: int) -> list[str]:
@@ -38,8 +46,8 @@ def write(folder: Path, kind: str, count: int) -> list[str]:
         pixels = draw_radiograph(0, i, size=side)
         path = folder / f"{i}.{kind.lower()}"
         if kind == "DICOM":
-            dicom(path.with_suffix(".dcm"), pixels.astype(np.uint16) * 16)
             path = path.with_suffix(".dcm")
+            write_dicom(path, pixels.astype(np.uint16) * 16)
         else:
             Image.fromarray(pixels).save(path, **({"quality": 90} if kind == "JPEG" else {}))
         paths.append(str(path))
@@ -72,8 +80,6 @@ def plain(paths: list[str]) -> Callable[[], torch.Tensor]:
 
     def opened(path: str) -> Image.Image:
         if path.endswith(".dcm"):
-            import pydicom
-
             values = pydicom.dcmread(path).pixel_array.astype(np.float32)
             return Image.fromarray((values / values.max() * 255).astype(np.uint8))
         return Image.open(path).convert("L")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from labelers.findings import Finding
 from labelers.rules import RuleLabeler
 
@@ -65,8 +63,6 @@ def test_the_table_is_large() -> None:
     assert {kind for _, _, attributes in table() for kind in attributes} == set(KINDS)
 
 
-@pytest.mark.parametrize(("text", "name", "expected"), table(), ids=[text for text, _, _ in table()])
-def test_attributes(text: str, name: str, expected: dict[str, str]) -> None:
-    if text in KNOWN_FAILURES:
-        pytest.xfail("known limit")
-    assert found(text, name) == expected
+def test_attributes() -> None:
+    rows = [row for row in table() if row[0] not in KNOWN_FAILURES]
+    assert [(text, name, expected) for text, name, expected in rows if found(text, name) != expected] == []

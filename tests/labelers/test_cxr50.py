@@ -37,10 +37,14 @@ def own_sentences() -> list[str]:
     return texts + [cue.example.partition("->")[0].strip() for cue in load_vocabulary("chexpert14").cues]
 
 
-@pytest.mark.parametrize(("text", "name", "state"), table())
-def test_added_observations(text: str, name: str, state: float) -> None:
+def test_added_observations() -> None:
     labeler = RuleLabeler("cxr50")
-    np.testing.assert_equal(labeler([text])[0, labeler.observations.index(name)], state)
+    wrong = []
+    for text, name, state in table():
+        found = float(labeler([text])[0, labeler.observations.index(name)])
+        if found != state and not (np.isnan(found) and np.isnan(state)):
+            wrong.append((text, name, state, found))
+    assert wrong == []
 
 
 def test_it_has_more_than_fifty_observations_and_a_sentence_for_each() -> None:

@@ -115,6 +115,7 @@ def test_grades_of_certainty(text: str, certainty: str) -> None:
 
 
 def test_grades_and_states_are_the_documented_ones() -> None:
-    findings = [finding for text in own_sentences() for finding in RuleLabeler("cxr50").findings(text)]
+    labeler = RuleLabeler("cxr50")
+    findings = [finding for text in own_sentences() for finding in labeler.findings(text)]
     assert {finding.state for finding in findings} == set(STATES)
     assert {finding.certainty for finding in findings} == set(CERTAINTIES)

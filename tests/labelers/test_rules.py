@@ -45,20 +45,21 @@ TABLE: list[tuple[str, dict[str, int]]] = [
 ]
 
 
+LABELER = RuleLabeler()
+
+
 def states(text: str) -> dict[str, int]:
-    labeler = RuleLabeler()
-    return {name: int(s) for name, s in zip(labeler.observations, labeler([text])[0], strict=True) if s == s}
+    return {name: int(s) for name, s in zip(LABELER.observations, LABELER([text])[0], strict=True) if s == s}
 
 
-@pytest.mark.parametrize(("text", "expected"), TABLE, ids=[text[:50] or "empty" for text, _ in TABLE])
-def test_table(text: str, expected: dict[str, int]) -> None:
-    assert states(text) == expected
+def test_table() -> None:
+    assert [(text, expected, states(text)) for text, expected in TABLE if states(text) != expected] == []
 
 
-@pytest.mark.parametrize("text", [text for text, _ in TABLE if text and "\n" not in text])
-def test_case_and_white_space_do_not_matter(text: str) -> None:
-    assert states(text.upper()) == states(text.lower()) == states(text)
-    assert states("  " + text.replace(" ", "   ")) == states(text)
+def test_case_and_white_space_do_not_matter() -> None:
+    texts = [text for text, _ in TABLE if text and "\n" not in text]
+    ways = [[text, text.upper(), text.lower(), "  " + text.replace(" ", "   ")] for text in texts]
+    assert [way[0] for way in ways if any(states(other) != states(way[0]) for other in way)] == []
 
 
 def test_a_sentence_alone_does_not_speak_for_the_report() -> None:

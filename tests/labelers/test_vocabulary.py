@@ -13,22 +13,24 @@ def parse_states(text: str) -> dict[str, int]:
     return {name: int(state) for name, state in parts}
 
 
-def cues() -> list[tuple[str, str | None, Cue]]:
-    kinds = [("chexpert14", None), ("chexpert14-zh", None), ("chexpert14", "openi")]
-    return [(name, profile, cue) for name, profile in kinds for cue in load_vocabulary(name, profile).cues]
+#: What an example may say besides what its cue is about.
+IGNORED = {"No Finding", "Lung Opacity", "Cardiomegaly"}
 
 
-@pytest.mark.parametrize(("name", "profile", "cue"), cues(), ids=lambda value: getattr(value, "pattern", str(value)))
-def test_every_cue_has_an_example_that_holds(name: str, profile: str | None, cue: Cue) -> None:
+def holds(labeler: RuleLabeler, cue: Cue) -> bool:
+    """Tells whether the cue has an example, and the labeler says of it what stands behind the arrow."""
     sentence, arrow, expected = cue.example.partition("->")
-    assert arrow, f"the cue {cue.pattern!r} has no example"
-    labeler = RuleLabeler(name, profile=profile)
     row = labeler([sentence.strip()])[0]
     found = {name: int(s) for name, s in zip(labeler.observations, row, strict=True) if s == s}
     wanted = parse_states(expected)
-    assert {name: found.get(name) for name in wanted} == wanted
-    ignored = {"No Finding", "Lung Opacity", "Cardiomegaly"}
-    assert not set(found) - set(wanted) - ignored
+    return bool(arrow) and found.items() >= wanted.items() and not set(found) - set(wanted) - IGNORED
+
+
+@pytest.mark.parametrize(("name", "profile"), [("chexpert14", None), ("chexpert14-zh", None), ("chexpert14", "openi")])
+def test_every_cue_has_an_example_that_holds(name: str, profile: str | None) -> None:
+    labeler, cues = RuleLabeler(name, profile=profile), load_vocabulary(name, profile).cues
+    assert len(cues) > 10
+    assert [(cue.pattern, cue.example) for cue in cues if not holds(labeler, cue)] == []
 
 
 def test_all_vocabularies_load() -> None:

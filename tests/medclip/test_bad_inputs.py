@@ -1,7 +1,4 @@
-"""What users' disks hold, and what becomes of it: each case gives a message, or a row of rejected.csv; none a traceback.
-
-`python benchmarks/bad_inputs.py` prints the outcomes as a table.
-"""
+"""What users' disks hold, and what becomes of it: each case gives a message, or a row of rejected.csv; none a traceback."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from medclip.models import MedCLIPProcessor
 from medclip.models.model import build_model
 from medclip.models.processor import train_tokenizer
 from tests.fixtures.dicom import dicom
+from tests.fixtures.onnx import trace_once
 from tests.fixtures.picture import picture
 
 PROMPTS = {
@@ -147,6 +149,13 @@ def test_heatmaps_are_cosines_of_patches(model) -> None:
     assert found[1, 0, 0, 0] == pytest.approx(patch[0] / np.linalg.norm(patch), abs=1e-6)
     with pytest.raises(ValueError, match="local=True"):
         heatmaps(built.encode_images(processor.images(IMAGES[:1])), text)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        trace_once(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
 from medclip.data.prepare_images import prepare_images
 from medclip.evaluation.evaluators import EvaluationData
-from medclip.models import MedCLIPModel, MedCLIPProcessor
+from medclip.models import MedCLIPModel, MedCLIPProcessor, config
 from medclip.models.model import build_model
 from medclip.models.processor import train_tokenizer
 from medclip.utils.plugins import load_plugin
@@ -25,4 +25,7 @@ def data(tmp_path_factory) -> EvaluationData:
 def model() -> tuple[MedCLIPModel, MedCLIPProcessor]:
     torch.manual_seed(0)
     tokenizer = train_tokenizer(["No pleural effusion.", "The heart is enlarged."])
-    return build_model(vocab_size=len(tokenizer), projection_dim=16).eval(), MedCLIPProcessor(tokenizer, image_size=32)
+    with pytest.MonkeyPatch.context() as patch:  # features wide enough that something can be learned from them
+        patch.setitem(config.SMALL_VISION, "hidden_sizes", [16, 32, 64, 128])
+        built = build_model(vocab_size=len(tokenizer), projection_dim=16).eval()
+    return built, MedCLIPProcessor(tokenizer, image_size=32)

@@ -186,17 +186,12 @@ def test_an_empty_split_says_what_there_is(data) -> None:
 def test_supervised_learns_and_leaves_the_model_alone(data, model) -> None:
     trained, processor = model
     before = {name: value.clone() for name, value in trained.state_dict().items()}
-    options = {
-        "observations": ["Pleural Effusion"],
-        "epochs": 8,
-        "batch_size": 32,
-        "augmentation": PLAIN,
-        "resamples": 0,
-    }
-    metrics = Supervised(data, **options)(trained, processor).numbers
+    options = {"observations": ["Pleural Effusion"], "batch_size": 16, "augmentation": PLAIN, "resamples": 0}
+    metrics = Supervised(data, **options, epochs=6, learning_rate=3e-3)(trained, processor).numbers
     assert metrics["auroc/Pleural Effusion"] > 0.75
     assert all(torch.equal(value, before[name]) for name, value in trained.state_dict().items())
-    assert metrics == Supervised(data, **options)(trained, processor).numbers
+    first, second = (Supervised(data, **options, epochs=1)(trained, processor).numbers for _ in range(2))
+    assert first == second
 
 
 def test_masked_bce_by_hand() -> None:
