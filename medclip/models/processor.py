@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from medclip.data.tokens import text_digest
 from medclip.models.offline import not_to_be_had
 
 _FILE = "medclip_processor.json"
-_SETTINGS = ("image_size", "cache_size", "max_length", "mean", "std", "resize", "dicom")
 
 
 class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
@@ -55,8 +55,21 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
     ) -> None:
         self.preprocessing = Preprocessing(image_size, cache_size or image_size, mean, std, resize, dicom)
         self.tokenizer, self.max_length = tokenizer, max_length
-        self.image_size, self.cache_size, self.dicom = image_size, self.preprocessing.cache_size, dicom
-        self.mean, self.std, self.resize = mean, std, resize
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that the vision tower takes, in pixels."""
+        return self.preprocessing.image_size
+
+    @property
+    def cache_size(self) -> int:
+        """Side of the squares that images are first fitted to, in pixels."""
+        return self.preprocessing.cache_size
+
+    @property
+    def dicom(self) -> str:
+        """How DICOM values become grey."""
+        return self.preprocessing.dicom
 
     def images(self, images: Any) -> Tensor:
         """Returns pixel values (I, 1, H, W) of one image or several: paths, arrays, tensors or PIL images.
@@ -129,7 +142,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
     def save_pretrained(self, folder: str | Path, *, push_to_hub: bool = False, **kwargs: Any) -> None:
         """Writes the settings and the tokenizer into `folder`, and to the hub if asked."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        settings = {name: getattr(self, name) for name in _SETTINGS}
+        settings = asdict(self.preprocessing) | {"max_length": self.max_length}
         (Path(folder) / _FILE).write_text(json.dumps(settings, indent=2))
         self.tokenizer.save_pretrained(str(folder))
         if push_to_hub:

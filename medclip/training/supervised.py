@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from medclip.data.cache import PixelCache
-from medclip.data.preprocessing import normalise
 from medclip.data.samplers import Stream
 from medclip.data.transforms import Augmentation, resize, train_pipeline
 from medclip.models import MedCLIPProcessor
@@ -128,7 +127,7 @@ class _Batches:
         chosen = self._stream.rows(step)
         self._pipeline.set_random_seed(self._seed * 1_000_003 + step)
         squares = resize(self._pipeline, self._cache.get(self._keys[chosen].tolist()))
-        pixels = torch.from_numpy(normalise(squares, self._processor.mean, self._processor.std))
+        pixels = torch.from_numpy(self._processor.preprocessing.normalised(squares))
         return pixels.to(self._device), torch.from_numpy(self._states[chosen]).to(self._device)
 
 

@@ -285,9 +285,9 @@ def test_an_export_answers_with_its_own_prompts(model, tmp_path, capsys) -> None
     assert set(json.loads(capsys.readouterr().out)[0]) == {"path", "Sarcoid", "Edema"}
 
 
-def test_files_are_read_as_the_model_was_trained(model, tmp_path, monkeypatch) -> None:
-    built, processor = model
-    monkeypatch.setattr(processor, "dicom", "mimic-cxr-jpg")
+def test_files_are_read_as_the_model_was_trained(model, tmp_path) -> None:
+    built, usual = model
+    processor = MedCLIPProcessor(usual.tokenizer, image_size=usual.image_size, dicom="mimic-cxr-jpg")
     built.save_pretrained(tmp_path / "model")
     processor.save_pretrained(tmp_path / "model")
     dicom(tmp_path / "b.dcm", np.arange(1280).reshape(40, 32) ** 2 // 400)
