@@ -1,7 +1,7 @@
 """Our parsers, splits and published test sets on label tables of full size, which the torchxrayvision wheel holds.
 
-    pip install --target /tmp/txrv --no-deps torchxrayvision
-    PYTHONPATH=. python benchmarks/full_tables.py /tmp/txrv/torchxrayvision
+    pip install --target FOLDER --no-deps torchxrayvision
+    PYTHONPATH=. python benchmarks/full_tables.py FOLDER/torchxrayvision
 
 Tables are unpacked into a temporary folder in their owners' layout. Images are not there: where a source looks for
 files, empty ones stand for them. Nothing of the package is kept.
