@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import io
-from typing import TYPE_CHECKING
 
 import pandas as pd
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -66,11 +61,9 @@ class Page:
                     cells = cells.drop(columns=[low, high])
         self._parts.append(cells.to_html(index=False, border=0, escape=True))
 
-    def figure(self, figure: Figure, caption: str) -> None:
-        """Adds a figure as a PNG within the page."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=90, format="png")
-        data = base64.b64encode(buffer.getvalue()).decode()
+    def figure(self, png: bytes, caption: str) -> None:
+        """Adds the contents of a PNG file as a figure within the page."""
+        data = base64.b64encode(png).decode()
         text = html.escape(caption)
         self._parts.append(
             f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'

@@ -95,14 +95,15 @@ class Results:
                 path = output / f"{who}-{table_name}.csv"
                 write_atomically(path, lambda part, table=table: table.round(6).to_csv(part, index=False))  # type: ignore[misc]
             for figure_name, figure in result.figures.items():
-                figure.savefig(output / f"{who}-{figure_name}.png", dpi=120)
+                path = output / f"{who}-{figure_name}.png"
+                write_atomically(path, lambda part, figure=figure: figure.savefig(part, dpi=120, format="png"))  # type: ignore[misc]
         if self.protocol is not None:
             metrics["protocol"] = {"name": self.protocol.name, "departures": list(self.departures)}
             metrics["protocol"]["published"] = self.beside_published().to_dict("records")
         metrics["how"] = how
         text = json.dumps(metrics, indent=2)
         write_atomically(output / "metrics.json", lambda path: path.write_text(text))
-        page = self._page(how)
+        page = self._page(how, output)
         write_atomically(output / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
 
     def remarks(self) -> list[str]:
@@ -114,7 +115,8 @@ class Results:
             lines.insert(0, f"{self.protocol.name} has no published numbers on {', '.join(self.test_sets)}.")
         return lines
 
-    def _page(self, how: dict[str, Any]) -> str:
+    def _page(self, how: dict[str, Any], output: Path) -> str:
+        """Returns the page; its figures are those in `output`."""
         about = self.about
         page = Page(
             f"Evaluation of {self.settings['model']}",
@@ -138,8 +140,9 @@ class Results:
                 page.section(*_TITLES.get(name, (name, "")))
                 for table in result.tables.values():
                     page.table(table)
-                for caption, figure in result.figures.items():
-                    page.figure(figure, caption.replace("_", " "))
+                for figure_name in result.figures:
+                    png = (output / f"{who}-{figure_name}.png").read_bytes()
+                    page.figure(png, figure_name.replace("_", " "))
         page.section("How to repeat it")
         page.code(yaml.safe_dump({**about, **how}, sort_keys=False, allow_unicode=True))
         return page.render()

@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 
 from medclip.cli import evaluate
+from medclip.evaluation.evaluators.fine_tune import FineTune
 from medclip.inference.calibration import Calibration
 from tests.fixtures import runs
 
 EVALUATORS = "zero-shot,retrieval,linear-probe,fine-tune,grounding,calibration"
+FIVE = "Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion"
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +40,11 @@ def arguments(folder: Path, *more: str) -> list[str]:
     ]
 
 
-def test_every_evaluator_at_once(folder, capsys) -> None:
+def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(FineTune.__init__.__kwdefaults__, "least_steps", 3)
     more = ["--texts", "phantom", "--evaluators", EVALUATORS, "--baselines", "supervised", "--examples", "2",
             "--resamples", "20", "--shares", "[0.2, 1.0]", "--label-draws", "2", "--supervised-epochs", "0.2",
-            "--output", str(folder / "all")]  # fmt: skip
+            "--observations", FIVE, "--output", str(folder / "all")]  # fmt: skip
     assert evaluate.run([*arguments(folder), *more]) == 0
     saved = json.loads((folder / "all" / "metrics.json").read_text())
     assert set(saved["model"]) == set(EVALUATORS.split(","))
@@ -71,7 +74,7 @@ def test_every_evaluator_at_once(folder, capsys) -> None:
 def test_what_comes_out_holds_no_report_and_no_patient_unless_asked(folder) -> None:
     output = folder / "plain"
     assert evaluate.run([*arguments(folder), "--texts", "phantom", "--evaluators", EVALUATORS.replace("fine-tune,", ""),
-                         "--shares", "[1.0]", "--output", str(output)]) == 0  # fmt: skip
+                         "--shares", "[1.0]", "--observations", FIVE, "--output", str(output)]) == 0  # fmt: skip
     sentences = pd.read_parquet(next((folder / "p").glob("phantom-sentences-*/sentences.parquet")))["text"]
     written = "".join(path.read_text() for path in output.iterdir() if path.suffix in (".csv", ".json", ".html"))
     assert not [text for text in sentences if len(text) > 25 and text in written]
@@ -94,7 +97,7 @@ def test_a_protocol_shows_published_numbers_and_departures(folder, capsys) -> No
 
 def test_the_same_evaluation_twice_gives_the_same_numbers(folder) -> None:
     for name in ("first", "second"):
-        evaluate.run([*arguments(folder), "--resamples", "20", "--output", str(folder / name)])
+        evaluate.run([*arguments(folder), "--resamples", "20", "--observations", FIVE, "--output", str(folder / name)])
     first, second = (json.loads((folder / name / "metrics.json").read_text()) for name in ("first", "second"))
     assert first["model"] == second["model"]
 
