@@ -49,7 +49,7 @@ from medclip.utils.text import names_in
 logger = logging.getLogger(__name__)
 
 #: Settings that may differ when a run is resumed: they change where it runs, not what comes out.
-_FREE = {"resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root",
+_FREE = {"output", "resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root",
          "nodes", "strategy", "compile", "step_times", "loggers", "save_every", "keep"}  # fmt: skip
 #: What a run leaves in its folder.
 _LEFT = ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", "evaluation")

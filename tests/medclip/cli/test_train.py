@@ -43,8 +43,9 @@ def test_wrong_settings_end_before_any_work(tmp_path, arguments: list[str], mess
 
 @pytest.mark.parametrize(
     ("images", "texts"),
-    [("chexpert", "mimic-reports"), ("nih", "openi"), ("csv", "openi"), ("nih,chexpert", "openi,mimic-reports"),
-     ("mimic-cxr", "mimic-reports"), ("chexpert, plus", "chexpert, plus")],
+    [("csv", "openi"), ("nih,chexpert,mimic-cxr", "openi,mimic-reports"), ("chexpert, plus", "chexpert, plus"),
+     *(pytest.param(*names, marks=pytest.mark.slow) for names in
+       (("chexpert", "mimic-reports"), ("nih", "openi"), ("mimic-cxr", "mimic-reports")))],
 )  # fmt: skip
 def test_from_official_layouts_to_a_result(tmp_path, images: str, texts: str) -> None:
     def spec(names: str) -> str:

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import pickle
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -63,11 +64,14 @@ def kill() -> None:
     raise Killed
 
 
-def cut_at(train: Train, name: str, step: int) -> None:
+@pytest.fixture(scope="module")
+def cut(home, train) -> Path:
+    """A run killed after step 7, to be copied."""
     with pytest.MonkeyPatch.context() as patch:
-        at_step(patch, step, kill)
+        at_step(patch, 7, kill)
         with pytest.raises(Killed):
-            train(name)
+            train("cut")
+    return home / "cut"
 
 
 @pytest.mark.parametrize("step", [3, 4])
@@ -116,9 +120,9 @@ def flip(path: Path) -> None:
      lambda path: path.write_bytes(pickle.dumps({"a": 1})), lambda path: torch.save({"state_dict": {}}, path)],
     ids=["a flipped byte", "cut off", "empty", "another file", "keys missing"],
 )  # fmt: skip
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(home, train, whole, caplog, spoil, request) -> None:
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(home, train, whole, cut, caplog, spoil, request) -> None:
     name = request.node.callspec.id.replace(" ", "-")
-    cut_at(train, name, 7)
+    shutil.copytree(cut, home / name)
     last = home / name / "checkpoints" / "last.ckpt"
     assert damage(last) is None
     spoil(last)
@@ -129,8 +133,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(home, train, whole, c
     assert runs.same(home / name, whole)
 
 
-def test_when_all_checkpoints_are_damaged_it_begins_again(home, train, whole, caplog) -> None:
-    cut_at(train, "all", 5)
+def test_when_all_checkpoints_are_damaged_it_begins_again(home, train, whole, cut, caplog) -> None:
+    shutil.copytree(cut, home / "all")
     for path in candidates(home / "all" / "checkpoints"):
         path.write_bytes(b"")
     assert newest(home / "all" / "checkpoints") is None
@@ -171,10 +175,16 @@ def test_the_newest_few_are_kept(home, train) -> None:
 
 
 def test_a_run_that_finished_but_for_its_last_file_ends_the_same(home, train, whole) -> None:
-    assert train("end") == 0
+    shutil.copytree(whole, home / "end")
     (home / "end" / "metrics.json").unlink()
     assert train("end") == 0
     assert runs.same(home / "end", whole)
+
+
+def test_a_run_that_was_moved_resumes_in_its_new_folder(home, train, whole, cut) -> None:
+    shutil.copytree(cut, home / "moved")
+    assert train("moved") == 0
+    assert runs.same(home / "moved", whole)
 
 
 def test_checkpoints_that_cannot_be_trusted_are_not_run(tmp_path) -> None:

@@ -59,13 +59,21 @@ def kill() -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("spoil", ["all", "a shard", "the end of a shard", "an index"])
-def test_a_spoiled_cache_is_made_again(tmp_path, train, caplog, spoil: str) -> None:
-    assert train("whole") == 0
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with a whole run, one that was killed after step 5, and what was prepared for both; to be copied."""
+    home = tmp_path_factory.mktemp("runs")
+    assert runs.train(home / "whole") == 0
     patch = stop_at(5, kill)
     with pytest.raises(Killed):
-        train("cut")
+        runs.train(home / "cut")
     patch.undo()
+    return home
+
+
+@pytest.mark.parametrize("spoil", ["all", "a shard", "the end of a shard", "an index"])
+def test_a_spoiled_cache_is_made_again(home, tmp_path, train, caplog, spoil: str) -> None:
+    shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     shards = sorted((tmp_path / "p" / "cache").rglob("*.npy"))
     if spoil == "all":
         shutil.rmtree(tmp_path / "p")
@@ -89,9 +97,9 @@ def test_a_loader_that_dies_is_told_and_the_run_goes_on(tmp_path, train) -> None
         for pid in loaders:
             os.kill(int(pid), signal.SIGKILL)
 
-    long = ["--steps", "40", "--evaluate-every", "10"]
+    long = ["--steps", "16", "--evaluate-every", "4"]
     assert train("whole", *long) == 0
-    patch = stop_at(11, kill_loader)
+    patch = stop_at(5, kill_loader)
     with pytest.raises(ChildProcessError, match="goes on from the last checkpoint"):
         train("cut", "--workers", "1", *long)
     patch.undo()
@@ -143,8 +151,8 @@ with locked(Path({str(tmp_path / "run")!r})):
         pass
 
 
-def test_overwriting_waits_its_turn(tmp_path, train) -> None:
-    assert train("held") == 0
+def test_overwriting_waits_its_turn(home, tmp_path, train) -> None:
+    shutil.copytree(home / "whole", tmp_path / "held")
     before = sorted(path.name for path in (tmp_path / "held" / "checkpoints").iterdir())
     with locked(tmp_path / "held"), pytest.raises(BlockingIOError, match="Another run is writing to"):
         train("held", "--overwrite")

@@ -23,7 +23,7 @@ TINY = Path(__file__).parents[2] / "fixtures" / "parity"
 def tiny(tower: str) -> str:
     """Returns a small tower of the same kind."""
     if tower.startswith("torchvision:"):
-        return "torchvision:resnet18"
+        return "torchvision:mobilenet_v3_small"
     return {"small": "small", "microsoft/swin-tiny-patch4-window7-224": str(TINY / "tiny_swin")}.get(
         tower, str(TINY / "tiny_bert")
     )
