@@ -26,7 +26,7 @@ from medclip.utils.progress import Count
 
 logger = logging.getLogger(__name__)
 
-_SHARD_IMAGES = 256
+SHARD_IMAGES = 256
 Draw = Callable[[str], np.ndarray]
 
 
@@ -96,7 +96,7 @@ class PixelCache:
             progress: called with (done, total) after each shard.
         """
         todo = [(key, path) for key, path in paths.items() if key not in self._places]
-        chunks = [todo[i : i + _SHARD_IMAGES] for i in range(0, len(todo), _SHARD_IMAGES)]
+        chunks = [todo[i : i + SHARD_IMAGES] for i in range(0, len(todo), SHARD_IMAGES)]
         rejected: dict[str, str] = {}
         if not chunks:
             return rejected

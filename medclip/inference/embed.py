@@ -21,7 +21,8 @@ def encode_batches(model: MedCLIPModel, pixels: Iterable[Tensor], *, local: bool
     """Yields each batch of pixel values (I, 1, H, W) encoded; with `local`, its patches too."""
     for batch in pixels:
         with torch.inference_mode():
-            yield model.encode_images(batch.to(model.device), local=local)
+            encoded = model.encode_images(batch.to(model.device), local=local)
+        yield encoded  # outside of the mode, which would stay on in a caller that stops or fails before the last batch
 
 
 def embed_images(

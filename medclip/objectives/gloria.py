@@ -14,7 +14,7 @@ from medclip.objectives import Objective
 from medclip.objectives._targets import check_pairs, info_nce, no_negatives, product
 
 #: Numbers that one step of the attention holds: small enough for a CPU's cache, large enough to fill a GPU.
-_STEP = {"cpu": 2**20, "cuda": 2**27}
+STEP = {"cpu": 2**20, "cuda": 2**27}
 
 
 class Gloria(Objective):
@@ -164,7 +164,7 @@ class _LocalSimilarity(torch.autograd.Function):
 
 
 def _groups(regions: Tensor, words: Tensor) -> list[tuple[int, int]]:
-    step = _STEP["cuda" if regions.is_cuda else "cpu"]
+    step = STEP["cuda" if regions.is_cuda else "cpu"]
     size = max(1, step // (regions.shape[1] * len(words)))
     return [(i, min(i + size, len(regions))) for i in range(0, len(regions), size)]
 

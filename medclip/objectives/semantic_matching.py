@@ -89,7 +89,7 @@ class SemanticMatching(Objective):
         """
         if images.labels is None or texts.labels is None:
             raise UserError("semantic_matching needs label vectors of images and texts; one side has none.")
-        similarity = self._similarity(images.labels, texts.labels)
+        similarity = self.label_similarity(images.labels, texts.labels)
         to_texts, to_images = cosines(images, texts)
         partners = same_study(images, texts) if self.pair_weight else None
         if self.form == "sigmoid":
@@ -104,7 +104,7 @@ class SemanticMatching(Objective):
         ):
             target = (like[rows] / self.target_temperature).softmax(dim=1)
             if own is not None:
-                target = self._with_pairs(target, own[rows])
+                target = self.with_pairs(target, own[rows])
             if self.self_trust:
                 answer = (scale * cosine).softmax(dim=1).detach()
                 target = (1 - self.self_trust) * target + self.self_trust * answer
@@ -118,10 +118,11 @@ class SemanticMatching(Objective):
             "excess": (loss - (floor[0] + floor[1]) / 2).detach(),
         }
 
-    def _similarity(self, image_labels: Tensor, text_labels: Tensor) -> Tensor:
+    def label_similarity(self, image_labels: Tensor, text_labels: Tensor) -> Tensor:
+        """Returns how alike label vectors (I, O) and (T, O) are, (I, T), with the weights of observations."""
         return label_similarity(image_labels, text_labels, kind=self.similarity, weights=self.observation_weights)
 
-    def _with_pairs(self, target: Tensor, own: Tensor) -> Tensor:
+    def with_pairs(self, target: Tensor, own: Tensor) -> Tensor:
         """Returns targets of which rows with partners give `pair_weight` to them, in equal parts."""
         count = own.sum(dim=1, keepdim=True)
         weight = self.pair_weight * (count > 0)

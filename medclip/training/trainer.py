@@ -106,7 +106,7 @@ def fit(
         devices=machine.devices,
         num_nodes=machine.nodes,
         strategy=_strategy(machine),
-        precision=machine.precision or _precision(machine.accelerator),  # type: ignore[arg-type]
+        precision=machine.precision or usual_precision(machine.accelerator),  # type: ignore[arg-type]
         plugins=_plugins(),
         sync_batchnorm=machine.accelerator != "cpu" and torch.cuda.is_available(),  # over all GPUs
         max_steps=steps,
@@ -156,7 +156,7 @@ def _loader_died(error: Exception) -> bool:
     return any(frame.f_globals.get("__name__", "").startswith("torch.utils.data") for frame, _ in frames)
 
 
-class _DirectIO(TorchCheckpointIO):  # type: ignore[misc]
+class DirectIO(TorchCheckpointIO):  # type: ignore[misc]
     """Writes where it is told; `Checkpoints` sees to it that a file is whole before it takes its name."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -166,7 +166,7 @@ class _DirectIO(TorchCheckpointIO):  # type: ignore[misc]
 def _plugins() -> list[Any]:
     """Returns our way of writing, and SLURM without requeueing, unless torchrun started the processes in its job."""
     on_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
-    return [_DirectIO(), *([SLURMEnvironment(auto_requeue=False)] if on_slurm else [])]
+    return [DirectIO(), *([SLURMEnvironment(auto_requeue=False)] if on_slurm else [])]
 
 
 def _strategy(machine: Machine) -> str | Strategy:
@@ -198,7 +198,8 @@ def _loggers(names: Sequence[str], output: Path) -> list[Logger]:
     return made
 
 
-def _precision(accelerator: str) -> str:
+def usual_precision(accelerator: str) -> str:
+    """Returns the precision that `auto` means: bf16 where the hardware has it, float32 elsewhere."""
     on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     # Emulated bf16 (V100, T4) is slower than 32 bits.
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"

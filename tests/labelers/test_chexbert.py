@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import AutoTokenizer
 
 from labelers.chexbert import HEADS, ChexbertLabeler, load_chexbert
 from labelers.observations import CHEXPERT14
@@ -52,10 +53,10 @@ def plain_forward(w: dict[str, torch.Tensor], ids: list[int]) -> list[int]:
 def test_it_says_what_a_plain_forward_pass_says(folder, batch_size: int) -> None:
     labeler = ChexbertLabeler(str(folder), batch_size=batch_size, device="cpu")
     weights = {n.removeprefix("module."): v for n, v in torch.load(folder / "chexbert.pth")["model_state_dict"].items()}
-    found = labeler(TEXTS)
+    found, tokenizer = labeler(TEXTS), AutoTokenizer.from_pretrained(str(folder))
     values = (float("nan"), 1.0, 0.0, -1.0)
     for text, row in zip(TEXTS, found, strict=True):
-        ids = labeler._tokenizer([" ".join(text.split())], truncation=True, max_length=512)["input_ids"][0]
+        ids = tokenizer(" ".join(text.split()), truncation=True, max_length=512)["input_ids"]
         assert len(ids) <= 512
         states = dict(zip(HEADS, (values[c] for c in plain_forward(weights, ids)), strict=True))
         np.testing.assert_array_equal(row, [states[name] for name in CHEXPERT14])

@@ -145,9 +145,7 @@ class ZeroShot(Evaluator):
         return positive, positive - negative
 
     def _compared(self, positive: np.ndarray) -> np.ndarray:
-        if not self._standardise:
-            return positive
-        return (positive - positive.mean(axis=0)) / np.maximum(positive.std(axis=0), 1e-12)
+        return standardised(positive) if self._standardise else positive
 
     def _thresholds(
         self, model: MedCLIPModel, processor: MedCLIPProcessor, vectors: Mapping[str, np.ndarray]
@@ -239,3 +237,8 @@ def _members(table: pd.DataFrame, column: str) -> list[tuple[str, np.ndarray]]:
     values = values.astype("string")
     found = [(str(value), (values == value).fillna(False).to_numpy(bool)) for value in sorted(values.dropna().unique())]
     return found if len(found) > 1 else []
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Returns scores (I, O) with mean 0 and deviation 1 over the images, as GLoRIA compares observations."""
+    return (scores - scores.mean(axis=0)) / np.maximum(scores.std(axis=0), 1e-12)

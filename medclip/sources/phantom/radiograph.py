@@ -11,15 +11,16 @@ from medclip.sources.phantom.population import Study, draw_study
 
 def draw_radiograph(seed: int, number: int, *, size: int = 128) -> Array:
     """Returns the radiograph of study `number`, uint8 (size, size)."""
-    return _draw(draw_study(seed, number), size).image
+    return draw_film(draw_study(seed, number), size).image
 
 
 def draw_boxes(seed: int, number: int, *, size: int = 128) -> list[tuple[str, Box]]:
     """Returns (observation, box) for every localised sign drawn in study `number`."""
-    return _draw(draw_study(seed, number), size).boxes
+    return draw_film(draw_study(seed, number), size).boxes
 
 
-def _draw(study: Study, size: int) -> Canvas:
+def draw_film(study: Study, size: int) -> Canvas:
+    """Returns the film of a study with the boxes of what was drawn on it."""
     canvas = draw_anatomy(study, size)
     for sign in study.signs:
         drawing = DRAWINGS.get(sign.observation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -54,16 +55,17 @@ def test_workers_and_a_kill_do_not_change_the_findings(
 
     label.run(arguments("one"))
     label.run(arguments("two", "--workers", "2"))
-    usual, calls = label._label, []
+    usual, done = label.run_jobs, []
 
-    def killed(*job: object) -> object:
-        calls.append(job)
-        if len(calls) == 3:
-            raise MemoryError
-        return usual(*job)
+    def killed(*job: object, **options: object) -> Iterator[object]:
+        for result in usual(*job, **options):
+            if len(done) == 2:
+                raise MemoryError
+            done.append(result)
+            yield result
 
     with monkeypatch.context() as patched:
-        patched.setattr(label, "_label", killed)
+        patched.setattr(label, "run_jobs", killed)
         with pytest.raises(MemoryError):
             label.run(arguments("cut"))
     label.run(arguments("cut"))

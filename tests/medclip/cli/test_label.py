@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -81,25 +83,24 @@ def test_labelling_that_was_killed_goes_on(tmp_path, monkeypatch, kind: str) -> 
         return [str(tmp_path / "r.csv"), "--output", *files]
 
     assert label.run(arguments("whole")) == 0
-    usual, calls = label._label, []
+    usual, done = label.run_jobs, []
 
-    def killed(*job: object) -> object:
-        calls.append(job)
-        if len(calls) == 3:
-            raise MemoryError
-        return usual(*job)
+    def counted(*job: object, until: int, **options: object) -> Iterator[object]:
+        for result in usual(*job, **options):
+            if len(done) == until:
+                raise MemoryError
+            done.append(result)
+            yield result
 
-    with monkeypatch.context() as patched:
-        patched.setattr(label, "_label", killed)
-        with pytest.raises(MemoryError):
-            label.run(arguments("cut"))
+    monkeypatch.setattr(label, "run_jobs", partial(counted, until=2))
+    with pytest.raises(MemoryError):
+        label.run(arguments("cut"))
     with (tmp_path / f"cut.{kind}.part").open("a") as part:
         part.write("half a li")  # what a kill in the middle of a write leaves
     assert not (tmp_path / f"cut.{kind}").exists()
-    calls.clear()
-    monkeypatch.setattr(label, "_label", lambda *job: (calls.append(job), usual(*job))[1])
+    monkeypatch.setattr(label, "run_jobs", partial(counted, until=99))
     assert label.run(arguments("cut")) == 0
-    assert len(calls) == 2
+    assert len(done) == 4  # of the four chunks, the first two were not labelled again
     for name in ("", "-s"):
         whole, cut = ((tmp_path / f"{run}{name}.{kind}").read_bytes() for run in ("whole", "cut"))
         assert whole == cut

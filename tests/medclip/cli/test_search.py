@@ -32,7 +32,7 @@ def test_an_index_of_images_is_built_once_and_finds_an_image_itself(folder, caps
     index = str(folder / "films.safetensors")
     assert ask(folder, "--index", index, "--images", "phantom") == 0
     assert "120 embeddings" in capsys.readouterr().out
-    monkeypatch.setattr("medclip.runs.search._build", None)
+    monkeypatch.setattr("medclip.runs.search.prepare_sources", None)
     film = folder / "film.png"
     Image.fromarray(draw_radiograph(0, 17, size=32)).save(film)
     assert ask(folder, str(film), "The heart is enlarged.", "--index", index, "--k", "3", "--format", "json") == 0

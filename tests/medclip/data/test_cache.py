@@ -92,7 +92,7 @@ def test_recipes_have_caches_of_their_own(tmp_path) -> None:
 
 def test_more_shards_than_files_may_be_open(tmp_path, monkeypatch) -> None:
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr("medclip.data.cache._SHARD_IMAGES", 1)
+    monkeypatch.setattr("medclip.data.cache.SHARD_IMAGES", 1)
     paths = {f"k{i}": str(i) for i in range(300)}
     cache = PixelCache(tmp_path, 4)
     cache.fill(paths, draw=lambda path: np.full((4, 4), int(path) % 256, dtype=np.uint8))

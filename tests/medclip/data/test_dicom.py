@@ -17,7 +17,6 @@ from pydicom.filewriter import dcmwrite, write_dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
-from medclip.data.dicom import _say_modality
 from medclip.data.images import ImageError, image_shape, read_image
 from tests.fixtures.dicom import dicom
 
@@ -243,10 +242,9 @@ def test_palettes_that_are_grey(tmp_path: Path, bits: int) -> None:
 
 
 def test_another_modality_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    _say_modality.cache_clear()
     with caplog.at_level(logging.WARNING):
-        for modality in ("CT", "CT", "DX", ""):
+        for modality in ("XX", "XX", "DX", ""):
             assert is_gradient(read(tmp_path, Modality=modality))
     assert [record.message.split(" and is read")[0] for record in caplog.records] == [
-        "A DICOM file has (0008,0060) Modality CT"
+        "A DICOM file has (0008,0060) Modality XX"
     ]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,21 +68,32 @@ def test_an_empty_side_is_refused() -> None:
 
 
 @pytest.fixture
-def steps(tmp_path) -> Steps:
-    rng = np.random.default_rng(0)
-    cache = PixelCache(tmp_path, 16)
+def images(tmp_path) -> ImageSide:
+    labels, cache = np.random.default_rng(0).random((12, 3), dtype=np.float32), PixelCache(tmp_path, 16)
     cache.fill(
         {f"k{i}": str(i) for i in range(12)}, draw=lambda path: np.full((16, 16), int(path) * 20, dtype=np.uint8)
     )
-    images = ImageSide(np.array([f"k{i}" for i in range(12)], dtype=object), rng.random((12, 3), dtype=np.float32),
-                       np.arange(12), cache)  # fmt: skip
+    return ImageSide(np.array([f"k{i}" for i in range(12)], dtype=object), labels, np.arange(12), cache)
+
+
+@pytest.fixture
+def texts() -> TextSide:
     pairs = Pairs(np.array([0, 2, 3, 3, *range(4, 13)]), np.array([8, 7, 6, *range(9)]))  # study 2 has no text
-    texts = TextSide(
-        Ragged.from_chunks(iter([[range(2 + i % 4) for i in range(9)]])), rng.random((9, 3), dtype=np.float32),
-        pad_token_id=0, drawn=9,
-        ids=np.arange(9), pairs=pairs,
+    return TextSide(
+        Ragged.from_chunks(iter([[range(2 + i % 4) for i in range(9)]])),
+        np.random.default_rng(1).random((9, 3), dtype=np.float32), pad_token_id=0, drawn=9, ids=np.arange(9),
+        pairs=pairs,
     )  # fmt: skip
-    return Steps(images, texts, batch_images=4, batch_texts=6, image_size=16, augmentation=Augmentation(), seed=5)
+
+
+def steps_of(images: ImageSide, texts: TextSide, **options: Any) -> Steps:
+    usual = {"batch_images": 4, "batch_texts": 6, "image_size": 16, "augmentation": Augmentation(), "seed": 5}
+    return Steps(images, texts, **usual | options)
+
+
+@pytest.fixture
+def steps(images: ImageSide, texts: TextSide) -> Steps:
+    return steps_of(images, texts)
 
 
 def equal(first: object, second: object) -> bool:
@@ -96,10 +109,8 @@ def test_batches_hold_both_sides(steps: Steps) -> None:
     assert batch.attention_mask.sum(1).min() >= 2
 
 
-def test_a_text_that_occurs_twice_is_encoded_once(steps: Steps) -> None:
-    texts = replace(steps._texts, ids=np.arange(9) % 4, tokens=steps._texts.tokens)
-    batch = Steps(steps._images, texts, batch_images=4, batch_texts=6, image_size=16, augmentation=Augmentation(),
-                  seed=5)[0]  # fmt: skip
+def test_a_text_that_occurs_twice_is_encoded_once(images: ImageSide, texts: TextSide) -> None:
+    batch = steps_of(images, replace(texts, ids=np.arange(9) % 4))[0]
     assert len(batch.input_ids) == len(batch.text_ids.unique()) < len(batch.text_ids) == len(batch.text_labels) == 6
     assert torch.equal(batch.attention_mask.sum(dim=1)[batch.text_rows], 2 + batch.text_ids)
 
@@ -112,10 +123,9 @@ def test_a_loader_started_later_gives_the_same_batches(steps: Steps, workers: in
     assert not equal(everything[0], everything[1])
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(steps: Steps) -> None:
+def test_a_batch_that_cannot_be_shared_is_refused(images: ImageSide, texts: TextSide) -> None:
     with pytest.raises(ValueError, match="batch_images=4 cannot be shared equally by 3"):
-        Steps(steps._images, steps._texts, batch_images=4, batch_texts=6, image_size=16,
-              augmentation=Augmentation(), seed=0, world=3)  # fmt: skip
+        steps_of(images, texts, world=3)
 
 
 def test_only_train_rows_become_a_side(tmp_path) -> None:
@@ -127,14 +137,14 @@ def test_only_train_rows_become_a_side(tmp_path) -> None:
         image_side([table[1:]], observations=["Edema"], policy=policy, cache=PixelCache(tmp_path, 8), study_numbers={})
 
 
-def paired(steps: Steps, share: float, **options) -> Steps:
-    return Steps(steps._images, steps._texts, batch_images=6, batch_texts=6, image_size=16,
-                 augmentation=Augmentation(), seed=5, pairs=share, **options)  # fmt: skip
+@pytest.fixture
+def paired(images: ImageSide, texts: TextSide) -> Callable[..., Steps]:
+    return lambda share, **options: steps_of(images, texts, batch_images=6, pairs=share, **options)
 
 
-def test_partners_come_from_the_study_of_their_image(steps: Steps) -> None:
+def test_partners_come_from_the_study_of_their_image(paired, texts: TextSide) -> None:
     for step in range(6):
-        batch, alone = paired(steps, 1.0)[step], steps._texts
+        batch, alone = paired(1.0)[step], texts
         for study, text_study, labels in zip(batch.image_studies, batch.text_studies, batch.text_labels, strict=True):
             if study == 2:
                 assert text_study == -1
@@ -144,16 +154,16 @@ def test_partners_come_from_the_study_of_their_image(steps: Steps) -> None:
             assert any((labels.numpy() == alone.labels[text]).all() for text in own)
 
 
-def test_a_share_of_partners(steps: Steps) -> None:
-    batch = paired(steps, 0.5)[0]
+def test_a_share_of_partners(paired) -> None:
+    batch = paired(0.5)[0]
     assert (batch.text_studies[3:] == -1).all()
     assert (batch.text_studies[:3] >= -1).any()
 
 
-def test_ranks_together_draw_the_partners_of_one_process(steps: Steps) -> None:
-    alone = paired(steps, 1.0)[3]
+def test_ranks_together_draw_the_partners_of_one_process(paired) -> None:
+    alone = paired(1.0)[3]
     for rank in range(2):
-        mine = paired(steps, 1.0, rank=rank, world=2)[3]
+        mine = paired(1.0, rank=rank, world=2)[3]
         assert torch.equal(mine.text_studies, alone.text_studies[rank::2])
         assert torch.equal(mine.text_labels, alone.text_labels[rank::2])
 
@@ -223,12 +233,11 @@ def test_texts_that_only_deny(denials: str, texts: int, no_finding: list[int]) -
     assert side.labels[:, 0].tolist() == no_finding
 
 
-def test_images_without_a_report_are_no_pairs(steps: Steps) -> None:
-    kept = with_partners(steps._images, steps._texts)
+def test_images_without_a_report_are_no_pairs(images: ImageSide, texts: TextSide) -> None:
+    kept = with_partners(images, texts)
     assert kept.studies.tolist() == [0, 1, *range(3, 12)]
-    alone = replace(steps._texts, pairs=None)
     with pytest.raises(ValueError, match="no pairs"):
-        with_partners(steps._images, alone)
+        with_partners(images, replace(texts, pairs=None))
 
 
 def test_subsets_are_nested_and_by_patient() -> None:

@@ -195,7 +195,7 @@ def gloria_loop(regions: torch.Tensor, words: torch.Tensor, mask: torch.Tensor) 
 @pytest.mark.parametrize("keep", [0, 2**27])
 @pytest.mark.parametrize("step", [1, 2**20])
 def test_gloria_is_its_loop(keep: int, step: int, monkeypatch) -> None:
-    monkeypatch.setitem(gloria_module._STEP, "cpu", step)
+    monkeypatch.setitem(gloria_module.STEP, "cpu", step)
     results = []
     for way in (gloria_loop, lambda *x: local_similarity(*x, keep=keep)):
         images, texts = encoded(0), encoded(1, words=1)
@@ -260,7 +260,7 @@ def test_rare_observations_count_more() -> None:
     objective = SemanticMatching(rarity=1.0)
     objective.begin(dim=6, prevalence=torch.tensor([0.5, 0.05]))
     both = torch.tensor([[1.0, 1.0]])
-    common, rare = (objective._similarity(both, torch.tensor([row])) for row in ([1.0, 0.0], [0.0, 1.0]))
+    common, rare = (objective.label_similarity(both, torch.tensor([row])) for row in ([1.0, 0.0], [0.0, 1.0]))
     assert float(rare) > 2 * float(common)
 
 
@@ -268,7 +268,7 @@ def test_pairs_take_their_share_of_the_target() -> None:
     objective = SemanticMatching(pair_weight=0.4)
     target = torch.full((2, 4), 0.25)
     own = torch.tensor([[True, False, True, False], [False] * 4])
-    found = objective._with_pairs(target, own)
+    found = objective.with_pairs(target, own)
     torch.testing.assert_close(found[0], torch.tensor([0.35, 0.15, 0.35, 0.15]))
     torch.testing.assert_close(found[1], target[1])
 

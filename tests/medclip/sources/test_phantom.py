@@ -5,7 +5,7 @@ import pytest
 
 from labelers.rules import RuleLabeler
 from medclip.sources.phantom.population import PREVALENCE, Sign, Study, draw_study, states_of
-from medclip.sources.phantom.radiograph import _draw, draw_boxes, draw_radiograph
+from medclip.sources.phantom.radiograph import draw_boxes, draw_film, draw_radiograph
 from medclip.sources.phantom.report import write_report
 
 
@@ -49,8 +49,8 @@ def only(observation: str, severity: float) -> Study:
 
 @pytest.mark.parametrize("observation", list(PREVALENCE))
 def test_every_observation_shows(observation: str) -> None:
-    without = _draw(only("nothing", 0.8), 128).image.astype(int)
-    with_it = _draw(only(observation, 0.8), 128).image.astype(int)
+    without = draw_film(only("nothing", 0.8), 128).image.astype(int)
+    with_it = draw_film(only(observation, 0.8), 128).image.astype(int)
     assert np.abs(with_it - without).max() > 12
 
 

@@ -20,7 +20,7 @@ from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.callbacks import EvaluateEvery
 from medclip.training.checkpoints import candidates, damage, newest
 from medclip.training.health import Diverged, LossWatch, alignment, uniformity
-from medclip.training.trainer import _DirectIO as DirectIO
+from medclip.training.trainer import DirectIO
 from tests.fixtures import runs
 
 Train = Callable[..., int]

@@ -14,7 +14,7 @@ from medclip.cli.train import run
 from medclip.models import MedCLIPConfig, MedCLIPModel
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.module import Optimisation, TrainingModule
-from medclip.training.trainer import _precision
+from medclip.training.trainer import usual_precision
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 TINY = Path(__file__).parents[2] / "fixtures" / "parity"
@@ -84,4 +84,4 @@ def test_bf16_only_where_the_hardware_has_it(hardware: bool, precision: str, mon
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    assert _precision("auto") == precision
+    assert usual_precision("auto") == precision

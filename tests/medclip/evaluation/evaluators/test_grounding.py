@@ -12,6 +12,7 @@ from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
 from medclip.data.prepare_images import prepare_images
 from medclip.data.source import Source
+from medclip.evaluation.evaluators import grounding
 from medclip.evaluation.evaluators.grounding import Grounding, box_scores
 from tests.fixtures.layouts import source_of
 
@@ -42,16 +43,19 @@ def test_a_map_that_looks_away_is_told_so() -> None:
 
 def test_grounding_of_maps_that_know_the_boxes(data, model, monkeypatch) -> None:
     evaluator = Grounding(data, resamples=50, examples=3)
-    names = list(evaluator._prompts)
-    maps = np.zeros((len(evaluator._images), len(names), 32, 32), dtype=np.float32)
-    for i, image in enumerate(evaluator._images.index):
+    boxed = data.boxes[data.boxes["image_id"].isin(data.rows()["image_id"])]
+    images, names = sorted(boxed["image_id"].unique()), sorted(boxed["observation"].unique())
+    maps = np.zeros((len(images), len(names), 32, 32), dtype=np.float32)
+    for i, image in enumerate(images):
         for box in data.boxes[data.boxes["image_id"] == image].itertuples():
             top, left = round(box.top * 32), round(box.left * 32)
             maps[
                 i, names.index(box.observation), top : top + round(box.height * 32), left : left + round(box.width * 32)
             ] = 1
-    monkeypatch.setattr(evaluator, "_maps", lambda *_: maps)
-    knowing = evaluator(*model)
+    left = iter(maps)
+    with monkeypatch.context() as patch:
+        patch.setattr(grounding, "heatmaps", lambda encoded, _: np.stack([next(left) for _ in encoded.embeds]))
+        knowing = evaluator(*model)
     assert knowing.numbers["grounding/pointing"] > 0.99
     assert knowing.numbers["grounding/iou"] > 0.75
     assert knowing.numbers["grounding/pointing/of_others"] < 0.7
