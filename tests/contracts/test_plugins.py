@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -15,10 +17,17 @@ from medclip.utils.plugins import load_plugin, plugin_names
 from tests.fixtures.layouts import LAYOUTS, source_of
 
 
-def build(name: str, folder: Path) -> Source:
-    if name == "phantom":
-        return load_plugin("sources", name)(studies=30, size=32)
-    return source_of(name, folder)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Callable[[str], Source]:
+    """Returns a source by the name of its layout, which is written once."""
+
+    @cache
+    def build(name: str) -> Source:
+        if name == "phantom":
+            return load_plugin("sources", name)(studies=30, size=32)
+        return source_of(name, tmp_path_factory.mktemp("source") / "data")
+
+    return build
 
 
 def test_every_source_has_a_layout() -> None:
@@ -26,8 +35,8 @@ def test_every_source_has_a_layout() -> None:
 
 
 @pytest.mark.parametrize("name", ["phantom", *LAYOUTS])
-def test_sources_give_checked_tables(name: str, tmp_path: Path) -> None:
-    source = build(name, tmp_path / "data")
+def test_sources_give_checked_tables(name: str, built: Callable[[str], Source]) -> None:
+    source = built(name)
     has_images, has_texts = (True, True) if name == "phantom" else (LAYOUTS[name].images, LAYOUTS[name].texts)
     images, texts, boxes = source.images(), source.texts(), source.boxes()
     assert (images is not None, texts is not None) == (has_images, has_texts)
@@ -44,8 +53,8 @@ def test_sources_give_checked_tables(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["phantom", *LAYOUTS])
-def test_sources_read_the_same_twice(name: str, tmp_path: Path) -> None:
-    source = build(name, tmp_path / "data")
+def test_sources_read_the_same_twice(name: str, built: Callable[[str], Source]) -> None:
+    source = built(name)
     for read in (source.images, source.texts):
         first, second = read(), read()
         if first is not None and second is not None:

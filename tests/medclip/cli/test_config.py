@@ -116,7 +116,7 @@ settings = st.fixed_dictionaries(
 )
 
 
-@hypothesis.settings(deadline=None, max_examples=25)
+@hypothesis.settings(max_examples=10)
 @given(settings)
 def test_what_is_written_is_read_back(values: dict[str, object]) -> None:
     config = TrainConfig(**values)

@@ -207,8 +207,10 @@ def test_batch_normalisation_counts_each_part_once() -> None:
 
 @pytest.mark.parametrize(
     ("objective", "extra"),
-    [("moco", ()), ("gloria", ("--vision-local", "previous")), ("convirt", ("--projection", "mlp", "--lock-text", "1")),
-     ("filip", ("--lock-vision", "all")), ("clip", ("--pair-text", "report", "--encode-batch", "5"))],
+    [("moco", ()), ("clip", ("--pair-text", "report", "--encode-batch", "5")),
+     *(pytest.param(*case, marks=pytest.mark.slow) for case in
+       (("gloria", ("--vision-local", "previous")), ("convirt", ("--projection", "mlp", "--lock-text", "1")),
+        ("filip", ("--lock-vision", "all"))))],
 )  # fmt: skip
 def test_paired_objectives_train_and_resume(command, objective: str, extra: tuple[str, ...], monkeypatch) -> None:
     arguments = (
