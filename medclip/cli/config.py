@@ -6,6 +6,7 @@ Options are accepted with dashes or underscores; unknown ones name the nearest t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import typing
 from argparse import Action, RawDescriptionHelpFormatter
@@ -44,14 +45,7 @@ def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, 
 
     Exits with code 2 and a message where a flag, a key or a value is wrong, and with 0 after `--help`.
     """
-    plain = "".join(f"{name.upper()} " for name in kind.positional)
-    parser = ArgumentParser(
-        prog=prog, description=f"{description}\n\n{examples}".strip(), formatter_class=_Formatter, allow_abbrev=False,
-        usage=f"{prog} {plain}[--config FILE] [options]",
-    )  # fmt: skip
-    parser.add_argument("--config", help="YAML file with any of the settings below.")
-    for group in groups(kind):
-        parser.add_class_arguments(group, as_group=True)
+    parser = _parser(kind, prog, f"{description}\n\n{examples}".strip())  # type: ignore[arg-type]
     names = [field.name for field in dataclasses.fields(kind)]
     _check_files(parser, argv, names, choices(kind))
     words = _normalised(parser, kind, argv)
@@ -59,6 +53,20 @@ def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, 
     scalars = [scalar for word in words for scalar in _expanded(word) if _name(scalar) not in structured]
     values = parser.parse_args(scalars)
     return kind(**{name: getattr(values, name) for name in names if name not in structured} | structured)
+
+
+@functools.cache
+def _parser(kind: type[Settings], prog: str, description: str) -> ArgumentParser:
+    """Returns the parser of a command; making it takes longer than parsing, so it is made once."""
+    plain = "".join(f"{name.upper()} " for name in kind.positional)
+    parser = ArgumentParser(
+        prog=prog, description=description, formatter_class=_Formatter, allow_abbrev=False,
+        usage=f"{prog} {plain}[--config FILE] [options]",
+    )  # fmt: skip
+    parser.add_argument("--config", help="YAML file with any of the settings below.")
+    for group in groups(kind):
+        parser.add_class_arguments(group, as_group=True)
+    return parser
 
 
 def _expanded(word: str) -> list[str]:
