@@ -9,6 +9,8 @@ from PIL import Image
 from examples import classify_a_folder, label_reports, train_on_your_table
 from medclip.utils.plugins import load_plugin
 
+pytestmark = pytest.mark.usefixtures("tiny_towers")
+
 
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:

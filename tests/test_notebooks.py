@@ -9,6 +9,7 @@ from types import ModuleType
 import nbformat
 import pytest
 
+pytestmark = pytest.mark.usefixtures("tiny_towers")
 FOLDER = Path(__file__).parent.parent / "notebooks"
 
 

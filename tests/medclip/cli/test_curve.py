@@ -18,7 +18,7 @@ def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch
     recipe = {"images": "phantom", "texts": "phantom",
               "source_options": {"phantom": {"studies": 160, "size": 32}}, "image_size": 32, "cache_size": 32,
               "projection_dim": 16, "batch_images": 16, "batch_texts": 16, "steps": 4, "evaluate_every": 2,
-              "workers": 0, "prepared": str(tmp_path / "p"), "accelerator": "cpu"}  # fmt: skip
+              "workers": 0, "threads": 1, "prepared": str(tmp_path / "p"), "accelerator": "cpu"}  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     arms = "{plain: {objective: semantic-matching}, sharp: {objective_options: {target_temperature: 0.1}}}"
     arguments = ["--recipe", str(tmp_path / "recipe.yaml"), "--sizes", "40,80", "--seeds", "1", "--resamples", "0",

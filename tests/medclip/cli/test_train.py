@@ -79,7 +79,7 @@ def test_from_official_layouts_to_a_result(tmp_path, images: str, texts: str) ->
         "--prepared",
         str(shared),
         "--resamples",
-        "20",
+        "0",
         "--device",
         "cpu",
     ]

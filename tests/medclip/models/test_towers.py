@@ -9,7 +9,10 @@ from medclip.models.model import build_model, check_inputs
 from medclip.models.towers import TorchvisionBackbone
 
 
-@pytest.mark.parametrize("architecture", ["densenet121", "convnext_tiny", "efficientnet_b0", "swin_t", "resnet18"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["densenet121", "efficientnet_b0", "swin_t", "resnet18", pytest.param("convnext_tiny", marks=pytest.mark.slow)],
+)
 def test_features_are_those_of_the_networks_own_forward(architecture: str) -> None:
     torch.manual_seed(0)
     backbone = TorchvisionBackbone(architecture).eval()

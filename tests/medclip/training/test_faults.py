@@ -219,7 +219,7 @@ def test_a_loss_far_above_its_beginning_stops_the_run(train) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SemanticMatching, "forward", growing)
         with pytest.raises(Diverged, match=r"far above where it began.*last good checkpoint: .*last\.ckpt"):
-            train("diverged", "--steps", "60")
+            train("diverged", "--steps", "60", "--evaluate-every", "20")
 
 
 def test_a_resumed_run_remembers_where_losses_began() -> None:

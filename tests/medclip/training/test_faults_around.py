@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from medclip.cli import prepare
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.sources.phantom.radiograph import draw_radiograph
 from medclip.training.callbacks import EvaluateEvery
@@ -166,14 +167,19 @@ def test_files_from_another_time_are_looked_at_again(tmp_path, caplog) -> None:
     ids = {name: range(60) for name in ("image_id", "study_id", "patient_id")}
     table = pd.DataFrame({"path": [f"{i}.png" for i in range(60)], **ids, "Edema": [i % 2 for i in range(60)]})
     table.assign(split=["valid" if i % 5 == 0 else "train" for i in range(60)]).to_csv(tmp_path / "t.csv")
-    images = ["--images", f"csv={tmp_path / 't.csv'}"]
-    assert runs.train(tmp_path / "first", *images) == 0
+    images = ["--images", f"csv={tmp_path / 't.csv'}", "--prepared", str(tmp_path / "p"), "--cache-size", "32"]
+
+    def cached() -> list[bytes]:
+        return [path.read_bytes() for path in sorted((tmp_path / "p").rglob("*.npy"), key=os.path.getmtime)]
+
+    assert prepare.run(images) == 0
+    (first,) = cached()
     for i in range(60):
         os.utime(tmp_path / f"{i}.png", (0, 86400 * (i % 3)))
     with caplog.at_level("INFO"):
-        assert runs.train(tmp_path / "second", *images) == 0
+        assert prepare.run(images) == 0
     assert "caching 60 of 60" in caplog.text
-    assert numbers(tmp_path / "first")["best"] == numbers(tmp_path / "second")["best"]
+    assert cached() == [first, first]
 
 
 @pytest.mark.slow
