@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from labelers.observations import CHEXPERT14
 from medclip.data.cache import PixelCache
+from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.tables import label_matrix
 from medclip.evaluation.bootstrap import bootstrap
@@ -49,7 +50,7 @@ def main() -> None:
     config = yaml.safe_load(arguments.config.read_text())
     source = find_sources(config["images"], data_root=config["data_root"], options=config["source_options"])[0]
     made = prepare_images(
-        source, folder=Path(arguments.prepared), size=config["cache_size"], split_seed=config["split_seed"]
+        source, Preparation(Path(arguments.prepared), size=config["cache_size"], split_seed=config["split_seed"])
     )
     table = made.images
     pixels = PixelCache(Path(arguments.prepared) / "cache", config["cache_size"]).get(table["_key"].tolist())

@@ -27,7 +27,7 @@ from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.callbacks import Profile
 from medclip.training.checkpoints import Checkpoints
 from medclip.training.module import Optimisation, TrainingModule
-from medclip.training.trainer import Machine, StepData, fit
+from medclip.training.trainer import Machine, Plan, StepData, fit
 
 SWIN_TINY = {"model_type": "swin", "embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]}
 BERT_BASE = {"model_type": "bert", "vocab_size": 28996}
@@ -100,12 +100,12 @@ def by_trainer(options: argparse.Namespace, batches: list[Batch], callback: Any,
     o = Optimisation(1e-4, 1e-4, 0.1, steps, 1.0)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder)
-        fit(
-            module_of(options, o), StepData(lambda rank, world: Ready(batches), steps=steps, workers=0), steps=steps,
-            output=output, evaluate=lambda model: {}, every=10**9, machine=Machine(devices=1),
-            checkpoints=Checkpoints(output / "checkpoints", monitor="none", every=10**9), callbacks=[callback],
-            progress=False,
+        plan = Plan(
+            steps=steps, output=output, evaluate=lambda model: {}, every=10**9, callbacks=[callback], bar=False,
+            checkpoints=Checkpoints(output / "checkpoints", monitor="none", every=10**9),
         )  # fmt: skip
+        data = StepData(lambda rank, world: Ready(batches), steps=steps, workers=0)
+        fit(module_of(options, o), data, plan, Machine(devices=1))
     return callback
 
 

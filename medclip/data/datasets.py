@@ -36,6 +36,21 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """How often each image or sentence is drawn.
+
+    Attributes:
+        sources: Relative weight of each source; None draws every row equally often.
+        balance: Power of `balance_weights`; 0 leaves observations as frequent as they are.
+        repeats: 0 draws every different sentence equally often, 1 as often as reports say it.
+    """
+
+    sources: Sequence[float] | None = None
+    balance: float = 0.0
+    repeats: float = 1.0
+
+
+@dataclass(frozen=True)
 class ImageSide:
     """The images to train on, ready to be drawn.
 
@@ -86,8 +101,7 @@ def image_side(
     policy: LabelPolicy,
     cache: PixelCache,
     study_numbers: dict[str, int],
-    wanted: Sequence[float] | None = None,
-    balance: float = 0.0,
+    drawing: Drawing = Drawing(),
 ) -> ImageSide:
     """Returns the train split of image tables as one side.
 
@@ -97,8 +111,7 @@ def image_side(
         policy: from states to label vectors.
         cache: holds the pixels of all of them.
         study_numbers: a number for each study id; new ones are added.
-        wanted: relative weight of each source; None draws every image equally often.
-        balance: see `balance_weights`.
+        drawing: how often each image is drawn.
 
     Raises:
         UserError: no image is in the train split.
@@ -113,7 +126,7 @@ def image_side(
         labels=policy(states),
         studies=_numbers(table["study_id"], study_numbers),
         cache=cache,
-        weights=_weights([len(part) for part in parts], states, wanted, balance),
+        weights=_weights([len(part) for part in parts], states, drawing),
     )
 
 
@@ -126,9 +139,7 @@ def text_side(
     policy: LabelPolicy,
     study_numbers: dict[str, int],
     reports: Sequence[pd.DataFrame] = (),
-    wanted: Sequence[float] | None = None,
-    balance: float = 0.0,
-    repeats: float = 1.0,
+    drawing: Drawing = Drawing(),
     denials: str = "as-is",
 ) -> TextSide:
     """Returns the train split of sentence tables as one side; sentences that speak of nothing are left out.
@@ -141,9 +152,7 @@ def text_side(
         policy: from states to label vectors.
         study_numbers: the number of each study that has images.
         reports: tables of whole reports, which are then the partners of images instead of sentences.
-        wanted: relative weight of each source; None draws every sentence equally often.
-        balance: see `balance_weights`.
-        repeats: 0 draws every different sentence equally often, 1 as often as reports say it.
+        drawing: how often each sentence is drawn.
         denials: what becomes of texts that only deny: "as-is", positive for No Finding ("no-finding"), or left out
             ("skip").
 
@@ -157,8 +166,8 @@ def text_side(
     if table.empty:
         raise UserError("No sentence of the train split speaks of any of the observations.")
     states, texts = label_matrix(table, observations), table["text"]
-    base = table["count"].to_numpy() ** repeats if repeats else None
-    weights = _weights([len(part) for part in parts], states, wanted, balance, base)
+    base = table["count"].to_numpy() ** drawing.repeats if drawing.repeats else None
+    weights = _weights([len(part) for part in parts], states, drawing, base)
     if reports:
         whole = _reports_of(reports, occurrences, study_numbers)
         links = pd.DataFrame({"study": whole["study"], "row": np.arange(len(whole)) + len(table)})
@@ -250,20 +259,16 @@ def _numbers(ids: pd.Series, known: dict[str, int]) -> np.ndarray:
 
 
 def _weights(
-    sizes: list[int],
-    states: np.ndarray,
-    wanted: Sequence[float] | None,
-    balance: float,
-    base: np.ndarray | None = None,
+    sizes: list[int], states: np.ndarray, drawing: Drawing, base: np.ndarray | None = None
 ) -> np.ndarray | None:
-    """Returns how often each row is wanted: `base`, times balance, shared among sources as `wanted`; or None."""
-    if wanted is None and not balance and base is None:
+    """Returns how often each row is wanted: `base`, times balance, shared among sources as wanted; or None."""
+    if drawing.sources is None and not drawing.balance and base is None:
         return None
     weights = np.ones(len(states)) if base is None else base.astype(np.float64)
-    if balance:
-        weights = weights * balance_weights(states, power=balance)
-    if wanted is not None:
-        weights = weights * source_weights(np.repeat(np.arange(len(sizes)), sizes), wanted, weights)
+    if drawing.balance:
+        weights = weights * balance_weights(states, power=drawing.balance)
+    if drawing.sources is not None:
+        weights = weights * source_weights(np.repeat(np.arange(len(sizes)), sizes), drawing.sources, weights)
     return weights
 
 

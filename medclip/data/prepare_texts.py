@@ -6,19 +6,18 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from labelers.errors import UserError
 from medclip.data.labelling import Labelling
+from medclip.data.preparation import Preparation
 from medclip.data.prepared import Prepared, digest, manifest_of, save, with_splits
 from medclip.data.source import Source
 from medclip.data.splits import Declared
 from medclip.data.tables import label_matrix, observations_of, strongest
 from medclip.utils.parallel import run_jobs
-from medclip.utils.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -28,51 +27,36 @@ _TABLES = ("sentences", "occurrences", "reports")
 _FORMAT = "2"  # of the tables, part of their name
 
 
-def prepare_texts(
-    source: Source,
-    *,
-    folder: Path,
-    split_seed: int,
-    labelling: Labelling | None = None,
-    workers: int = 1,
-    engine: str = "local",
-    progress: Progress | None = None,
-    declared: Mapping[str, Declared] | None = None,
-) -> Prepared:
+def prepare_texts(source: Source, how: Preparation, declared: Mapping[str, Declared] | None = None) -> Prepared:
     """Cuts the texts of `source` into sentences, labels each on its own, and each report as a whole.
 
     Texts whose table brings labels keep them: such a text is one sentence, however long, and is not read again.
 
     Args:
         source: A source that has texts.
-        folder: The prepared folder.
-        split_seed: Seed of the splits that the source does not declare.
-        labelling: How texts are labelled.
-        workers: Number of processes.
-        engine: See `medclip.utils.parallel.run_jobs`.
-        progress: Called with what is done.
+        how: Where and how they are prepared.
         declared: What all sources of a run declare about splits, from `declared_of`; by default this table alone.
 
     Raises:
         UserError: The source has no texts, none of them holds a sentence, or no sentence gets a label.
     """
-    labelling = labelling or Labelling()
+    labelling = how.labelling
     texts = source.texts()
     if texts is None or texts.empty:
         raise UserError(f"Source {source.name!r} has no texts here. It can serve as --images only.")
-    texts, origins = with_splits(texts, source, split_seed, declared)
+    texts, origins = with_splits(texts, source, how.split_seed, declared)
     rows = pd.util.hash_pandas_object(texts, index=False).to_numpy()
     content = digest(rows, labelling.digest(), _FORMAT)
-    target = folder / f"{source.name}-sentences-{content[:12]}"
+    target = how.folder / f"{source.name}-sentences-{content[:12]}"
     if (target / "manifest.json").is_file():
         manifest = json.loads((target / "manifest.json").read_text())
         saved = {name: pd.read_parquet(target / f"{name}.parquet") for name in ("sentences", "occurrences")}
         return Prepared(source.name, manifest=manifest, folder=target, **saved)
-    units, reports = _read(texts, source.name, labelling, workers, engine, progress)
+    units, reports = _read(texts, source.name, how)
     sentences, occurrences = _grouped(units, labelling)
     _check_labels(sentences, source.name, labelling)
     silent = len(texts) - len(reports)
-    settings = {"split_seed": split_seed, "chosen": origins, "labeler": labelling.load().name, "texts": len(texts)}
+    settings = {"split_seed": how.split_seed, "chosen": origins, "labeler": labelling.load().name, "texts": len(texts)}
     manifest = manifest_of(source, "sentences", sentences, **settings, without_text=silent) | {
         "content": content, "occurrences": len(occurrences), "names_a_side": _share_naming_side(sentences["text"]),
     }  # fmt: skip
@@ -84,9 +68,7 @@ def prepare_texts(
     return Prepared(source.name, sentences=sentences, occurrences=occurrences, manifest=manifest, folder=target)
 
 
-def _read(
-    texts: pd.DataFrame, name: str, labelling: Labelling, workers: int, engine: str, progress: Progress | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read(texts: pd.DataFrame, name: str, how: Preparation) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns a row for each sentence of each text, and a row for each report.
 
     Both have ids, split and text, and states where they are known: of texts with labels of their own in both, of
@@ -97,7 +79,7 @@ def _read(
     own = texts[labelled & texts["text"].str.strip().astype(bool).to_numpy()]
     own = own[[*_IDS, "text", *given]].assign(section="", position=0)
     own["text"] = [" ".join(text.split()) for text in own["text"]]
-    units, reports = _cut_all(texts[~labelled], name, labelling, workers, engine, progress)
+    units, reports = _cut_all(texts[~labelled], name, how)
     units, reports = pd.concat([units, own], ignore_index=True), pd.concat([reports, own], ignore_index=True)
     if units.empty:
         raise UserError(f"{name}: none of its {len(texts)} texts holds a sentence that can be labelled.")
@@ -106,27 +88,24 @@ def _read(
     return units, reports.drop(columns=["section", "position"], errors="ignore")
 
 
-def _cut_all(
-    texts: pd.DataFrame, name: str, labelling: Labelling, workers: int, engine: str, progress: Progress | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    everything = texts["text"].tolist()
-    chunks = [everything[i : i + _CHUNK] for i in range(0, len(everything), _CHUNK)]
+def _cut_all(texts: pd.DataFrame, name: str, how: Preparation) -> tuple[pd.DataFrame, pd.DataFrame]:
+    everything, observations = texts["text"].tolist(), list(how.labelling.load().observations)
+    chunks = [(everything[i : i + _CHUNK],) for i in range(0, len(everything), _CHUNK)]
     rows: list[tuple[int, str, int, str]] = []
-    states: list[np.ndarray] = [np.empty((0, len(labelling.load().observations)), dtype=np.float32)]
-    jobs = run_jobs(partial(_cut, labelling=labelling), [(chunk,) for chunk in chunks], workers=workers, engine=engine)
-    for i, (found, of_reports) in enumerate(jobs):
+    states: list[np.ndarray] = [np.empty((0, len(observations)), dtype=np.float32)]
+    cut = partial(_cut, labelling=how.labelling)
+    for i, (found, of_reports) in enumerate(run_jobs(cut, chunks, workers=how.workers, engine=how.engine)):
         rows += [(i * _CHUNK + row, section, position, text) for row, section, position, text in found]
         states.append(of_reports)
-        if progress is not None:
-            progress(f"{name}: reading reports", min((i + 1) * _CHUNK, len(everything)), len(everything))
+        if how.progress is not None:
+            how.progress(f"{name}: reading reports", min((i + 1) * _CHUNK, len(everything)), len(everything))
     table = pd.DataFrame(rows, columns=["row", "section", "position", "text"])
     whole = table.groupby("row", sort=True)["text"].agg(" ".join)
-    numbers = pd.DataFrame(np.concatenate(states), columns=list(labelling.load().observations))
     ids = texts[_IDS].reset_index(drop=True)
     reports = ids.iloc[whole.index].reset_index(drop=True).assign(text=whole.to_numpy())
-    reports = pd.concat([reports, numbers.iloc[whole.index].reset_index(drop=True)], axis=1)
+    numbers = pd.DataFrame(np.concatenate(states)[whole.index], columns=observations)
     units = pd.concat([ids.iloc[table["row"]].reset_index(drop=True), table.drop(columns="row")], axis=1)
-    return units, reports
+    return units, pd.concat([reports, numbers], axis=1)
 
 
 def _cut(texts: Sequence[str], *, labelling: Labelling) -> tuple[list[tuple[int, str, int, str]], np.ndarray]:

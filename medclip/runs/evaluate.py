@@ -17,6 +17,7 @@ from labelers.errors import UserError
 from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
 from medclip.data.labelling import Labelling
+from medclip.data.preparation import Preparation
 from medclip.data.prepared import Prepared, together
 from medclip.data.source import Source, may_share_images
 from medclip.data.subsets import fingerprints
@@ -112,12 +113,12 @@ def _ask_for_images(trained: dict[str, Any]) -> str:
 def _prepare(run: _Evaluation, processor: MedCLIPProcessor, progress: Progress | None) -> list[Prepared]:
     config = run.config
     split_seed = config.split_seed if config.split_seed is not None else int(run.trained.get("split_seed", 0))
-    return prepare_sources(
-        run.sources, run.texts, folder=Path(config.prepared), size=processor.cache_size, dicom=processor.dicom,
-        split_seed=split_seed, workers=config.workers, progress=progress,
-        labelling=Labelling(**{name.name: run.trained[name.name] for name in fields(Labelling)
-                               if name.name in run.trained}),
+    labelling = {field.name: run.trained[field.name] for field in fields(Labelling) if field.name in run.trained}
+    how = Preparation(
+        Path(config.prepared), processor.cache_size, split_seed, Labelling(**labelling), dicom=processor.dicom,
+        workers=config.workers, progress=progress,
     )  # fmt: skip
+    return prepare_sources(run.sources, run.texts, how)
 
 
 def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcessor) -> EvaluationData:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from labelers.errors import UserError
 from medclip.data.labelling import Labelling
+from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.prepare_texts import prepare_texts
 from medclip.data.prepared import Prepared, declared_of
@@ -33,11 +34,12 @@ def prepare(config: PrepareConfig, *, progress: Progress | None = None) -> list[
         find_sources(names, data_root=config.data_root, options=config.source_options) if names else []
         for names in (config.images, config.texts)
     )
-    return prepare_sources(
-        images, texts, folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed,
-        workers=config.workers, engine=config.engine, dicom=config.dicom, strict=config.strict, progress=progress,
+    how = Preparation(
+        folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
+        engine=config.engine, dicom=config.dicom, strict=config.strict, progress=progress,
         labelling=labelling_of(config),
     )  # fmt: skip
+    return prepare_sources(images, texts, how)
 
 
 def labelling_of(settings: LabelSettings) -> Labelling:
@@ -53,51 +55,12 @@ def labelling_of(settings: LabelSettings) -> Labelling:
     return labelling
 
 
-def prepare_sources(
-    images: Sequence[Source],
-    texts: Sequence[Source],
-    *,
-    folder: Path,
-    size: int,
-    split_seed: int,
-    workers: int = 1,
-    engine: str = "local",
-    dicom: str = "voi",
-    strict: bool = False,
-    labelling: Labelling | None = None,
-    progress: Progress | None = None,
-) -> list[Prepared]:
+def prepare_sources(images: Sequence[Source], texts: Sequence[Source], how: Preparation) -> list[Prepared]:
     """Returns image sources, then text sources, prepared; splits are assigned once over all of them.
-
-    Args:
-        images: Image sources.
-        texts: Text sources.
-        folder: The prepared folder.
-        size: Side of the cached squares, in pixels.
-        split_seed: Seed of the splits that sources do not declare.
-        workers: Number of processes.
-        engine: See `medclip.utils.parallel.run_jobs`.
-        dicom: See `medclip.data.images.read_image`.
-        strict: Whether an unreadable image is an error.
-        labelling: How texts are labelled.
-        progress: Called with what is done.
 
     Raises:
         UserError: See `prepare_images` and `prepare_texts`.
     """
     declared = declared_of([*images, *texts])
-    made = [
-        prepare_images(
-            source, folder=folder, size=size, split_seed=split_seed, workers=workers, engine=engine, dicom=dicom,
-            strict=strict, progress=progress, declared=declared, labelling=labelling,
-        )
-        for source in images
-    ]  # fmt: skip
-    made += [
-        prepare_texts(
-            source, folder=folder, split_seed=split_seed, workers=workers, engine=engine, progress=progress,
-            declared=declared, labelling=labelling,
-        )
-        for source in texts
-    ]  # fmt: skip
-    return made
+    made = [prepare_images(source, how, declared) for source in images]
+    return made + [prepare_texts(source, how, declared) for source in texts]

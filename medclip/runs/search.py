@@ -10,6 +10,7 @@ import numpy as np
 
 from labelers.errors import UserError
 from medclip.data.cache import PixelCache
+from medclip.data.preparation import Preparation
 from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.index import Index
 from medclip.inference.load import find_model, load_model
@@ -88,10 +89,10 @@ def _build(
     root = config.data_root or trained.get("data_root")
     sources = find_sources(config.images or config.texts, data_root=root, options=options)
     images, texts = ([], sources) if config.texts else (sources, [])
-    prepared = prepare_sources(
-        images, texts, folder=Path(config.prepared), size=processor.cache_size, dicom=processor.dicom, split_seed=0,
-        workers=config.workers, progress=progress,
-    )  # fmt: skip
+    how = Preparation(
+        Path(config.prepared), processor.cache_size, dicom=processor.dicom, workers=config.workers, progress=progress
+    )
+    prepared = prepare_sources(images, texts, how)
     cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)
     parts: list[np.ndarray] = []
     names: list[str] = []

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +17,25 @@ import torch
 from labelers.errors import UserError
 from labelers.observations import LabelPolicy
 from medclip.data.cache import PixelCache
-from medclip.data.datasets import ImageSide, TextSide, image_side, text_side, with_partners
 from medclip.data.gpu_transforms import DeviceAugmentation
-from medclip.data.loader import Steps
 from medclip.data.subsets import fingerprints
-from medclip.data.tokens import cached_tokens
-from medclip.data.transforms import Augmentation, augmentation_from
+from medclip.data.transforms import augmentation_from
 from medclip.evaluation.bootstrap import Metric
 from medclip.evaluation.evaluators import EvaluationData
 from medclip.evaluation.evaluators.zero_shot import ZeroShot
-from medclip.inference.prompts import Prompts, load_prompts
+from medclip.inference.prompts import load_prompts
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.models.locking import merge_lora
-from medclip.objectives import Objective
 from medclip.runs.model_card import model_card
 from medclip.runs.settings import TrainConfig
+from medclip.runs.train_batches import Parts, batches_of
 from medclip.runs.train_data import TrainTables, find_train_sources, prepare_train_data
 from medclip.runs.train_model import check_towers, new_model
+from medclip.runs.train_resume import checkpoint_of, is_complete
 from medclip.training.callbacks import Profile
-from medclip.training.checkpoints import Checkpoints, damage, newest
+from medclip.training.checkpoints import Checkpoints
 from medclip.training.module import Optimisation, TrainingModule
-from medclip.training.trainer import Machine, StepData, fit
+from medclip.training.trainer import Machine, Plan, StepData, fit
 from medclip.utils.io import locked, write_atomically
 from medclip.utils.parallel import is_first_process
 from medclip.utils.plugins import check_options, load_plugin
@@ -48,11 +44,7 @@ from medclip.utils.text import names_in
 
 logger = logging.getLogger(__name__)
 
-#: Settings that may differ when a run is resumed: they change where it runs, not what comes out.
-_FREE = {"output", "resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root",
-         "nodes", "strategy", "compile", "step_times", "loggers", "save_every", "keep"}  # fmt: skip
-#: What a run leaves in its folder.
-_LEFT = ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", "evaluation")
+_SAVE_EVERY = 500  # steps between checkpoints of a run that is not evaluated
 
 
 @dataclass(frozen=True)
@@ -72,16 +64,6 @@ class TrainResult:
     profile: Profile | None = None
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What the settings name, built before any long work, so that a mistake ends the run at once."""
-
-    objective: Objective
-    policy: LabelPolicy
-    augmentation: Augmentation
-    prompts: dict[str, Prompts]
-
-
 def train(config: TrainConfig, *, progress: Progress | None = None, bar: bool = True) -> TrainResult:
     """Trains a model as configured; resumes an interrupted run, and returns a complete one as it is.
 
@@ -98,13 +80,13 @@ def train(config: TrainConfig, *, progress: Progress | None = None, bar: bool = 
     sources = find_train_sources(config)
     output, parts = Path(config.output), _parts(config)
     with locked(output) if is_first_process() else nullcontext():
-        if _is_complete(output, config):
+        if is_complete(output, config):
             return TrainResult(output / "model", json.loads((output / "metrics.json").read_text()), resumed=True)
-        checkpoint = _checkpoint(config, output)
+        checkpoint = checkpoint_of(config, output)
         return _train(config, parts, checkpoint, prepare_train_data(config, sources, progress=progress), bar=bar)
 
 
-def _parts(config: TrainConfig) -> _Parts:
+def _parts(config: TrainConfig) -> Parts:
     if config.resume not in ("auto", "never") and not Path(config.resume).is_file():
         raise FileNotFoundError(
             f"--resume {config.resume}: there is no such checkpoint. Write auto, never, or its path."
@@ -119,7 +101,7 @@ def _parts(config: TrainConfig) -> _Parts:
     torch.manual_seed(config.seed)  # objectives can have weights of their own
     objective = kind(**config.objective_options)
     check_towers(config, objective)
-    return _Parts(
+    return Parts(
         objective=objective,
         policy=LabelPolicy(uncertain=config.uncertain, negative=config.negative),
         augmentation=augmentation_from(config.augmentation),
@@ -127,51 +109,8 @@ def _parts(config: TrainConfig) -> _Parts:
     )
 
 
-def _is_complete(output: Path, config: TrainConfig) -> bool:
-    """Tells whether `output` holds this very run, finished; removes an old run with --overwrite.
-
-    Raises:
-        UserError: It holds another run.
-    """
-    saved = output / "config.yaml"
-    begun = saved.is_file() and (any((output / "checkpoints").glob("*.ckpt")) or (output / "metrics.json").is_file())
-    if config.overwrite:
-        for name in _LEFT if is_first_process() else ():
-            path = output / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        return False
-    if not begun:
-        return False
-    before = asdict(TrainConfig.load(saved))
-    changed = [name for name, value in asdict(config).items() if name not in _FREE and before[name] != value]
-    if changed:
-        raise UserError(
-            f"{output} holds a run with other settings ({', '.join(changed)}). Choose another --output, give the same "
-            "settings to resume it, or add --overwrite to start again."
-        )
-    return (output / "metrics.json").is_file()
-
-
-def _checkpoint(config: TrainConfig, output: Path) -> Path | None:
-    """Returns the checkpoint to resume from, None to start anew.
-
-    Raises:
-        UserError: The named checkpoint is damaged or holds more than weights.
-    """
-    if config.resume == "never" or config.overwrite:  # with several processes, one may still be deleting
-        return None
-    if config.resume == "auto":
-        found = newest(output / "checkpoints")
-        if found is not None:
-            logger.info("Resuming from %s", found)
-        return found
-    if reason := damage(Path(config.resume)):
-        raise UserError(f"--resume {config.resume}: not a usable checkpoint ({reason}).")
-    return Path(config.resume)
-
-
 def _train(
-    config: TrainConfig, parts: _Parts, checkpoint: Path | None, tables: TrainTables, *, bar: bool
+    config: TrainConfig, parts: Parts, checkpoint: Path | None, tables: TrainTables, *, bar: bool
 ) -> TrainResult:
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -179,29 +118,36 @@ def _train(
     _warn_of_flips(parts.augmentation.flip, tables)
     model, processor = new_model(config, tables.sentences, parts.objective)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
-    data = _StepSettings(config, parts, *_sides(config, parts, tables, cache, processor))
-    steps = config.steps or max(1, round(config.epochs * len(data.images.keys) / config.batch_images))
-    logger.info("Training on %d images and %d sentences for %d steps", len(data.images.keys), data.texts.drawn, steps)
+    data = batches_of(config, parts, tables, cache, processor)
+    images = len(data.images.keys)
+    steps = config.steps or max(1, round(config.epochs * images / config.batch_images))
+    logger.info("Training on %d images and %d sentences for %d steps", images, data.texts.drawn, steps)
     prevalence = torch.from_numpy((data.images.labels > 0).mean(axis=0)).float()
-    parts.objective.begin(dim=config.projection_dim, prevalence=prevalence, images=len(data.images.keys))
-    evaluator = _validation(config, parts, tables, cache)
+    parts.objective.begin(dim=config.projection_dim, prevalence=prevalence, images=images)
+    evaluator = _validation(config, parts, tables, cache) if config.evaluate_every else None
     output = Path(config.output)
     if is_first_process():
         config.save(output / "config.yaml")
     module = _module(config, parts, model, steps)
-    checkpoints = Checkpoints(
-        output / "checkpoints", monitor=evaluator.primary, every=min(config.evaluate_every, steps),
-        save_every=config.save_every, keep=config.keep,
-    )  # fmt: skip
+    checkpoints = _checkpoints(config, steps)
     profile = Profile() if config.step_times else None
-    fit(
-        module, StepData(data, steps=steps, workers=config.workers), steps=steps, output=output,
-        evaluate=lambda m: means(evaluator(m, processor).metrics), checkpoints=checkpoints,
-        every=min(config.evaluate_every, steps), resume=checkpoint, machine=_machine(config),
-        loggers=names_in(config.loggers), callbacks=[profile] if profile else [], progress=bar,
+    plan = Plan(
+        steps=steps, output=output, checkpoints=checkpoints, every=checkpoints.every, resume=checkpoint,
+        evaluate=None if evaluator is None else lambda m: means(evaluator(m, processor).metrics),
+        loggers=names_in(config.loggers), callbacks=[profile] if profile else [], bar=bar,
     )  # fmt: skip
+    fit(module, StepData(data, steps=steps, workers=config.workers), plan, _machine(config))
     metrics = _finish(config, module, checkpoints, processor, tables) if module.global_rank == 0 else {}
     return TrainResult(output / "model", metrics, profile=profile)
+
+
+def _checkpoints(config: TrainConfig, steps: int) -> Checkpoints:
+    every = min(config.evaluate_every or steps, steps)
+    save_every = config.save_every or (0 if config.evaluate_every else min(_SAVE_EVERY, steps))
+    return Checkpoints(
+        Path(config.output) / "checkpoints", monitor=ZeroShot.primary, every=every, save_every=save_every,
+        keep=config.keep,
+    )  # fmt: skip
 
 
 def _machine(config: TrainConfig) -> Machine:
@@ -211,7 +157,7 @@ def _machine(config: TrainConfig) -> Machine:
     )  # fmt: skip
 
 
-def _module(config: TrainConfig, parts: _Parts, model: MedCLIPModel, steps: int) -> TrainingModule:
+def _module(config: TrainConfig, parts: Parts, model: MedCLIPModel, steps: int) -> TrainingModule:
     on_device = config.augment_on == "device"
     return TrainingModule(
         model, parts.objective, seed=config.seed, encode_batch=config.encode_batch, own_rows=config.own_rows,
@@ -221,49 +167,9 @@ def _module(config: TrainConfig, parts: _Parts, model: MedCLIPModel, steps: int)
     )  # fmt: skip
 
 
-def _validation(config: TrainConfig, parts: _Parts, tables: TrainTables, cache: PixelCache) -> ZeroShot:
+def _validation(config: TrainConfig, parts: Parts, tables: TrainTables, cache: PixelCache) -> ZeroShot:
     data = EvaluationData(pd.concat(tables.images, ignore_index=True), cache, split="valid")
     return ZeroShot(data, observations=tables.observations(config), prompts=parts.prompts, resamples=0)
-
-
-@dataclass(frozen=True)
-class _StepSettings:
-    """Builds the batches of each process; see `Steps`."""
-
-    config: TrainConfig
-    parts: _Parts
-    images: ImageSide
-    texts: TextSide
-
-    def __call__(self, rank: int, world: int) -> Steps:
-        config, paired = self.config, self.parts.objective.needs_pairs
-        return Steps(
-            self.images, self.texts, batch_images=config.batch_images,
-            batch_texts=config.batch_images if paired else config.batch_texts, image_size=config.image_size,
-            augmentation=self.parts.augmentation, seed=config.seed, pairs=1.0 if paired else config.pairs,
-            rank=rank, world=world, raw=config.augment_on == "device",
-        )  # fmt: skip
-
-
-def _sides(
-    config: TrainConfig, parts: _Parts, tables: TrainTables, cache: PixelCache, processor: MedCLIPProcessor
-) -> tuple[ImageSide, TextSide]:
-    """Returns what batches are drawn from."""
-    shared: dict[str, Any] = {"observations": tables.observations(config), "policy": parts.policy}
-    shared["study_numbers"] = {}
-    images = image_side(
-        tables.images, cache=cache, wanted=config.image_weights or None, balance=config.balance_images, **shared
-    )
-    tokenize = partial(
-        cached_tokens, folder=Path(config.prepared) / "tokens", tokenizer=processor.tokenizer,
-        max_length=config.max_length, words=parts.objective.needs_words,
-    )  # fmt: skip
-    texts = text_side(
-        tables.sentences, tables.occurrences, reports=tables.reports, tokenize=tokenize,
-        wanted=config.text_weights or None, balance=config.balance_texts, repeats=config.repeats,
-        denials=config.denials, **shared,
-    )  # fmt: skip
-    return (with_partners(images, texts) if parts.objective.needs_pairs else images), texts
 
 
 def _warn_of_flips(flip: float, tables: TrainTables) -> None:
@@ -291,7 +197,7 @@ def _finish(
     """Saves the best model by validation and what is known of the run; returns the contents of metrics.json."""
     output = Path(config.output)
     score = math.nan if checkpoints.best_score is None else checkpoints.best_score
-    if checkpoints.best_score is None:
+    if checkpoints.best_score is None and config.evaluate_every:
         logger.warning("%s is not defined on so few images; the model of the last step is kept", checkpoints.monitor)
     saved = torch.load(checkpoints.best, map_location="cpu", weights_only=True)
     weights = {

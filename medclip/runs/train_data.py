@@ -11,6 +11,7 @@ import pandas as pd
 from filelock import FileLock
 
 from labelers.errors import UserError
+from medclip.data.preparation import Preparation
 from medclip.data.prepared import Prepared, patients_of
 from medclip.data.source import Source
 from medclip.data.splits import split_table
@@ -131,12 +132,12 @@ def prepare_train_data(config: TrainConfig, sources: TrainSources, *, progress: 
 
     With several processes one prepares while the others wait, and then find everything prepared.
     """
-    folder = Path(config.prepared)
-    with _in_turn(folder):
-        made = prepare_sources(
-            sources.images, sources.texts, folder=folder, size=config.cache_size, split_seed=config.split_seed,
-            workers=config.workers, dicom=config.dicom, progress=progress, labelling=labelling_of(config),
-        )  # fmt: skip
+    how = Preparation(
+        folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
+        dicom=config.dicom, progress=progress, labelling=labelling_of(config),
+    )  # fmt: skip
+    with _in_turn(how.folder):
+        made = prepare_sources(sources.images, sources.texts, how)
     if is_first_process():
         _log_splits(made)
     return _tables(config, made, sources)

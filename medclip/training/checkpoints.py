@@ -39,13 +39,14 @@ class Checkpoints(Checkpoint):
         keep: how many of the newest are kept.
 
     Attributes:
+        every: steps between evaluations.
         best_score: the highest value of the metric so far, None where it was never defined.
         best_step: after which step.
         logged: loss and validation metrics of the last evaluation.
     """
 
     def __init__(self, folder: Path, *, monitor: str, every: int, save_every: int = 0, keep: int = 2) -> None:
-        self._folder, self.monitor, self._every, self._keep = folder, monitor, every, keep
+        self._folder, self.monitor, self.every, self._keep = folder, monitor, every, keep
         self._save_every = save_every or every
         self._told = False
         self.best_score: float | None = None
@@ -81,8 +82,8 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Saves where it is due, and where the run was told to stop."""
         told = self._all_told(trainer)
-        if told or is_due(trainer, self._every) or is_due(trainer, self._save_every):
-            self.save(trainer, evaluated=is_due(trainer, self._every))
+        if told or is_due(trainer, self.every) or is_due(trainer, self._save_every):
+            self.save(trainer, evaluated=is_due(trainer, self.every))
         if told and trainer.global_step < trainer.max_steps:
             raise SIGTERMException
 
@@ -90,7 +91,7 @@ class Checkpoints(Checkpoint):
         """Tells whether to stop. Processes agree on it every `LOG_EVERY` steps, since asking waits for all of them."""
         if trainer.world_size == 1:
             return self._told
-        if trainer.global_step % LOG_EVERY and not is_due(trainer, self._every):
+        if trainer.global_step % LOG_EVERY and not is_due(trainer, self.every):
             return False
         return bool(trainer.strategy.reduce_boolean_decision(self._told, all=False))
 

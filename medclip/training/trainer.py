@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,40 +69,59 @@ class Machine:
     compile: bool = False
 
 
-def fit(
-    module: TrainingModule,
-    data: StepData,
-    *,
-    steps: int,
-    output: Path,
-    evaluate: Evaluate,
-    checkpoints: Checkpoints,
-    every: int,
-    resume: Path | None = None,
-    machine: Machine = Machine(),
-    loggers: Sequence[str] = ("tensorboard",),
-    callbacks: Sequence[Callback] = (),
-    progress: bool = True,
-) -> None:
-    """Trains to the last step.
+@dataclass(frozen=True)
+class Plan:
+    """What one training run does besides drawing batches.
 
-    Args:
-        steps: in all.
-        every: steps between evaluations.
-        checkpoints: what is saved, and by which key of `evaluate` the best is picked.
-        resume: the checkpoint to go on from.
-        loggers: of tensorboard, wandb and mlflow; a CSV is written always.
-        callbacks: more of Lightning's.
+    Attributes:
+        steps: Number of optimiser steps in all.
+        output: Folder of the run; logs are written below it.
+        evaluate: Called with the model; returns the validation's numbers. None for no validation.
+        checkpoints: What is saved, and by which number of `evaluate` the best is picked.
+        every: Steps between evaluations.
+        resume: Checkpoint to resume from.
+        loggers: Any of tensorboard, wandb and mlflow; a CSV is always written.
+        callbacks: More of Lightning's callbacks.
+        bar: Whether a progress bar is shown.
+    """
+
+    steps: int
+    output: Path
+    evaluate: Evaluate | None
+    checkpoints: Checkpoints
+    every: int
+    resume: Path | None = None
+    loggers: Sequence[str] = ("tensorboard",)
+    callbacks: Sequence[Callback] = ()
+    bar: bool = True
+
+
+def fit(module: TrainingModule, data: StepData, plan: Plan, machine: Machine = Machine()) -> None:
+    """Trains to the last step of the plan.
 
     Raises:
-        NotFinite: the loss is NaN or infinite.
-        Diverged: the loss is far above where it began.
-        Stopped: the run was told to stop, and saved.
+        NotFinite: The loss is NaN or infinite.
+        Diverged: The loss is far above where it began.
+        Stopped: The run was told to stop, and saved.
+        MemoryError: The GPU's memory is not enough.
+        ChildProcessError: A process that loads data died.
     """
-    around = [*callbacks, EvaluateEvery(evaluate, every=every), checkpoints, LearningRateMonitor("step")]
-    if progress:
-        around.append(Progress())
-    trainer = lightning.Trainer(
+    trainer = _lightning(plan, machine)
+    module.train()
+    module.model.vision.to(memory_format=torch.channels_last)
+    if machine.compile:
+        module.model.vision.compile()
+        module.model.text.compile(dynamic=True)
+    with _failures_explained(trainer, plan.checkpoints):
+        trainer.fit(module, datamodule=data, ckpt_path=plan.resume)
+    if trainer.global_step < plan.steps:
+        raise Stopped(f"Stopped after step {trainer.global_step} of {plan.steps}")
+
+
+def _lightning(plan: Plan, machine: Machine) -> lightning.Trainer:
+    evaluation = [EvaluateEvery(plan.evaluate, every=plan.every)] if plan.evaluate else []
+    around = [*plan.callbacks, *evaluation, plan.checkpoints]
+    return lightning.Trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,
         num_nodes=machine.nodes,
@@ -109,23 +129,23 @@ def fit(
         precision=machine.precision or usual_precision(machine.accelerator),  # type: ignore[arg-type]
         plugins=_plugins(),
         sync_batchnorm=machine.accelerator != "cpu" and torch.cuda.is_available(),  # over all GPUs
-        max_steps=steps,
+        max_steps=plan.steps,
         max_epochs=1,  # one pass over the steps
-        callbacks=around,
-        logger=_loggers(loggers, output),
+        callbacks=[*around, LearningRateMonitor("step"), *([Progress()] if plan.bar else [])],
+        logger=_loggers(plan.loggers, plan.output),
         log_every_n_steps=LOG_EVERY,
-        enable_progress_bar=progress,
+        enable_progress_bar=plan.bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
-    module.train()
-    module.model.vision.to(memory_format=torch.channels_last)
-    if machine.compile:
-        module.model.vision.compile()
-        module.model.text.compile(dynamic=True)
+
+
+@contextmanager
+def _failures_explained(trainer: lightning.Trainer, checkpoints: Checkpoints) -> Iterator[None]:
+    """Turns what can end a run from outside into errors that say what to do."""
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume)
+        yield
     except torch.OutOfMemoryError as error:
         raise MemoryError(
             f"The GPU's memory is not enough ({str(error).splitlines()[0]}). Encode batches in parts, which changes no "
@@ -144,8 +164,6 @@ def fit(
             f"A process that loads data died ({str(error).splitlines()[0]}), perhaps for want of memory. Give the same "
             "command again, with fewer --workers: it goes on from the last checkpoint."
         ) from error
-    if trainer.global_step < steps:
-        raise Stopped(f"Stopped after step {trainer.global_step} of {steps}")
 
 
 def _loader_died(error: Exception) -> bool:

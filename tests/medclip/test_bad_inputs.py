@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from medclip.data.images import ImageError, read_image
+from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.prepare_texts import prepare_texts
 from medclip.utils.plugins import load_plugin
@@ -194,7 +195,7 @@ def one_bad_image(strict: bool) -> Make:
         (root.parent / "images" / "3.png").write_bytes(b"")
         (root.parent / "images" / "4.png").unlink()
         source = load_plugin("sources", "csv")(root)
-        made = prepare_images(source, folder=folder / "p", size=16, split_seed=0, strict=strict)
+        made = prepare_images(source, Preparation(folder / "p", size=16, strict=strict))
         rejected = pd.read_csv(next((folder / "p").glob("*/rejected.csv")))
         assert rejected["reason"].tolist() == ["the file is empty", "No such file or directory"]
         assert len(made.images) == 38
@@ -233,14 +234,14 @@ def zip_bomb(folder: Path) -> Any:
 def sentences_of(text: str) -> Make:
     def make(folder: Path) -> Any:
         pd.DataFrame({"text": [text, "No effusion."], "split": "train"}).to_csv(folder / "t.csv", index=False)
-        return prepare_texts(load_plugin("sources", "csv")(folder / "t.csv"), folder=folder / "p", split_seed=0)
+        return prepare_texts(load_plugin("sources", "csv")(folder / "t.csv"), Preparation(folder / "p"))
 
     return make
 
 
 def only_silence(folder: Path) -> Any:
     (folder / "t.csv").write_text("text,study_id\n,a\n ,b\n")
-    return prepare_texts(load_plugin("sources", "csv")(folder / "t.csv"), folder=folder / "p", split_seed=0)
+    return prepare_texts(load_plugin("sources", "csv")(folder / "t.csv"), Preparation(folder / "p"))
 
 
 TABLES: list[tuple[str, Make, str | None]] = [

@@ -157,7 +157,7 @@ class Validation:
     prompts: str = "chexpert14"
     """Prompt set of the validation, by name or as a YAML file."""
     evaluate_every: int = 200
-    """Number of steps between validations."""
+    """Number of steps between validations, by which the best model is chosen; 0 to keep the last model unseen."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class TrainingRun:
     overwrite: bool = False
     """Start again even if --output holds a run."""
     save_every: int = 0
-    """Number of steps between checkpoints; 0 for one with each validation."""
+    """Number of steps between checkpoints; 0 for one with each validation, or every 500 where there is none."""
     keep: int = 2
     """Number of newest checkpoints to keep beside the best."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -214,8 +214,8 @@ class TrainConfig(
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(1, "batch_images", "batch_texts", "image_size", "cache_size", "max_length", "projection_dim")
-        self.at_least(1, "evaluate_every", "keep", "nodes")
-        self.at_least(0, "steps", "workers", "threads", "limit", "encode_batch", "save_every")
+        self.at_least(1, "keep", "nodes")
+        self.at_least(0, "evaluate_every", "steps", "workers", "threads", "limit", "encode_batch", "save_every")
         self.at_least(0, "weight_decay", "clip_norm", "balance_images", "balance_texts")
         if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
             raise UserError(

@@ -8,6 +8,7 @@ import pytest
 
 from medclip.data.cache import PixelCache
 from medclip.data.labelling import Labelling
+from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.prepare_texts import prepare_texts
 from medclip.data.prepared import Prepared
@@ -23,7 +24,7 @@ def source(name: str, folder: Path) -> Source:
 
 
 def images(made: Source, folder: Path, **options: object) -> Prepared:
-    return prepare_images(made, folder=folder, size=16, split_seed=0, **options)
+    return prepare_images(made, Preparation(folder, size=16, **options))
 
 
 def test_images_are_cached_and_the_note_says_how(tmp_path) -> None:
@@ -66,7 +67,7 @@ def test_images_without_labels_get_those_of_their_report(tmp_path) -> None:
 
 
 def test_sentences_are_labelled_and_not_repeated(tmp_path) -> None:
-    made = prepare_texts(source("openi", tmp_path), folder=tmp_path / "p", split_seed=0)
+    made = prepare_texts(source("openi", tmp_path), Preparation(tmp_path / "p"))
     assert not made.sentences.duplicated(["split", "text"]).any()
     assert made.manifest["without_text"] == 1
     assert len(made.occurrences) == made.sentences["count"].sum()
@@ -78,15 +79,15 @@ def test_sentences_are_labelled_and_not_repeated(tmp_path) -> None:
 
 def test_preparing_again_gives_the_same_and_reads_it_back(tmp_path) -> None:
     made = source("phantom", tmp_path)
-    first = prepare_texts(made, folder=tmp_path / "p", split_seed=0)
-    again = prepare_texts(made, folder=tmp_path / "p", split_seed=0)
+    first = prepare_texts(made, Preparation(tmp_path / "p"))
+    again = prepare_texts(made, Preparation(tmp_path / "p"))
     assert first.sentences.equals(again.sentences)
     assert images(made, tmp_path / "p").images.equals(images(made, tmp_path / "p").images)
     assert len(list((tmp_path / "p").glob("phantom-*"))) == 2
 
 
 def test_mimic_reports_give_findings_and_impression_only(tmp_path) -> None:
-    made = prepare_texts(source("mimic-reports", tmp_path), folder=tmp_path / "p", split_seed=0)
+    made = prepare_texts(source("mimic-reports", tmp_path), Preparation(tmp_path / "p"))
     texts = set(made.sentences["text"])
     assert "Cardiomegaly." in texts
     assert any(text.endswith("Moderate pulmonary edema.") for text in texts)
@@ -96,15 +97,14 @@ def test_mimic_reports_give_findings_and_impression_only(tmp_path) -> None:
 
 @pytest.mark.parametrize(("name", "prepare"), [("mimic-reports", prepare_images), ("csv", prepare_texts)])
 def test_the_wrong_side_is_refused(tmp_path, name: str, prepare: object) -> None:
-    options = {"size": 16} if prepare is prepare_images else {}
     with pytest.raises(ValueError, match=r"has no (images|texts) here. It can serve as --(images|texts) only"):
-        prepare(source(name, tmp_path), folder=tmp_path / "p", split_seed=0, **options)
+        prepare(source(name, tmp_path), Preparation(tmp_path / "p", size=16))
 
 
 def texts_of(tmp_path: Path, csv: str, labels: list[str] | None = None, **options: object) -> Prepared:
     (tmp_path / "texts.csv").write_text(csv)
     made = load_plugin("sources", "csv")(tmp_path / "texts.csv", labels=labels)
-    return prepare_texts(made, folder=tmp_path / "p", split_seed=0, **options)
+    return prepare_texts(made, Preparation(tmp_path / "p", **options))
 
 
 def test_labels_that_texts_bring_are_kept_and_the_others_are_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from labelers.observations import CHEXPERT14
+from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.prepare_texts import prepare_texts
 from medclip.data.prepared import declared_of
@@ -201,7 +202,7 @@ def test_mimic_can_be_labelled_by_its_reports(tmp_path) -> None:
     reports = layouts.mimic_reports(tmp_path / "reports")
     source = load_plugin("sources", "mimic-cxr")(root, labels="reports", reports=str(reports))
     assert not set(CHEXPERT14) & set(source.images().columns)
-    made = prepare_images(source, folder=tmp_path / "p", size=16, split_seed=0)
+    made = prepare_images(source, Preparation(tmp_path / "p", size=16))
     assert made.images.set_index("study_id").loc["mimic-cxr/50000000", "Cardiomegaly"] == 1
 
 
@@ -366,8 +367,8 @@ def test_mimic_patients_are_in_one_split_over_images_and_reports(tmp_path) -> No
     sources = [load_plugin("sources", name) for name in ("mimic-cxr", "mimic-reports")]
     images, texts = (kind(kind.locate(None, root)) for kind in sources)
     declared = declared_of([images, texts])
-    common = {"folder": tmp_path / "p", "split_seed": 0, "declared": declared}
-    one, other = prepare_images(images, size=16, **common), prepare_texts(texts, **common)
+    how = Preparation(tmp_path / "p", size=16)
+    one, other = prepare_images(images, how, declared), prepare_texts(texts, how, declared)
     both = pd.concat([one.images, other.occurrences])[["patient_id", "split"]].drop_duplicates()
     assert both["patient_id"].is_unique
     assert one.manifest["chosen"] == other.manifest["chosen"] == dict.fromkeys(("train", "valid", "test"), "official")

@@ -284,3 +284,11 @@ def test_low_rank_additions_end_up_in_the_weights(command) -> None:
 def test_a_weight_of_pairs_needs_pairs(command) -> None:
     with pytest.raises(ValueError, match="pair_weight has no effect without pairs"):
         command("none", "--objective-options", "{pair_weight: 0.5}")
+
+
+def test_without_validation_the_last_model_is_kept(tmp_path, caplog) -> None:
+    assert runs.train(tmp_path / "blind", evaluate_every=0, steps=3) == 0
+    left = runs.metrics(tmp_path / "blind")
+    assert left["best"]["step"] == left["steps"] == 3
+    assert "not defined" not in caplog.text
+    assert {path.name for path in (tmp_path / "blind" / "checkpoints").iterdir()} == {"last.ckpt"}

@@ -5,6 +5,7 @@ import torch
 
 from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
+from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.evaluation.evaluators import EvaluationData
 from medclip.models import MedCLIPModel, MedCLIPProcessor, config
@@ -17,7 +18,7 @@ from medclip.utils.plugins import load_plugin
 def data(tmp_path_factory) -> EvaluationData:
     folder = tmp_path_factory.mktemp("prepared")
     source = load_plugin("sources", "phantom")(studies=400, size=32)
-    images = prepare_images(source, folder=folder, size=32, split_seed=0).images
+    images = prepare_images(source, Preparation(folder, size=32)).images
     return EvaluationData(images, PixelCache(folder / "cache", 32), boxes=prepare_boxes(source, images))
 
 

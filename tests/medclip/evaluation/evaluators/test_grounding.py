@@ -10,6 +10,7 @@ from PIL import Image
 
 from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
+from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.source import Source
 from medclip.evaluation.evaluators import grounding
@@ -94,7 +95,7 @@ def test_boxes_land_on_the_square_where_their_pixels_do(tmp_path) -> None:
             box = {"observation": "Edema", "x": 30, "y": 60, "width": 50, "height": 30}
             return pd.DataFrame([{"image_id": name, **box} for name in ("wide", "tall")])
 
-    prepared = prepare_images(Films(tmp_path), folder=tmp_path / "prepared", size=120, split_seed=0)
+    prepared = prepare_images(Films(tmp_path), Preparation(tmp_path / "prepared", size=120))
     cache = PixelCache(tmp_path / "prepared" / "cache", 120)
     boxes = prepare_boxes(Films(tmp_path), prepared.images).set_index("image_id")
     for row in prepared.images.itertuples():
@@ -107,7 +108,7 @@ def test_boxes_land_on_the_square_where_their_pixels_do(tmp_path) -> None:
 @pytest.mark.parametrize("name", ["nih", "rsna", "siim", "vindr"])
 def test_boxes_of_every_source_lie_within_their_images(tmp_path: Path, caplog, name: str) -> None:
     source = source_of(name, tmp_path / "data")
-    images = prepare_images(source, folder=tmp_path / "prepared", size=32, split_seed=0).images
+    images = prepare_images(source, Preparation(tmp_path / "prepared", size=32)).images
     boxes = prepare_boxes(source, images)
     assert len(boxes) or "reach out of their image" in caplog.text  # the layouts' films are smaller than real ones
     right, bottom = boxes["left"] + boxes["width"], boxes["top"] + boxes["height"]

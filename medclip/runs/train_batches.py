@@ -1,0 +1,89 @@
+"""What a training run draws its batches from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from labelers.observations import LabelPolicy
+from medclip.data.cache import PixelCache
+from medclip.data.datasets import Drawing, ImageSide, TextSide, image_side, text_side, with_partners
+from medclip.data.loader import Steps
+from medclip.data.tokens import cached_tokens
+from medclip.data.transforms import Augmentation
+from medclip.inference.prompts import Prompts
+from medclip.models import MedCLIPProcessor
+from medclip.objectives import Objective
+from medclip.runs.settings import TrainConfig
+from medclip.runs.train_data import TrainTables
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the settings name, built before any long work, so that a mistake ends the run at once.
+
+    Attributes:
+        objective: The loss.
+        policy: From states to label vectors.
+        augmentation: Random changes of training images.
+        prompts: Prompts of the validation, by observation.
+    """
+
+    objective: Objective
+    policy: LabelPolicy
+    augmentation: Augmentation
+    prompts: dict[str, Prompts]
+
+
+@dataclass(frozen=True)
+class TrainBatches:
+    """Builds the batches of each process; see `Steps`.
+
+    Attributes:
+        config: The settings.
+        parts: What they name.
+        images: The images to draw from.
+        texts: The texts to draw from.
+    """
+
+    config: TrainConfig
+    parts: Parts
+    images: ImageSide
+    texts: TextSide
+
+    def __call__(self, rank: int, world: int) -> Steps:
+        """Returns the batches of one of `world` processes."""
+        config, paired = self.config, self.parts.objective.needs_pairs
+        return Steps(
+            self.images, self.texts, batch_images=config.batch_images,
+            batch_texts=config.batch_images if paired else config.batch_texts, image_size=config.image_size,
+            augmentation=self.parts.augmentation, seed=config.seed, pairs=1.0 if paired else config.pairs,
+            rank=rank, world=world, raw=config.augment_on == "device",
+        )  # fmt: skip
+
+
+def batches_of(
+    config: TrainConfig, parts: Parts, tables: TrainTables, cache: PixelCache, processor: MedCLIPProcessor
+) -> TrainBatches:
+    """Returns what batches are drawn from.
+
+    Raises:
+        UserError: No image, no text or no pair is left to train on.
+    """
+    observations, numbers = tables.observations(config), dict[str, int]()
+    images = image_side(
+        tables.images, observations=observations, policy=parts.policy, cache=cache, study_numbers=numbers,
+        drawing=Drawing(config.image_weights or None, config.balance_images),
+    )  # fmt: skip
+    tokenize = partial(
+        cached_tokens, folder=Path(config.prepared) / "tokens", tokenizer=processor.tokenizer,
+        max_length=config.max_length, words=parts.objective.needs_words,
+    )  # fmt: skip
+    texts = text_side(
+        tables.sentences, tables.occurrences, reports=tables.reports, tokenize=tokenize, observations=observations,
+        policy=parts.policy, study_numbers=numbers, denials=config.denials,
+        drawing=Drawing(config.text_weights or None, config.balance_texts, config.repeats),
+    )  # fmt: skip
+    paired = with_partners(images, texts) if parts.objective.needs_pairs else images
+    return TrainBatches(config, parts, paired, texts)
