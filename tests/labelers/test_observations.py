@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from labelers.observations import LabelPolicy, check_states, states_from_names
+from labelers.observations import NEGATIVE_POLICIES, UNCERTAIN_POLICIES, LabelPolicy, check_states, states_from_names
 
 STATES = np.array([[1.0, 0.0, -1.0, np.nan]])
 
@@ -39,3 +41,19 @@ def test_states_from_names_joins_synonyms_and_leaves_silent_rows_open() -> None:
     assert columns["Lung Lesion"][:3].tolist() == [1, 1, 0]
     assert columns["Pleural Effusion"][:3].tolist() == [0, 1, 0]
     assert all(np.isnan(column[3]) for column in columns.values())
+
+
+@given(
+    states=st.lists(st.sampled_from([1.0, 0.0, -1.0, np.nan]), min_size=1, max_size=20),
+    uncertain=st.sampled_from(UNCERTAIN_POLICIES), negative=st.sampled_from(NEGATIVE_POLICIES),
+)  # fmt: skip
+def test_a_policy_reads_each_state_alone_and_keeps_claims_and_silence(
+    states: list[float], uncertain: str, negative: str
+) -> None:
+    policy, column = LabelPolicy(uncertain=uncertain, negative=negative), np.array(states)[:, None]
+    vectors = policy(column)
+    assert vectors.tolist() == [policy(row[None])[0].tolist() for row in column]
+    assert (vectors[column == 1] == 1).all()
+    assert (vectors[np.isnan(column)] == 0).all()
+    assert (vectors[column == 0] == (-1 if negative == "opposite" else 0)).all()
+    assert set(np.unique(vectors[column == -1])) <= {-1, 0, 0.5, 1}

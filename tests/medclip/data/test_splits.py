@@ -4,6 +4,8 @@ import logging
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medclip.data.splits import Declared, assign_splits, declared_splits, split_origins, split_table
 
@@ -65,3 +67,20 @@ def test_who_chose_a_split_is_told() -> None:
 
 def test_nothing_declared() -> None:
     assert declared_splits([]) == declared_splits([patients(3)]) == Declared()
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 9), st.sampled_from([None, "train", "valid", "test"])), min_size=1),
+    seed=st.integers(0, 99), order=st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_a_patient_is_in_one_split_whatever_the_order(rows: list[tuple[int, str | None]], seed: int, order) -> None:
+    def assigned(rows: list[tuple[int, str | None]]) -> dict[str, str]:
+        table = pd.DataFrame(rows, columns=["patient_id", "split"]).astype({"patient_id": str})
+        made = assign_splits(table, seed=seed)
+        assert (made.groupby("patient_id")["split"].nunique() == 1).all()
+        assert made["split"].isin(["train", "valid", "test"]).all()
+        return dict(zip(made["patient_id"], made["split"], strict=True))
+
+    shuffled = rows.copy()
+    order.shuffle(shuffled)
+    assert assigned(rows) == assigned(shuffled)
