@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-oldest check format clean
+.PHONY: demo test test-slow test-oldest check docs format clean
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "MedCLIP needs Python 3.11 or newer; name one with: make PYTHON=python3.12")'
@@ -32,9 +32,14 @@ check: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+docs: .venv/.ready
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "Read it: site/index.html, or with search: $(BIN)/python -m mkdocs serve"
+
 format: .venv/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .venv-oldest runs prepared
+	rm -rf .venv .venv-oldest runs prepared site
