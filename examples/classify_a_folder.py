@@ -24,7 +24,7 @@ def main(run: str, folder: str, output: str) -> pd.DataFrame:
     model, processor = medclip.load_model(run)
     classifier = medclip.ZeroShotClassifier(model, processor, PROMPTS)
     files = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".dcm"))
-    answers = classifier(files).assign(file=[path.name for path in files]).set_index("file")
+    answers = classifier(files)
     answers.to_csv(output)
     return answers
 

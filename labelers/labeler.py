@@ -14,7 +14,13 @@ LABELERS = ("rules", "chexbert")
 
 @runtime_checkable
 class Labeler(Protocol):
-    """Turns texts into states of observations."""
+    """Turns texts into states of observations.
+
+    Examples:
+        >>> from labelers import Labeler, load_labeler
+        >>> isinstance(load_labeler("rules"), Labeler)
+        True
+    """
 
     @property
     def name(self) -> str:
@@ -33,6 +39,13 @@ def load_labeler(name: str = "rules", **options: Any) -> Labeler:
 
     Raises:
         UserError: there is no labeler of that name.
+
+    Examples:
+        >>> from labelers import load_labeler
+        >>> labeler = load_labeler("rules")
+        >>> states = labeler(["The heart is enlarged. No pleural effusion."])
+        >>> {name: float(state) for name, state in zip(labeler.observations, states[0]) if state == state}
+        {'Cardiomegaly': 1.0, 'Pleural Effusion': 0.0}
     """
     if name == "rules":
         from labelers.rules import RuleLabeler

@@ -63,6 +63,13 @@ class LabelPolicy:
         negative: "absent" writes 0, so that a denial and silence are one; "opposite" writes -1, so that a
             denial contradicts a positive.
         soft_value: what an uncertain state becomes under "soft".
+
+    Examples:
+        >>> import numpy as np
+        >>> from labelers import LabelPolicy
+        >>> policy = LabelPolicy(uncertain="soft", negative="opposite")
+        >>> policy(np.array([[1, 0, -1, np.nan]])).tolist()  # positive, negative, uncertain, unmentioned
+        [[1.0, -1.0, 0.5, 0.0]]
     """
 
     uncertain: str

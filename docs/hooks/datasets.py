@@ -38,16 +38,18 @@ def page(source: type[Source]) -> str:
         "Folders below the data root": ", ".join(f"`{folder}`" for folder in source.folders) or "nowhere: name a path",
         "Expected inside": source.layout,
         "Obtain it from": source.obtain,
-        "A blank label of an image is": "negative, unless `--blank` says otherwise" if source.blank_is_negative else "unknown",
+        "A blank label means": "negative, unless `--blank` is set" if source.blank_is_negative else "unknown",
         "Holds images of": ", ".join(f"[{name}]({name}.md)" for name in source.holds_images_of),
     }  # fmt: skip
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
     options = ", ".join(f"`{name}`" for name in _options(source))
+    if options:
+        options = f"Options, with `--source-options '{{{source.name}: {{OPTION: VALUE}}}}'`: {options}.\n\n"
     return (
         f"# {source.name}\n\n{title}\n\n| At a glance | |\n| --- | --- |\n{table}\n\n"
         f"    medclip-prepare {side} {source.name}=PATH\n\n"
-        + (f"Options, with `--source-options '{{{source.name}: {{OPTION: VALUE}}}}'`: {options}.\n\n" if options else "")
-        + f"::: {source.__module__}.{source.__qualname__}\n"
+        f"{options}"
+        f"::: {source.__module__}.{source.__qualname__}\n"
         "    options:\n      members: false\n      show_root_heading: false\n      show_root_toc_entry: false\n"
         "      show_signature: false\n"
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from medclip.encoded import Encoded
 from medclip.inference.calibration import Calibration
@@ -30,9 +29,14 @@ class ZeroShotClassifier(PromptScores):
             fitted with, or "embeddings".
         calibration: for probabilities that are chances; see `calibrate`.
 
-    Example:
-        >>> classifier = ZeroShotClassifier(model, processor, "chexpert14")
-        >>> classifier(["chest.dcm"]).loc[0, "Pneumothorax"]
+    Examples:
+        >>> import medclip
+        >>> import numpy as np
+        >>> model, processor = medclip.load_model("runs/mine", device="cpu")
+        >>> classifier = medclip.ZeroShotClassifier(model, processor, "chexpert14")
+        >>> answers = classifier([np.zeros((64, 48), dtype=np.uint8)])  # or paths, of DICOM too
+        >>> answers.shape
+        (1, 14)
     """
 
     def __init__(
@@ -72,10 +76,6 @@ class ZeroShotClassifier(PromptScores):
     def embed_patches(self, images: Sequence[np.ndarray | str | Path]) -> Encoded:
         """Returns one batch of images encoded with their patches, for heatmaps."""
         return next(encode_batches(self.model, [self.processor.images(images)], local=True))
-
-    def __call__(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> pd.DataFrame:
-        """Returns a probability for each image (row) and observation (column)."""
-        return pd.DataFrame(self.probabilities(self.embed(images, batch_size=batch_size)), columns=self.observations)
 
 
 def prompt_directions(

@@ -50,7 +50,7 @@ class _Texts(nn.Module):
 def export(
     model: MedCLIPModel,
     processor: MedCLIPProcessor,
-    folder: Path,
+    folder: str | Path,
     *,
     prompts: str = "chexpert14",
     int8: bool = False,
@@ -71,6 +71,7 @@ def export(
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(f"Exporting needs the extra packages: {install('onnx')} ({error})") from error
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = model.float().cpu().eval()
     processor.save_pretrained(folder)

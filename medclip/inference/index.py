@@ -28,10 +28,14 @@ class Index:
     Raises:
         UserError: there are not as many names as embeddings.
 
-    Example:
-        >>> index = Index(embed_texts(model, sentences, processor), sentences)
+    Examples:
+        >>> import medclip
+        >>> import numpy as np
+        >>> index = medclip.Index(np.eye(3), ["No effusion.", "Large effusion.", "Pneumothorax."])
         >>> index.save("sentences.safetensors")
-        >>> scores, rows = Index.load("sentences.safetensors").search(image_embeds, k=5)
+        >>> scores, rows = medclip.Index.load("sentences.safetensors").search(np.array([[0.6, 0.8, 0.0]]), k=2)
+        >>> index.names[rows[0, 0]]
+        'Large effusion.'
     """
 
     def __init__(self, embeds: np.ndarray, names: Sequence[str], *, made_with: str = "", holds: str = "") -> None:

@@ -45,6 +45,15 @@ def load_model(path: str | Path, *, device: str = "auto") -> tuple[MedCLIPModel,
     Raises:
         FileNotFoundError: There is no model at `path`.
         UserError: There is no such device.
+
+    Examples:
+        >>> import medclip
+        >>> import numpy as np
+        >>> model, processor = medclip.load_model("runs/mine", device="cpu")
+        >>> film = np.zeros((64, 48), dtype=np.uint8)
+        >>> output = model(**processor(images=[film], text=["There is a pneumothorax.", "No pneumothorax."]))
+        >>> tuple(output.logits_per_image.shape)  # (images, texts)
+        (1, 2)
     """
     import torch
 

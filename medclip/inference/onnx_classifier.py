@@ -30,6 +30,15 @@ class OnnxClassifier(PromptScores):
     Raises:
         FileNotFoundError: `folder` holds no export.
         ImportError: onnxruntime is not installed; the message says how.
+
+    Examples:
+        >>> import medclip
+        >>> import numpy as np
+        >>> from medclip.inference.export import export
+        >>> export(*medclip.load_model("runs/mine", device="cpu"), "exported")  # or: medclip-export runs/mine
+        >>> classifier = medclip.OnnxClassifier("exported")
+        >>> classifier([np.zeros((64, 48), dtype=np.uint8)]).shape
+        (1, 14)
     """
 
     def __init__(

@@ -45,6 +45,11 @@ def load_prompts(name: str | Path) -> dict[str, Prompts]:
     Raises:
         FileNotFoundError: there is no such set or file.
         UserError: the file is laid out otherwise.
+
+    Examples:
+        >>> import medclip
+        >>> medclip.load_prompts("chexpert14")["Edema"].negative[0]
+        'No pulmonary edema.'
     """
     if "," in str(name):
         parts = [load_prompts(part.strip()) for part in str(name).split(",")]

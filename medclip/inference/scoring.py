@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from labelers.errors import UserError
 from medclip.inference.calibration import Calibration, best_threshold, fit_platt, sigmoid
@@ -117,6 +119,17 @@ class PromptScores:
         self.dicom, self.cache_size, self.ensemble = dicom, cache_size, ensemble
         self.observations = list(observations)
         self.positive, self.negative, self.scale, self.calibration = positive, negative, scale, calibration
+
+    def __call__(self, images: Sequence[Any] | str | Path, *, batch_size: int = 64) -> pd.DataFrame:
+        """Returns a probability for each image (row) and observation (column); rows of files have the files' names.
+
+        Raises:
+            ImageError: a file cannot be read.
+        """
+        many = [images] if isinstance(images, str | Path) else images
+        rows = [str(image) for image in many if isinstance(image, str | Path)]
+        values = self.probabilities(self.embed(many, batch_size=batch_size))
+        return pd.DataFrame(values, columns=self.observations, index=rows if len(rows) == len(many) else None)
 
     def embed(self, images: Sequence[Any], *, batch_size: int = 64) -> np.ndarray:
         """Returns embeddings (I, D) of grey uint8 arrays or files, each through the image tower once.

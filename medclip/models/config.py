@@ -59,6 +59,14 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
             "last" or "previous" for the last or the last but one stage and a projection of their own (GLoRIA's is
             "previous").
         vision_resize: side to which the vision tower itself resizes its images, bilinearly; 0 for not at all.
+
+    Examples:
+        >>> import medclip
+        >>> text = {"model_type": "bert", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        ...         "intermediate_size": 32, "vocab_size": 100}
+        >>> vision = {"model_type": "torchvision", "architecture": "resnet18"}
+        >>> medclip.MedCLIPConfig(vision, text, projection_dim=16).projection_dim
+        16
     """
 
     model_type = "medclip"

@@ -36,7 +36,15 @@ class MedCLIPOutput(ModelOutput):  # type: ignore[misc]
 
 
 class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
-    """Two towers into one space (MedCLIP, Wang et al. 2022, section 3.2)."""
+    """Two towers into one space (MedCLIP, Wang et al. 2022, section 3.2).
+
+    Examples:
+        >>> import medclip, torch
+        >>> model = medclip.MedCLIPModel.from_pretrained("runs/mine/model")
+        >>> embeds = model.get_image_features(pixel_values=torch.zeros(2, 3, 32, 32))
+        >>> tuple(embeds.shape) == (2, model.config.projection_dim)
+        True
+    """
 
     config_class = MedCLIPConfig
     base_model_prefix = "medclip"

@@ -39,6 +39,14 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         resize: "square", fitted and resized as in training; or "pad-bicubic", as the official MedCLIP prepares images
             (padded to a square of at least `image_size`, then resized with Pillow's bicubic filter).
         dicom: how DICOM values become grey, see `medclip.data.images.read_image`.
+
+    Examples:
+        >>> import medclip
+        >>> import numpy as np
+        >>> processor = medclip.MedCLIPProcessor.from_pretrained("runs/mine/model")
+        >>> inputs = processor(images=[np.zeros((64, 48), dtype=np.uint8)], text=["No effusion.", "Edema."])
+        >>> tuple(inputs["pixel_values"].shape), len(inputs["input_ids"])
+        ((1, 1, 32, 32), 2)
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class SemanticMatching(Objective):
         self_trust: share of the target that is the model's own answer, against wrong labels (Reed et al. 2015,
             arXiv 1412.6596, equation 6).
 
-    Example:
+    Examples:
         >>> objective = SemanticMatching(target_temperature=0.2)
         >>> terms = objective(images, texts, model.logit_scale.exp())
         >>> terms["loss"].backward()

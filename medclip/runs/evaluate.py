@@ -75,6 +75,15 @@ def evaluate(
     Raises:
         UserError: A setting is wrong, or the data cannot serve an evaluator.
         FileNotFoundError: The model or a source is not where it was looked for.
+
+    Examples:
+        >>> import medclip
+        >>> settings = medclip.EvaluateConfig(model="runs/mine", on="phantom", resamples=0)
+        >>> results, folder = medclip.evaluate(settings)
+        >>> 0 < results.metrics()["auroc/mean"].value < 1
+        True
+        >>> (folder / "report.html").is_file()
+        True
     """
     folder, trained = find_model(config.model)
     if not config.on:

@@ -27,6 +27,16 @@ def prepare(config: PrepareConfig, *, progress: Progress | None = None) -> list[
     Raises:
         UserError: No source is named, or one cannot serve as named.
         FileNotFoundError: A source is not where it was looked for.
+
+    Examples:
+        >>> import medclip
+        >>> small = {"phantom": {"studies": 40, "size": 32}}
+        >>> config = medclip.PrepareConfig(images="phantom", texts="phantom", source_options=small, cache_size=32)
+        >>> images, texts = medclip.prepare(config)
+        >>> sorted(images.images["split"].unique())
+        ['test', 'train', 'valid']
+        >>> [name for name in ("text", "split", "count", "Edema") if name in texts.sentences.columns]
+        ['text', 'split', 'count', 'Edema']
     """
     if not config.images and not config.texts:
         raise UserError("Nothing to prepare. Name sources with --images or --texts.")

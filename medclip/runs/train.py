@@ -76,6 +76,16 @@ def train(config: TrainConfig, *, progress: Progress | None = None, bar: bool = 
         UserError: A setting is wrong, a loss became NaN, infinite or diverged, or another run is in the folder.
         FileNotFoundError: A source is not where it was looked for.
         Stopped: The run was told to stop, and saved; the same call resumes it.
+
+    Examples:
+        >>> import medclip
+        >>> config = medclip.TrainConfig(
+        ...     images="phantom", source_options={"phantom": {"studies": 120, "size": 32}}, cache_size=32,
+        ...     image_size=32, batch_images=8, batch_texts=8, steps=4, evaluate_every=2, output="runs/mine",
+        ... )
+        >>> run = medclip.train(config, bar=False)
+        >>> run.metrics["steps"]
+        4
     """
     sources = find_train_sources(config)
     output, parts = Path(config.output), _parts(config)

@@ -293,5 +293,7 @@ def test_files_are_read_as_the_model_was_trained(model, tmp_path) -> None:
     dicom(tmp_path / "b.dcm", np.arange(1280).reshape(40, 32) ** 2 // 400)
     arguments = [str(tmp_path / "model"), str(tmp_path / "b.dcm"), "--device", "cpu", "--format", "csv"]
     classify.run([*arguments, "--output", str(tmp_path / "a.csv"), "--batch-size", "1"])
-    expected = ZeroShotClassifier(built, processor)([str(tmp_path / "b.dcm")])["Edema"][0]
+    answers = ZeroShotClassifier(built, processor)(tmp_path / "b.dcm")
+    assert answers.index.tolist() == [str(tmp_path / "b.dcm")]
+    expected = answers["Edema"].iloc[0]
     assert pd.read_csv(tmp_path / "a.csv")["Edema"][0] == pytest.approx(expected, abs=1e-5)
