@@ -30,7 +30,7 @@ check: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov medclip --cov labelers --cov-report term
 
 docs: .venv/.ready
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
