@@ -39,8 +39,8 @@ class Aggregator:
         """Returns the rank of each observation over `summaries`, No Finding included.
 
         Args:
-            summaries: of the sentences to join.
-            whole: whether they are a whole report. Then any denial supports No Finding, as published. In a part of
+            summaries: Of the sentences to join.
+            whole: Whether they are a whole report. Then any denial supports No Finding, as published. In a part of
                 one, "no pneumothorax" says nothing about the rest, and only a statement about everything counts.
         """
         ranks = [0] * self._total

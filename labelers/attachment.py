@@ -33,7 +33,7 @@ class Attribute(NamedTuple):
     Attributes:
         kind: "severity", "side", "location", "size", "course", "comparison" or "certainty".
         value: one of the values of that kind in `attributes.txt`; "" for sizes.
-        size: for sizes.
+        size: A size, for attributes that hold sizes.
     """
 
     kind: str

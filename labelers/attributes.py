@@ -23,7 +23,7 @@ class Attributes:
     """Finds the attributes of the mentions of a sentence.
 
     Args:
-        language: whose `attributes.txt`, `attachment.txt` and `clauses.txt` to read.
+        language: Whose `attributes.txt`, `attachment.txt` and `clauses.txt` to read.
     """
 
     def __init__(self, language: str) -> None:
@@ -69,10 +69,10 @@ class Attributes:
         """Returns, for each mention, its attributes in the order of the sentence.
 
         Args:
-            tokens: of the sentence.
-            mentions: all that the sentence names, those that count for nothing included: they have attributes too.
-            organs: named organs of which nothing is found or denied.
-            sizes: of the sentence, as attributes.
+            tokens: Of the sentence.
+            mentions: All that the sentence names, those that count for nothing included: they have attributes too.
+            organs: Named organs of which nothing is found or denied.
+            sizes: Of the sentence, as attributes.
         """
         found = self.find(tokens)
         if sizes:

@@ -40,9 +40,9 @@ class ChexbertLabeler:
 
     Args:
         checkpoint: `chexbert.pth`, or a folder that holds it. It is read as weights only: no code in it is run.
-        tokenizer: a folder or hub id; by default the checkpoint's folder if a vocab.txt lies there, else
+        tokenizer: A folder or hub id; by default the checkpoint's folder if a vocab.txt lies there, else
             bert-base-uncased.
-        batch_size: reports at a time; similar lengths go together.
+        batch_size: Reports at a time; similar lengths go together.
         device: "auto", "cpu", "cuda", ...
     """
 
@@ -91,7 +91,7 @@ def load_chexbert(path: Path) -> Chexbert:
     """Returns the network of a checkpoint file, its size read off the weights.
 
     Raises:
-        UserError: the file holds something else than CheXbert's weights.
+        UserError: The file holds something else than CheXbert's weights.
     """
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)

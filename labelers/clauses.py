@@ -23,10 +23,10 @@ def clause_breaks(
     "no acute, displaced fracture is seen": nothing was named before the comma.
 
     Args:
-        tokens: of the sentence.
-        cues: found in it, by their start.
-        mentions: where mentions begin.
-        words: groups of words that show where a clause begins and ends.
+        tokens: Tokens of the sentence.
+        cues: Found in it, by their start.
+        mentions: Where mentions begin.
+        words: Groups of words that show where a clause begins and ends.
     """
     first = min(mentions, default=0)
     joints = [i for i, token in enumerate(tokens) if i > first and token in words["joints"]]

@@ -34,14 +34,14 @@ class Description(NamedTuple):
 
     Attributes:
         side: "left", "right", "bilateral" or "".
-        location: in the order they are said.
+        location: Places, in the order they are said.
         severity: "mild", "mild to moderate", "moderate", "moderate to severe", "severe" or "".
         size_mm: one number for each dimension; of a range the upper end.
-        size_low_mm: the lower end of a range, else None.
+        size_low_mm: The lower end of a range, else None.
         course: "new", "increased", "unchanged", "decreased", "resolved" or "".
-        comparison: what the sentence compares with, in its words, or "".
+        comparison: What the sentence compares with, in its words, or "".
         certainty: "likely", "unlikely" or "", from words beside the mention.
-        spans: where the attributes are said.
+        spans: Where the attributes are said.
     """
 
     side: str = ""
@@ -76,9 +76,9 @@ class Statement(NamedTuple):
     Attributes:
         state: "positive", "negative" or "uncertain".
         certainty: one of `CERTAINTIES`.
-        pattern: the lexicon line that found the mention.
-        cue: the lexicon line of the deciding cue, or "" where the mention speaks for itself.
-        cue_span: where that cue stands, or None.
+        pattern: The lexicon line that found the mention.
+        cue: The lexicon line of the deciding cue, or "" where the mention speaks for itself.
+        cue_span: Where that cue stands, or None.
     """
 
     sentence: str
@@ -102,10 +102,10 @@ class Finding:
     """A statement in a report. Its spans are characters [start, end) of the report.
 
     Attributes:
-        section: name of the section, or "report" where the text has no headings.
-        start: where the sentence begins in `text`.
-        said: the statement.
-        text: the text that was read, with the way back to the report's characters.
+        section: Name of the section, or "report" where the text has no headings.
+        start: Where the sentence begins in `text`.
+        said: The statement.
+        text: The text that was read, with the way back to the report's characters.
     """
 
     section: str

@@ -38,7 +38,7 @@ def load_labeler(name: str = "rules", **options: Any) -> Labeler:
     """Returns the labeler called `name`, built with `options`.
 
     Raises:
-        UserError: there is no labeler of that name.
+        UserError: There is no labeler of that name.
 
     Examples:
         >>> from labelers import load_labeler

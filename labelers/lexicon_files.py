@@ -33,7 +33,7 @@ class Phrase:
     """One line of a phrase file.
 
     Attributes:
-        kind: what the bare phrase says of the observation: "positive", "uncertain" (written `? words`), "negative"
+        kind: What the bare phrase says of the observation: "positive", "uncertain" (written `? words`), "negative"
             (written `- words`), "excluded" (written `! words`: these words do not speak of it at all), or "whole"
             (written `= words`: positive where they are the whole statement).
     """
@@ -56,10 +56,10 @@ class Cue:
     """One line of a language's `cues.txt`.
 
     Attributes:
-        pattern: the words.
+        pattern: The words.
         effect: one of `EFFECTS`: the state it gives, or "pseudo" (looks like a cue and is none), "end" (stops others).
-        reach: which side it speaks of; for "end", which effects it stops.
-        example: a sentence and, after "->", the states it must give.
+        reach: Which side it speaks of; for "end", which effects it stops.
+        example: A sentence and, after "->", the states it must give.
     """
 
     pattern: str
@@ -102,7 +102,7 @@ def read_phrases(folder: Path, observations: tuple[str, ...] | None) -> Iterator
     """Yields the phrases of `folder/phrases`, a file for each observation.
 
     Raises:
-        UserError: a line is no phrase, or a file is of none of `observations` (None: any will do).
+        UserError: A line is no phrase, or a file is of none of `observations` (None: any will do).
     """
     files = {path.stem: path for path in sorted((folder / "phrases").glob("*.txt"))}
     if observations is not None and (stray := set(files) - set(observations)):
@@ -123,7 +123,7 @@ def read_subjects(folder: Path, observations: tuple[str, ...]) -> Iterator[Subje
     """Yields the subjects of `folder/subjects.txt`, none where there is no such file.
 
     Raises:
-        UserError: a line is no subject, or names none of `observations`.
+        UserError: A line is no subject, or names none of `observations`.
     """
     path = folder / "subjects.txt"
     for place, line in _lines(path) if path.is_file() else ():
@@ -138,7 +138,7 @@ def read_cues(path: Path) -> Iterator[Cue]:
     """Yields the cues of a file.
 
     Raises:
-        UserError: a line is no cue.
+        UserError: A line is no cue.
     """
     for place, line in _lines(path):
         parts = [part.strip() for part in line.split(" | ")]

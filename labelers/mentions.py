@@ -19,10 +19,10 @@ class Mention(NamedTuple):
     """Tokens [start, end) that name an observation; `head` begins the part that cues must reach.
 
     Attributes:
-        observations: indices into the vocabulary's observations followed by its helpers; several for a subject.
+        observations: Indices into the vocabulary's observations followed by its helpers; several for a subject.
         kind: "positive", "uncertain", "negative" (see `Phrase.kind`), or "subject" (counts only if called normal).
-        pattern: the lexicon line that matched.
-        is_cause: whether it names something that explains what is seen.
+        pattern: The lexicon line that matched.
+        is_cause: Whether it names something that explains what is seen.
     """
 
     start: int

@@ -48,9 +48,9 @@ class Normalized:
     """A text made plain.
 
     Attributes:
-        text: the plain text.
-        starts: positions in `text` from which on the original is shifted; empty where nothing was.
-        shifts: by how much, for each of `starts`.
+        text: The plain text.
+        starts: Positions in `text` from which on the original is shifted; empty where nothing was.
+        shifts: Offset that applies from each of `starts` on.
     """
 
     text: str
@@ -70,8 +70,8 @@ def normalize(text: str, *, knows: Callable[[str], bool]) -> Normalized:
     """Returns `text` made plain.
 
     Args:
-        text: any text.
-        knows: tells whether a word in lower case is one the lexicon speaks of. "pneumo-" and "thorax" on two lines are
+        text: Any text.
+        knows: Tells whether a word in lower case is one the lexicon speaks of. "pneumo-" and "thorax" on two lines are
             one word because it knows "pneumothorax"; "mass-" and "like" stay two where it does not know "masslike".
     """
     if _is_plain(text):

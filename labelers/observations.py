@@ -62,7 +62,7 @@ class LabelPolicy:
             (`soft_value`). Names follow CheXpert's U-Zeros, U-Ones and U-Ignore (Irvin et al. 2019, section 3.2).
         negative: "absent" writes 0, so that a denial and silence are one; "opposite" writes -1, so that a
             denial contradicts a positive.
-        soft_value: what an uncertain state becomes under "soft".
+        soft_value: What an uncertain state becomes under "soft".
 
     Examples:
         >>> import numpy as np
@@ -90,7 +90,7 @@ class LabelPolicy:
         Unmentioned is 0 under every policy: nothing was said, so nothing is claimed.
 
         Raises:
-            ValueError: a state is none of 1, 0, -1, NaN.
+            ValueError: A state is none of 1, 0, -1, NaN.
         """
         states = check_states(states)
         negative = -1.0 if self.negative == "opposite" else 0.0
@@ -109,8 +109,8 @@ def states_from_names(named: Sequence[Collection[str]], names: Sequence[str] | N
     list all they looked for; a row without any name is unmentioned throughout.
 
     Args:
-        named: for each row the names it lists.
-        names: all names the file looked for; without them, every name that occurs.
+        named: Names that each row lists.
+        names: All names the file looked for; without them, every name that occurs.
     """
     looked_for = sorted({name for row in named for name in row}) if names is None else list(names)
     columns: dict[str, np.ndarray] = {}
@@ -127,7 +127,7 @@ def check_states(states: np.ndarray) -> np.ndarray:
     """Returns `states` as float32 after checking that it holds only 1, 0, -1 and NaN.
 
     Raises:
-        UserError: another value was found.
+        UserError: Another value was found.
     """
     states = np.asarray(states, dtype=np.float32)
     wrong = ~(np.isnan(states) | np.isin(states, (POSITIVE, NEGATIVE, UNCERTAIN)))

@@ -86,11 +86,11 @@ class PatternSet:
     word leads, so that the next time one look-up is enough.
 
     Args:
-        patterns: the written patterns; `Match.entry` is an index into this list.
-        gap_stops: words that no gap may cross.
+        patterns: The written patterns; `Match.entry` is an index into this list.
+        gap_stops: Words that no gap may cross.
 
     Raises:
-        UserError: a pattern is empty or its syntax is wrong.
+        UserError: A pattern is empty or its syntax is wrong.
     """
 
     def __init__(self, patterns: Iterable[str], *, gap_stops: Iterable[str] = ()) -> None:
@@ -221,7 +221,7 @@ def expand(pattern: str) -> Iterator[list[Choice]]:
     """Yields the sequences of choices that `pattern` stands for: several where words may be missing.
 
     Raises:
-        UserError: the pattern is empty, begins or ends with a gap, or has a stray mark.
+        UserError: The pattern is empty, begins or ends with a gap, or has a stray mark.
     """
     sequences: list[list[Choice]] = [[]]
     for item in pattern.split():

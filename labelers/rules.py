@@ -32,8 +32,8 @@ class RuleLabeler:
     depend on the sentences around it.
 
     Args:
-        vocabulary: a name (`chexpert14`, ...), the path of a folder, or a loaded one; see `labelers.vocabulary`.
-        profile: conventions of one annotation project, laid over the vocabulary; None for the plain reading.
+        vocabulary: A name (`chexpert14`, ...), the path of a folder, or a loaded one; see `labelers.vocabulary`.
+        profile: Conventions of one annotation project, laid over the vocabulary; None for the plain reading.
     """
 
     def __init__(self, vocabulary: str | Vocabulary = "chexpert14", *, profile: str | None = None) -> None:

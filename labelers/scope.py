@@ -36,10 +36,10 @@ class Scopes:
     """The cues of one sentence, ready to be asked about its mentions.
 
     Args:
-        tokens: of the sentence.
-        cues: found in it.
-        mentions: found in it.
-        clause_words: groups of words that show where a clause begins and ends.
+        tokens: Tokens of the sentence.
+        cues: Found in it.
+        mentions: Found in it.
+        clause_words: Groups of words that show where a clause begins and ends.
     """
 
     def __init__(

@@ -38,10 +38,10 @@ def sentence_spans(
     """Returns the character spans [start, end) of the sentences of `text`, list markers and blanks trimmed.
 
     Args:
-        text: a report; its line ends are taken for ends of statements, see `labelers.lines.unwrap`.
-        start: where to begin.
-        end: where to end; by default with the text.
-        language: whose abbreviations to respect.
+        text: A report; its line ends are taken for ends of statements, see `labelers.lines.unwrap`.
+        start: Where to begin.
+        end: Where to end; by default with the text.
+        language: Whose abbreviations to respect.
     """
     end = len(text) if end is None else end
     spans: list[tuple[int, int]] = []

@@ -31,9 +31,9 @@ class Size:
 
     Attributes:
         mm: one number for each dimension; of a range the upper end.
-        low_mm: the lower end of a range, else None.
-        start: first character of the sentence that belongs to it.
-        end: behind its last character.
+        low_mm: The lower end of a range, else None.
+        start: First character of the sentence that belongs to it.
+        end: Behind its last character.
     """
 
     mm: tuple[float, ...]

@@ -21,11 +21,11 @@ def statements(
     """Returns what `sentence` says, one statement for each mention and observation.
 
     Args:
-        sentence: the text.
-        tokens: of it.
-        read: its mentions with their states.
-        names: of the observations that mentions point to.
-        attributes: of the vocabulary's language.
+        sentence: The text.
+        tokens: Tokens of the sentence.
+        read: Its mentions with their states.
+        names: Names of the observations that mentions point to.
+        attributes: Attributes in the vocabulary's language.
     """
     named: list[ReadMention] = []
     organs: list[Mention] = []  # "the left lung" of which nothing is said takes no side from the finding beside it

@@ -29,13 +29,13 @@ class Vocabulary:
     """Everything the rule labeler knows about one list of observations in one language.
 
     Attributes:
-        observations: the columns it gives, in order.
-        helpers: observations it looks for but does not give: "Abnormality" (a general word for disease; denied, it
+        observations: The columns it gives, in order.
+        helpers: Observations it looks for but does not give: "Abnormality" (a general word for disease; denied, it
             supports No Finding) and "Other" (disease outside the list; present, it rules No Finding out).
-        no_finding: the column computed from the others, or None.
-        devices: the column that never rules No Finding out, or None.
-        added: of the observations those laid over another vocabulary, which keeps its states.
-        causes: observations that explain what is seen; "A or B" leaves both uncertain where one of them is a cause.
+        no_finding: The column computed from the others, or None.
+        devices: The column that never rules No Finding out, or None.
+        added: Observations laid over another vocabulary, which keeps its states.
+        causes: Observations that explain what is seen; "A or B" leaves both uncertain where one of them is a cause.
     """
 
     name: str
@@ -84,12 +84,12 @@ def load_vocabulary(name: str, profile: str | None = None) -> Vocabulary:
     """Returns the vocabulary called `name`, or the one in the folder that `name` is a path to.
 
     Args:
-        name: of a vocabulary.
-        profile: conventions laid over it, by name or folder: its lines replace those with the same words, and the
+        name: Name or folder of a vocabulary.
+        profile: Conventions laid over it, by name or folder: its lines replace those with the same words, and the
             others are added.
 
     Raises:
-        FileNotFoundError: there is no such vocabulary.
+        FileNotFoundError: There is no such vocabulary.
         UserError: one of its files breaks the format; the message names file and line.
     """
     folder = Path(name) if "/" in name or Path(name, "vocabulary.yaml").is_file() else LEXICON / name

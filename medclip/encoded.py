@@ -16,12 +16,12 @@ class Encoded:
         local: (N, P, D) patches, or (N, L, D) tokens or words, where the objective asked for them. Not scaled to unit
             length: attention of some objectives reads their length.
         mask: (N, P) or (N, L), true where `local` holds something and not padding.
-        grid: rows and columns of the patches; their product is P.
+        grid: Rows and columns of the patches; their product is P.
         labels: (N, O) label vectors.
         study_ids: (N,) integers; equal ones belong to one study. -1 belongs to none.
         ids: (N,) integers; inputs with equal ones are the same, word for word.
         keys: (N, D) embeddings of a momentum tower, unit length.
-        own: the rows to compute losses for, where other processes compute them for the rest; None for all.
+        own: The rows to compute losses for, where other processes compute them for the rest; None for all.
     """
 
     embeds: Tensor

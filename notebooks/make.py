@@ -20,23 +20,18 @@ CELLS = {
         """# Zero-shot classification
 
 Train a small model on synthetic X-rays and on sentences about *other* patients, then ask it about new X-rays in
-words. With your own data only the first cell changes: `--images chexpert --texts mimic-reports`.""",
-        """from medclip.cli import train
+words. With your own data only the first cell changes: `images="chexpert", texts="mimic-reports"`.""",
+        """import medclip
 
-train.run([
-    "--images", "phantom", "--texts", "phantom", "--source-options", "{phantom: {studies: 1500, size: 64}}",
-    "--image-size", "64", "--cache-size", "64", "--projection-dim", "128", "--steps", "240", "--learning-rate", "1e-3",
-    "--evaluate-every", "120", "--augmentation", "{crop: 1.0, rotate: 0.0, shift: 0.0, scale: [1.0, 1.0]}",
-    "--objective-options", "{similarity: claims, target_temperature: 0.1}",
-    "--output", "runs/notebook", "--overwrite",
-]);""",
+run = medclip.train(medclip.TrainConfig(
+    images="phantom", source_options={"phantom": {"studies": 1500, "size": 64}}, image_size=64, cache_size=64,
+    projection_dim=128, steps=240, learning_rate=1e-3, evaluate_every=120,
+    augmentation={"crop": 1.0, "rotate": 0.0, "shift": 0.0, "scale": [1.0, 1.0]},
+    objective_options={"similarity": "claims", "target_temperature": 0.1}, output="runs/notebook", overwrite=True,
+), bar=False)""",
         """# The model and its processor load as any Hugging Face model does. The classifier encodes its prompts once.""",
-        """from medclip.inference.classifier import ZeroShotClassifier
-from medclip.models import MedCLIPModel, MedCLIPProcessor
-
-model = MedCLIPModel.from_pretrained("runs/notebook/model").eval()
-processor = MedCLIPProcessor.from_pretrained("runs/notebook/model")
-classifier = ZeroShotClassifier(model, processor, "chexpert14")""",
+        """model, processor = medclip.load_model("runs/notebook")
+classifier = medclip.ZeroShotClassifier(model, processor, "chexpert14")""",
         """# Six synthetic films of another population, which the model has not seen. With your own, give paths of JPEG,
 # PNG or DICOM files.""",
         """import pandas as pd
@@ -55,7 +50,7 @@ pd.DataFrame(classifier.scores(classifier.embed(films)), columns=classifier.obse
 
 mine = {"Fluid on the left": Prompts(("There is a left pleural effusion.",), ("No left pleural effusion.",)),
         "Pacemaker": Prompts(("A pacemaker is seen.",), ("No pacemaker.",))}
-own = ZeroShotClassifier(model, processor, mine)
+own = medclip.ZeroShotClassifier(model, processor, mine)
 pd.DataFrame(own.scores(own.embed(films)), columns=own.observations).round(2)""",
         """%matplotlib inline
 import torch
@@ -103,26 +98,24 @@ for policy in (LabelPolicy(uncertain="soft", negative="opposite"), LabelPolicy(u
 
 The same training at several sizes, by several objectives, several times. Small here, so that it takes a minute;
 `benchmarks/curve.yaml` is the real one, on 500 to 20,000 images and reports.""",
-        """from medclip.cli import curve
+        """from medclip.runs.curve import plan_curve, run_curve
+from medclip.runs.settings import CurveConfig
 
-curve.run([
-    "--sizes", "100,400", "--seeds", "2", "--resamples", "0", "--output", "runs/notebook-curve",
-    "--arms", '''{
-        "semantic-matching, no pairs": {source_options: {phantom: {studies: 500, size: 48}}},
-        "clip, pairs": {objective: clip, source_options: {phantom: {studies: 500, size: 48, paired: true}}},
-    }''',
-    "--recipe", "recipe.yaml",
-]);""",
+small = {"studies": 500, "size": 48}
+arms = {
+    "semantic-matching, no pairs": {"source_options": {"phantom": small}},
+    "clip, pairs": {"objective": "clip", "source_options": {"phantom": {**small, "paired": True}}},
+}
+result = run_curve(plan_curve(CurveConfig(
+    sizes="100,400", seeds=2, resamples=0, arms=arms, recipe="recipe.yaml", output="runs/notebook-curve",
+)))""",
         """# Every point is a row; a point that is done is not done again, so more seeds or sizes cost only what is new.""",
-        """import pandas as pd
+        """from medclip.evaluation.data_efficiency import draw, summary
 
-from medclip.evaluation.data_efficiency import draw, statement, summary
-
-table = pd.read_csv("runs/notebook-curve/curve.csv")
-summary(table)""",
+summary(result.table)""",
         """%matplotlib inline
-draw(table, ["auroc/mean", "accuracy"])""",
-        """print(*statement(table, "auroc/mean"), sep="\\n")""",
+draw(result.table, ["auroc/mean", "accuracy"])""",
+        """print(*result.lines, sep="\\n")""",
     ],
 }
 _RECIPE = '''from pathlib import Path

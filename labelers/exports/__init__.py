@@ -21,10 +21,10 @@ class Export(Protocol):
         """Returns the lines of one report, each with its line end; "" where nothing is to be written.
 
         Args:
-            report_id: names the report.
-            text: of the report, as the labeler was given it.
-            findings: of `text`.
-            labeler: name of what found them.
+            report_id: Names the report.
+            text: Of the report, as the labeler was given it.
+            findings: Of `text`.
+            labeler: Name of what found them.
         """
 
 
@@ -37,7 +37,7 @@ def load_export(name: str) -> Export:
     """Returns the export called `name`.
 
     Raises:
-        UserError: there is no export of that name.
+        UserError: There is no export of that name.
     """
     if name not in export_names():
         raise UserError(f"There is no format {name!r} for findings. Known: {', '.join(export_names())}.")

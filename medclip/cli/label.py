@@ -39,7 +39,7 @@ examples:
   echo "No pleural effusion. The heart is enlarged." | medclip-label -
 
 Output: the id and one column per observation: 1 positive, 0 negative, -1 uncertain, blank unmentioned.
-A run that was killed goes on where it was. Report text is shown by --explain only, and written by --sentences
+Re-run the same command to resume an interrupted run. Report text is shown by --explain only, and written by --sentences
 and --findings only. With --findings and no --output, no label file is written."""
 
 _CHUNK = 1000

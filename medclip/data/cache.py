@@ -34,7 +34,7 @@ def file_key(path: str, *, drawn: bool = False) -> str:
     """Returns the key of the image at `path`: its name, size and time of change; for drawn images, its name.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: There is no such file.
     """
     identity = path
     if not drawn:
@@ -47,9 +47,9 @@ class PixelCache:
     """Square grey images of one size, by key.
 
     Args:
-        folder: created when first written to.
-        size: side of the images in pixels.
-        dicom: how DICOM values become grey, see `read_image`.
+        folder: Created when first written to.
+        size: Side of the images in pixels.
+        dicom: Recipe by which DICOM values become grey, see `read_image`.
 
     Raises:
         UserError: `dicom` is unknown.
@@ -89,11 +89,11 @@ class PixelCache:
         """Reads the images that are not yet cached; returns the reason for each key that could not be.
 
         Args:
-            paths: path by key.
-            draw: makes pixels from a path, where there are no files.
-            workers: processes.
-            engine: see `medclip.utils.parallel.run_jobs`.
-            progress: called with (done, total) after each shard.
+            paths: Path by key.
+            draw: Makes pixels from a path, where there are no files.
+            workers: Processes.
+            engine: See `medclip.utils.parallel.run_jobs`.
+            progress: Called with (done, total) after each shard.
         """
         todo = [(key, path) for key, path in paths.items() if key not in self._places]
         chunks = [todo[i : i + SHARD_IMAGES] for i in range(0, len(todo), SHARD_IMAGES)]
@@ -143,7 +143,7 @@ class _Shards:
         """Fills `image` (S, S) with a row of the shard at `path`.
 
         Raises:
-            OSError: the shard is shorter than its row.
+            OSError: The shard is shorter than its row.
         """
         file, start = self._opened(path)
         if _read_at(file, start + row * image.nbytes, image) != image.nbytes:

@@ -43,13 +43,13 @@ def read_csv(
     and listed, unless the surplus is blank; in a row with fewer the rest is blank.
 
     Args:
-        path: the file.
-        origin: the source, for messages.
-        needed: columns that must be there.
-        wanted: read these only, of those that are there.
+        path: The file.
+        origin: The source, for messages.
+        needed: Columns that must be there.
+        wanted: Read these only, of those that are there.
 
     Raises:
-        UserError: a column is missing; the file is empty, cut off, of another encoding, or no table.
+        UserError: A column is missing; the file is empty, cut off, of another encoding, or no table.
     """
     with open_text(path, origin) as file:
         rows = _Rows(file, path, origin)

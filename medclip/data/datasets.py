@@ -58,7 +58,7 @@ class ImageSide:
         keys: (N,) cache keys.
         labels: (N, O) label vectors.
         studies: (N,) study numbers.
-        cache: where the pixels are.
+        cache: Where the pixels are.
         weights: (N,) or None for laps.
     """
 
@@ -74,14 +74,14 @@ class TextSide:
     """The texts to train on, tokenized, ready to be drawn.
 
     Attributes:
-        tokens: token ids of M texts; the first N are drawn on their own, all of them as partners.
+        tokens: Token ids of M texts; the first N are drawn on their own, all of them as partners.
         labels: (M, O) label vectors.
-        pad_token_id: fills short rows.
+        pad_token_id: Fills short rows.
         drawn: N.
         ids: (M,) integers; equal ones are the same text.
         weights: (N,) or None for laps.
-        words: for each token the number of its word or -1, where the objective needs words.
-        pairs: which texts belong to which study, where studies have both images and texts.
+        words: Number of the word of each token or -1, where the objective needs words.
+        pairs: Which texts belong to which study, where studies have both images and texts.
     """
 
     tokens: Ragged
@@ -106,15 +106,15 @@ def image_side(
     """Returns the train split of image tables as one side.
 
     Args:
-        tables: prepared image tables, one for each source.
-        observations: the columns of label vectors.
-        policy: from states to label vectors.
-        cache: holds the pixels of all of them.
-        study_numbers: a number for each study id; new ones are added.
-        drawing: how often each image is drawn.
+        tables: Prepared image tables, one for each source.
+        observations: The columns of label vectors.
+        policy: Turns states into label vectors.
+        cache: Holds the pixels of all of them.
+        study_numbers: A number for each study id; new ones are added.
+        drawing: Frequency with which each image is drawn.
 
     Raises:
-        UserError: no image is in the train split.
+        UserError: No image is in the train split.
     """
     parts = [table[table["split"] == "train"] for table in tables]
     table = pd.concat(parts, ignore_index=True)
@@ -145,19 +145,19 @@ def text_side(
     """Returns the train split of sentence tables as one side; sentences that speak of nothing are left out.
 
     Args:
-        tables: prepared sentence tables, one for each source.
-        occurrences: for each of them, which study says which row of it.
-        tokenize: turns texts into tokens.
-        observations: the columns of label vectors.
-        policy: from states to label vectors.
-        study_numbers: the number of each study that has images.
-        reports: tables of whole reports, which are then the partners of images instead of sentences.
-        drawing: how often each sentence is drawn.
-        denials: what becomes of texts that only deny: "as-is", positive for No Finding ("no-finding"), or left out
+        tables: Prepared sentence tables, one for each source.
+        occurrences: Tables of which study says which row of a sentence table.
+        tokenize: Turns texts into tokens.
+        observations: The columns of label vectors.
+        policy: Turns states into label vectors.
+        study_numbers: The number of each study that has images.
+        reports: Tables of whole reports, which are then the partners of images instead of sentences.
+        drawing: Frequency with which each sentence is drawn.
+        denials: What becomes of texts that only deny: "as-is", positive for No Finding ("no-finding"), or left out
             ("skip").
 
     Raises:
-        UserError: no sentence is left, or `denials` is unknown.
+        UserError: No sentence is left, or `denials` is unknown.
     """
     if denials not in DENIALS:
         raise UserError(f"denials {denials!r} is none of {', '.join(DENIALS)}.")
@@ -226,7 +226,7 @@ def with_partners(images: ImageSide, texts: TextSide) -> ImageSide:
     """Returns the images whose study has a text.
 
     Raises:
-        UserError: there are none.
+        UserError: There are none.
     """
     kept = np.zeros(len(images.keys), dtype=bool) if texts.pairs is None else texts.pairs.count(images.studies) > 0
     if not kept.any():

@@ -38,11 +38,11 @@ def read_dicom(path: Path, recipe: str) -> np.ndarray:
     """Returns the one image in the DICOM file at `path`, uint8 (height, width), air dark.
 
     Args:
-        path: the file.
+        path: The file.
         recipe: one of `RECIPES`.
 
     Raises:
-        ImageError: it cannot be read as one grey image.
+        ImageError: It cannot be read as one grey image.
     """
     data = _open(path)
     photometric = _check(data)
@@ -56,7 +56,7 @@ def dicom_shape(path: Path) -> tuple[int, int]:
     """Returns width and height of the image in the DICOM file at `path`, from its header alone.
 
     Raises:
-        ImageError: it has none.
+        ImageError: It has none.
     """
     import pydicom
 

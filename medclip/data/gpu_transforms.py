@@ -19,8 +19,8 @@ class DeviceAugmentation:
     the CPU, so that they are the same on every device. One resampling instead of two, so a little sharper.
 
     Args:
-        size: side of the result.
-        augmentation: how images vary.
+        size: Side of the result.
+        augmentation: Random changes of images.
     """
 
     def __init__(self, size: int, augmentation: Augmentation) -> None:

@@ -20,7 +20,7 @@ def check_size(width: int, height: int) -> None:
     """Checks that an image of `width` x `height` pixels can be a radiograph.
 
     Raises:
-        ImageError: it has too many pixels, or too few, or is too narrow.
+        ImageError: It has too many pixels, or too few, or is too narrow.
     """
     if width * height > MAX_PIXELS:
         raise ImageError(f"{width}x{height} pixels are more than a radiograph has")
@@ -32,7 +32,7 @@ def scale(values: np.ndarray, low: float | None = None, high: float | None = Non
     """Returns `values` as uint8: `low` becomes 0 and `high` 255; without them, the smallest and the largest value.
 
     Raises:
-        ImageError: there is nothing between them.
+        ImageError: There is nothing between them.
     """
     low = float(np.min(values)) if low is None else low
     high = float(np.max(values)) if high is None else high
@@ -49,7 +49,7 @@ def to_eight_bits(values: np.ndarray) -> np.ndarray:
     quarter of their bits are stretched.
 
     Raises:
-        ImageError: a value is negative or not finite, so that the range cannot be known.
+        ImageError: A value is negative or not finite, so that the range cannot be known.
     """
     if values.dtype == np.uint8:
         return values

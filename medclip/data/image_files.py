@@ -57,9 +57,9 @@ def by_name(
     """Returns files by their names, the first of each; names that lie in several folders are said.
 
     Args:
-        files: in the order in which they count.
-        origin: the source, for the message.
-        key: what a table calls a file.
+        files: Files in the order in which they count.
+        origin: The source, for the message.
+        key: What a table calls a file.
     """
     found: dict[str, Path] = {}
     again = []

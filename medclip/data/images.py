@@ -36,11 +36,11 @@ class Geometry:
     """Where the pixels of a square image come from: `square = original * scale + offset`.
 
     Attributes:
-        width: of the original, in pixels.
-        height: of the original.
-        scale: pixels of the square per pixel of the original.
-        left: columns of padding on the left of the square.
-        top: rows of padding above.
+        width: Width of the original, in pixels.
+        height: Height of the original, in pixels.
+        scale: Pixels of the square per pixel of the original.
+        left: Columns of padding on the left of the square.
+        top: Rows of padding above.
     """
 
     width: int
@@ -54,14 +54,14 @@ def read_image(path: str | Path, *, at_least: int | None = None, dicom: str = "v
     """Returns the image at `path`, uint8 (height, width), air dark.
 
     Args:
-        path: a JPEG, PNG, TIFF, BMP or DICOM file, told apart by content and not by name.
-        at_least: a JPEG may be decoded at a reduced size whose shorter side is no less than this.
+        path: A JPEG, PNG, TIFF, BMP or DICOM file, told apart by content and not by name.
+        at_least: A JPEG may be decoded at a reduced size whose shorter side is no less than this.
         dicom: "voi", by the modality and VOI tables or windows of the file (PS3.3, C.11), or "mimic-cxr-jpg", between
             the smallest and the largest value and with an equalised histogram (Johnson et al. 2019, section 2.2).
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ImageError: it cannot be read as one grey image.
+        FileNotFoundError: There is no such file.
+        ImageError: It cannot be read as one grey image.
     """
     if dicom not in DICOM_RECIPES:
         raise UserError(f"dicom {dicom!r} is none of {', '.join(DICOM_RECIPES)}.")
@@ -78,14 +78,14 @@ def grey_images(images: Any, *, at_least: int | None = None, dicom: str = "voi")
     """Returns one image or several as uint8 arrays (height, width).
 
     Args:
-        images: a path, an array, a tensor or a PIL image, or a sequence of them. Arrays and tensors are (H, W), or
+        images: A path, an array, a tensor or a PIL image, or a sequence of them. Arrays and tensors are (H, W), or
             hold one or three channels, first or last. Booleans, floats up to 1, and integers of 8 to 16 bits are
             scaled; air is dark in all of them.
-        at_least: see `read_image`, for paths.
-        dicom: likewise.
+        at_least: See `read_image`, for paths.
+        dicom: See `read_image`.
 
     Raises:
-        ImageError: a file cannot be read, or the values or the shape of an array are those of no grey image.
+        ImageError: A file cannot be read, or the values or the shape of an array are those of no grey image.
     """
     single = isinstance(images, (str, Path, Image.Image)) or (hasattr(images, "ndim") and _is_one(images.shape))
     return [_grey_image(image, at_least, dicom) for image in ([images] if single else images)]
@@ -133,7 +133,7 @@ def image_shape(path: str | Path) -> tuple[int, int]:
     """Returns width and height of the upright image at `path`, from its header alone.
 
     Raises:
-        ImageError: it has none that can be read.
+        ImageError: It has none that can be read.
     """
     if is_dicom(Path(path)):
         return dicom_shape(Path(path))

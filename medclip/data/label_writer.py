@@ -21,8 +21,8 @@ class LabelWriter:
     names, and become Parquet where their names say so, when everything is done.
 
     Args:
-        heads: columns by file, none for a file of JSON lines; no file for a writer that only counts.
-        settings: what the rows depend on; a run with others starts again.
+        heads: Columns by file, none for a file of JSON lines; no file for a writer that only counts.
+        settings: What the rows depend on; a run with others starts again.
     """
 
     def __init__(self, heads: Mapping[str, Sequence[str]], *, settings: Mapping[str, object]) -> None:

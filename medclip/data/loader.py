@@ -59,17 +59,17 @@ class Steps(Dataset[Batch]):
     """The batch of every step, as a map-style dataset: index it with a step.
 
     Args:
-        images: the image side.
-        texts: the text side.
+        images: The image side.
+        texts: The text side.
         batch_images: I of the global batch.
         batch_texts: T of the global batch.
-        image_size: side of the pixel values.
-        augmentation: how images vary.
-        seed: of both streams and of augmentation; the streams do not share their draws.
-        pairs: share of the texts that are partners: text k is then drawn from the study of image k, if it has any.
-        rank: of this process.
-        world: number of processes.
-        raw: whether batches hold cached squares, uint8 (I, 1, S, S), to be varied on the device of the model.
+        image_size: Side of the pixel values.
+        augmentation: Random changes of images.
+        seed: Seed of both streams and of augmentation; the streams do not share their draws.
+        pairs: Share of the texts that are partners: text k is then drawn from the study of image k, if it has any.
+        rank: Number of this process.
+        world: Number of processes.
+        raw: Whether batches hold cached squares, uint8 (I, 1, S, S), to be varied on the device of the model.
     """
 
     def __init__(

@@ -27,13 +27,13 @@ class Prepared:
     """One side of one source, prepared.
 
     Attributes:
-        name: the source.
-        images: image table with a column `_key` into the cache, or None.
-        sentences: sentence table, one row for each different sentence of each split, or None.
-        occurrences: which study says which sentence: study_id, patient_id, split, section, position, sentence
+        name: The source.
+        images: Image table with a column `_key` into the cache, or None.
+        sentences: Sentence table, one row for each different sentence of each split, or None.
+        occurrences: Which study says which sentence: study_id, patient_id, split, section, position, sentence
             (a row of `sentences`); or None.
-        manifest: how it was made.
-        folder: where it lies.
+        manifest: Record of how it was made.
+        folder: Where it lies.
     """
 
     name: str

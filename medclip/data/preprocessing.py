@@ -46,7 +46,7 @@ class Preprocessing:
         """Returns pixel values (I, 1, H, W), float32, of one image or several, see `medclip.data.images.grey_images`.
 
         Raises:
-            ImageError: a file cannot be read, or an array is no grey image.
+            ImageError: A file cannot be read, or an array is no grey image.
         """
         arrays = grey_images(images, at_least=self.cache_size, dicom=self.dicom)
         if self.resize == "pad-bicubic":

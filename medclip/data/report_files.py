@@ -26,8 +26,8 @@ class Reports:
     """A stream of reports.
 
     Attributes:
-        stream: the reports, to be read once.
-        total: how many there are, 0 where that is not known beforehand.
+        stream: The reports, to be read once.
+        total: Number of reports, 0 where that is not known beforehand.
     """
 
     stream: Iterator[Report]
@@ -41,13 +41,15 @@ def read_reports(path: str, *, id_column: str = "", text_columns: Sequence[str] 
     any report, is refused when its turn comes.
 
     Args:
-        path: see `KINDS`.
-        id_column: of a table; by default the first of `report_tables.ID_COLUMNS` there is, else the row.
-        text_columns: of a table, joined by blank lines; by default those of `report_tables.TEXT_COLUMNS` there are.
+        path: See `KINDS`.
+        id_column: Column of a table that names a report; by default the first of `report_tables.ID_COLUMNS` that
+            there is, else the row.
+        text_columns: Columns of a table that hold the text, joined by blank lines; by default those of
+            `report_tables.TEXT_COLUMNS` that there are.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`.
-        UserError: it is of another kind, or a column is missing.
+        FileNotFoundError: There is nothing at `path`.
+        UserError: It is of another kind, or a column is missing.
     """
     if path == "-":
         return Reports(_read_stdin(), 0)

@@ -37,12 +37,12 @@ def read_table(path: Path, *, id_column: str, text_columns: Sequence[str]) -> It
     """Returns the reports of a table; its columns are checked before the first is asked for.
 
     Args:
-        path: the file.
-        id_column: the column that names a report; "" for the first of `ID_COLUMNS` there is, else the row.
-        text_columns: the columns with the text; none for those of `TEXT_COLUMNS` there are.
+        path: The file.
+        id_column: The column that names a report; "" for the first of `ID_COLUMNS` there is, else the row.
+        text_columns: The columns with the text; none for those of `TEXT_COLUMNS` there are.
 
     Raises:
-        UserError: a column is missing, or the file cannot be read as what its name says.
+        UserError: A column is missing, or the file cannot be read as what its name says.
     """
     pieces = iter(TABLES[kind_of(path)](path))
     first = next(pieces, None)

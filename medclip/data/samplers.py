@@ -21,9 +21,9 @@ class Stream:
     with replacement.
 
     Args:
-        size: number of rows.
-        batch_size: rows of a global batch.
-        seed: give the two sides different ones.
+        size: Number of rows.
+        batch_size: Rows of a global batch.
+        seed: Give the two sides different ones.
         weights: (size,) how often rows are wanted, relative to each other; None for laps.
     """
 
@@ -76,7 +76,7 @@ def source_weights(members: np.ndarray, wanted: Sequence[float], weights: np.nda
         weights: (N,) how often rows are wanted within their source.
 
     Raises:
-        UserError: there are not as many weights as sources.
+        UserError: There are not as many weights as sources.
     """
     sums = np.bincount(members, weights=weights, minlength=len(wanted))
     if len(sums) != len(wanted):

@@ -16,17 +16,17 @@ class Source:
     States in its tables are 1 positive, 0 negative, -1 uncertain, NaN unmentioned.
 
     Attributes:
-        is_plugin: marks the class that stands for its file.
-        name: what it is called on the command line.
-        folders: names its owners' download makes, tried in this order below the data root.
-        marks: files, as patterns, of which one lies in the right folder; a folder that has one is taken before others.
-        layout: what is expected inside, for people to read.
-        obtain: where the data come from and under which agreement.
-        population: sources of one population share patient and study ids (`mimic-cxr` and `mimic-reports`).
-        holds_images_of: populations whose images these are, in whole or in part, under other ids.
-        blank_is_negative: whether a blank in the labels of its images is the usual negative, as in CheXpert's files.
-        to_pair: what else to write so that images and texts are of the same studies; empty if nothing.
-        draw: for sources without image files: turns a path of the image table into pixels.
+        is_plugin: Marks the class that stands for its file.
+        name: What it is called on the command line.
+        folders: Names its owners' download makes, tried in this order below the data root.
+        marks: Files, as patterns, of which one lies in the right folder; a folder that has one is taken before others.
+        layout: What is expected inside, for people to read.
+        obtain: Where the data come from and under which agreement.
+        population: Sources of one population share patient and study ids (`mimic-cxr` and `mimic-reports`).
+        holds_images_of: Populations whose images these are, in whole or in part, under other ids.
+        blank_is_negative: Whether a blank in the labels of its images is the usual negative, as in CheXpert's files.
+        to_pair: What else to write so that images and texts are of the same studies; empty if nothing.
+        draw: Turns a path of the image table into pixels, for sources without image files.
     """
 
     is_plugin: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class Source:
         folder above, such as that of all versions (mimic-cxr-jpg for mimic-cxr-jpg/2.1.0).
 
         Raises:
-            FileNotFoundError: it is not there; the message says what was looked for, where, what should be inside,
+            FileNotFoundError: It is not there; the message says what was looked for, where, what should be inside,
                 and how the data are obtained.
         """
         if path is not None:
@@ -88,7 +88,7 @@ class Source:
         """Returns the first of `names` that exists below the root.
 
         Raises:
-            FileNotFoundError: none of them does.
+            FileNotFoundError: None of them does.
         """
         for name in names:
             if (self.root / name).exists():

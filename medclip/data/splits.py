@@ -19,8 +19,8 @@ class Declared:
     """What the sources of a population say about splits.
 
     Attributes:
-        patients: split by patient, for every patient of whom a row says it.
-        splits: the splits that are declared: such a set is complete, and nothing is drawn into it.
+        patients: Split by patient, for every patient of whom a row says it.
+        splits: The splits that are declared: such a set is complete, and nothing is drawn into it.
     """
 
     patients: Mapping[str, str] = field(default_factory=dict)
@@ -51,11 +51,11 @@ def assign_splits(
     no validation set is declared, it is drawn from all that trains, declared or not.
 
     Args:
-        table: images or texts.
-        seed: of the hash.
-        valid: share of the patients that are drawn to validate.
-        test: share that are drawn to test, where no test set is declared.
-        declared: what all tables of the population declare, by `declared_splits`; by default this one alone.
+        table: Images or texts.
+        seed: Seed of the hash.
+        valid: Share of the patients that are drawn to validate.
+        test: Share that are drawn to test, where no test set is declared.
+        declared: What all tables of the population declare, by `declared_splits`; by default this one alone.
     """
     known = declared_splits([table]) if declared is None else declared
     own = table["split"].astype(object)
@@ -101,10 +101,10 @@ def split_table(name: str, kind: str, table: pd.DataFrame, origins: Mapping[str,
     """Returns a row for each split of a prepared table: its rows, studies and patients, and who chose them.
 
     Args:
-        name: the source.
-        kind: what its rows are, such as "images".
-        table: with splits assigned.
-        origins: by split, from `split_origins`.
+        name: The source.
+        kind: What its rows are, such as "images".
+        table: Table with splits assigned.
+        origins: Who chose each split, from `split_origins`.
     """
     rows = []
     for split in SPLITS:

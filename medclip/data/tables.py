@@ -47,7 +47,7 @@ def check_images(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
     Ages are in years, whether they say 58, 058Y or 003M; above 120 they are blank.
 
     Raises:
-        UserError: a column is missing, an id is blank or repeated, a state or a split is unknown. `origin` is named,
+        UserError: A column is missing, an id is blank or repeated, a state or a split is unknown. `origin` is named,
             and the row: that of the file, where the table still has the index it was read with.
     """
     table, rows = _check_ids(table, IMAGE_COLUMNS, IMAGE_EXTRAS, origin)
@@ -65,7 +65,7 @@ def check_texts(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
     """Returns `table` as a checked text table; texts that are missing become "".
 
     Raises:
-        UserError: see `check_images`.
+        UserError: See `check_images`.
     """
     table, rows = _check_ids(table, TEXT_COLUMNS, TEXT_EXTRAS, origin)
     table["text"] = table["text"].fillna("").astype(str)
@@ -76,7 +76,7 @@ def check_boxes(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
     """Returns `table` as a checked box table, in pixels of the original image.
 
     Raises:
-        UserError: a column is missing, a place is no number, or a box has no area.
+        UserError: A column is missing, a place is no number, or a box has no area.
     """
     _require(table, BOX_COLUMNS, origin)
     table = table[list(BOX_COLUMNS)].copy()
@@ -92,7 +92,7 @@ def to_numbers(column: pd.Series, *, origin: str) -> pd.Series:
     """Returns a column as floats: blanks, "NA" and their like as NaN, "true" as 1, "false" as 0, "0,5" as 0.5.
 
     Raises:
-        UserError: a value is no number; it and its row are named.
+        UserError: A value is no number; it and its row are named.
     """
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(float)
@@ -145,14 +145,14 @@ def join_ids(table: pd.DataFrame, other: pd.DataFrame | pd.Series, *, on: str, o
     """Returns `table` with the columns of `other`, whose index holds ids, by the ids in its column `on`.
 
     Args:
-        table: images or texts.
-        other: labels or splits by id.
-        on: a column of `table`.
-        origin: the source, for messages.
-        what: what `other` is, for messages.
+        table: Images or texts.
+        other: Labels or splits by id.
+        on: A column of `table`.
+        origin: The source, for messages.
+        what: What `other` is, for messages.
 
     Raises:
-        UserError: no id is in both.
+        UserError: No id is in both.
     """
     met = table[on].isin(other.index)
     if len(table) and not met.any():

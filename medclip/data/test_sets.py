@@ -30,12 +30,12 @@ def five_by_200(table: pd.DataFrame, *, definition: str = "mgca", per_class: int
       of the 2,000 without regard to class, so that classes are about and not exactly equal.
 
     Args:
-        table: all images of train.csv in their order, all views.
+        table: All images of train.csv in their order, all views.
         definition: one of these.
         per_class: 200.
 
     Raises:
-        UserError: the definition is unknown, or a class has too few images.
+        UserError: The definition is unknown, or a class has too few images.
     """
     if definition not in DEFINITIONS:
         raise UserError(f"5x200 definition {definition!r} is none of {', '.join(DEFINITIONS)}.")
@@ -76,11 +76,11 @@ def balanced(
     Its random numbers are not published; ours are these.
 
     Args:
-        table: images.
-        observation: what they are balanced for.
-        seed: of the draw.
-        rows: how many in all.
-        share: or the share of the images from which a balanced set is taken.
+        table: Images.
+        observation: What they are balanced for.
+        seed: Seed of the draw.
+        rows: Number of rows in all.
+        share: Or the share of the images from which a balanced set is taken.
     """
     rng = np.random.default_rng(seed)
     drawn = table.iloc[rng.permutation(len(table))]

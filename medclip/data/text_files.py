@@ -44,7 +44,7 @@ def read_text(path: Path) -> str:
     """Returns the text of a file, read no further than `MAX_TEXT`.
 
     Raises:
-        UserError: it is longer than any report, or no text.
+        UserError: It is longer than any report, or no text.
     """
     with path.open("rb") as file:
         return _report_text(file.read(MAX_TEXT + 1), str(path))
@@ -54,7 +54,7 @@ def read_member(archive: zipfile.ZipFile, name: str) -> str:
     """Returns the text of a member of `archive`, read no further than `MAX_TEXT`.
 
     Raises:
-        UserError: it is longer than any report, whatever size the archive says; it is damaged, locked or no text.
+        UserError: It is longer than any report, whatever size the archive says; it is damaged, locked or no text.
     """
     try:
         with archive.open(name) as member:

@@ -23,12 +23,12 @@ class Augmentation:
     """How training images vary. The defaults are MedCLIP's recipe, without the flip.
 
     Attributes:
-        crop: share of the side that a random crop keeps; 224 of 256 pixels is 0.875. 1.0 keeps all.
-        flip: chance of a left-right flip. It makes texts that name a side untrue.
-        jitter: brightness and contrast vary by up to this share.
-        rotate: degrees, to either side.
-        shift: share of the side.
-        scale: smallest and largest zoom.
+        crop: Share of the side that a random crop keeps; 224 of 256 pixels is 0.875. 1.0 keeps all.
+        flip: Chance of a left-right flip. It makes texts that name a side untrue.
+        jitter: Brightness and contrast vary by up to this share.
+        rotate: Degrees, to either side.
+        shift: Share of the side.
+        scale: Smallest and largest zoom.
     """
 
     crop: float = 0.875
@@ -72,7 +72,7 @@ def apply(pipeline: albumentations.Compose, images: np.ndarray, *, seed: int | N
     """Returns normalised float32 (N, 1, H, W) for grey uint8 `images` (N, H, W).
 
     Args:
-        seed: decides everything random; the same images and seed give the same result in any process.
+        seed: Decides everything random; the same images and seed give the same result in any process.
     """
     if seed is not None:
         pipeline.set_random_seed(seed)
@@ -88,7 +88,7 @@ def augmentation_from(options: Mapping[str, Any]) -> Augmentation:
     """Returns an Augmentation from config keys.
 
     Raises:
-        UserError: a key is unknown.
+        UserError: A key is unknown.
     """
     known = asdict(Augmentation())
     for name in options:

@@ -18,8 +18,8 @@ def precision_recall(
     Args:
         truth: (N, O) booleans.
         predicted: (N, O) booleans.
-        names: of the O columns; those without any true row do not count in the macro mean.
-        resamples: of the N rows, or None for no intervals.
+        names: Names of the O columns; those without any true row do not count in the macro mean.
+        resamples: Bootstrap resamples of the N rows, or None for no intervals.
     """
     drawn = np.vstack([np.ones((1, len(truth))), *(resamples.blocks() if resamples else ())])
     counts = [drawn @ cell.astype(np.float64) for cell in (truth & predicted, ~truth & predicted, truth & ~predicted)]

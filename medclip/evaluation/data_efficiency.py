@@ -19,9 +19,9 @@ class Point:
     """One training run of a curve.
 
     Attributes:
-        arm: what is compared: an objective, or a recipe by name.
-        size: training images and reports.
-        seed: of everything random in it.
+        arm: What is compared: an objective, or a recipe by name.
+        size: Training images and reports.
+        seed: Seed of everything random in it.
     """
 
     arm: str
@@ -128,9 +128,9 @@ def draw(
     """Returns a figure with one panel a metric: the mean over seeds, their spread, and every run as a dot.
 
     Args:
-        table: what `tidy` gives.
-        metrics: the panels.
-        published: by metric, markers (label, size, value) of numbers published elsewhere.
+        table: What `tidy` gives.
+        metrics: The panels.
+        published: Markers (label, size, value) of numbers published elsewhere, by metric.
     """
     from matplotlib.figure import Figure
 

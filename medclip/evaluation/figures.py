@@ -82,7 +82,7 @@ def similarity(states: np.ndarray, cosines: np.ndarray, names: Sequence[str]) ->
     Args:
         states: (N, O).
         cosines: (N, O), to the positive prompts.
-        names: of the observations.
+        names: Names of the observations.
     """
     lifted = cosines - cosines.mean(axis=0)
     has = (states == 1).astype(float)

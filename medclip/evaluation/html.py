@@ -30,8 +30,8 @@ class Page:
     """A page that is written from top to bottom; everything given as text is shown as text.
 
     Args:
-        title: of the page.
-        subtitle: below it.
+        title: Title of the page.
+        subtitle: Line below the title.
     """
 
     def __init__(self, title: str, subtitle: str = "") -> None:

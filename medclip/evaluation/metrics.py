@@ -34,7 +34,7 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
         weights: (B, N) how often each row is drawn.
 
     Raises:
-        UserError: a score is NaN.
+        UserError: A score is NaN.
     """
     truth, scores = np.asarray(truth, dtype=bool), _checked_scores(scores)
     order = np.argsort(scores, kind="stable")
@@ -58,7 +58,7 @@ def _checked_scores(scores: np.ndarray) -> Array:
     """Returns scores as floats.
 
     Raises:
-        UserError: some are NaN, which sorting would put in a place of its own.
+        UserError: Some are NaN, which sorting would put in a place of its own.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if wrong := int(np.isnan(scores).sum()):
@@ -137,10 +137,10 @@ def multilabel(
     Args:
         states: (N, O); rows whose state is neither 1 nor 0 do not count for that observation.
         scores: (N, O), higher for positive.
-        names: of the O observations.
-        resamples: of the N rows, or None for no intervals.
-        min_count: positives and negatives an observation needs to count in the means.
-        thresholds: score from which on an observation is called present; there is no F1 of those without.
+        names: Names of the O observations.
+        resamples: Bootstrap resamples of the N rows, or None for no intervals.
+        min_count: Positives and negatives an observation needs to count in the means.
+        thresholds: Score from which on an observation is called present; there is no F1 of those without.
     """
     rows: list[dict[str, object]] = []
     counted: dict[str, list[Sampled]] = {"auroc": [], "ap": [], "f1": []}
@@ -193,9 +193,9 @@ def multiclass(
     Args:
         states: (N, O); rows with an uncertain class do not count, unmentioned classes are not there.
         scores: (N, O); the class with the highest wins.
-        names: of the O observations.
-        classes: some of `names`.
-        resamples: of the N rows, or None for no intervals.
+        names: Names of the O observations.
+        classes: Some of `names`.
+        resamples: Bootstrap resamples of the N rows, or None for no intervals.
     """
     columns = [list(names).index(name) for name in classes]
     among = states[:, columns]

@@ -23,12 +23,12 @@ class Published:
     """A number that somebody published.
 
     Attributes:
-        model: whose.
-        test_set: as a source is called here.
-        metric: as ours is called.
-        value: the number.
-        samples: training images, where it says.
-        images: of the test set.
+        model: Whose.
+        test_set: Test set, as its source is called here.
+        metric: Metric, as ours is called.
+        value: The number.
+        samples: Training images, where it says.
+        images: Number of images of the test set.
     """
 
     model: str
@@ -44,14 +44,14 @@ class Protocol:
     """How a publication evaluated.
 
     Attributes:
-        name: of the file.
-        about: what it is, with its source.
-        settings: of `medclip-evaluate`.
-        test_sets: by name, options of the source and settings that replace the general ones.
-        differences: between paper and code, and between them and here.
-        published: the numbers.
-        prompts: where the published prompts are, if they are not in this package.
-        quoted: how the numbers got here.
+        name: Name of the file.
+        about: What it is, with its source.
+        settings: Settings of `medclip-evaluate`.
+        test_sets: Options of the source and settings that replace the general ones, by name of the test set.
+        differences: Differences between paper and code, and between them and this package.
+        published: The numbers.
+        prompts: Where the published prompts are, if they are not in this package.
+        quoted: Where the numbers were quoted from.
     """
 
     name: str
@@ -111,7 +111,7 @@ def load_protocol(name: str) -> Protocol:
     """Returns the protocol called `name`.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
     known = sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
     if name not in known:

@@ -36,13 +36,13 @@ class Results:
     """The results of an evaluation with what is needed to repeat it.
 
     Attributes:
-        found: what each evaluator found of "model", "untrained" or "supervised".
-        about: of the images: split, images, patients, checksum, ...
-        settings: of the command.
-        sources: manifests of the prepared data.
-        protocol: what was to be followed, if anything.
-        departures: where it was not.
-        test_sets: the names of the image sources.
+        found: What each evaluator found of "model", "untrained" or "supervised".
+        about: What is known of the images: split, images, patients, checksum, ...
+        settings: Settings of the command.
+        sources: Manifests of the prepared data.
+        protocol: What was to be followed, if anything.
+        departures: Where it was not.
+        test_sets: The names of the image sources.
     """
 
     found: dict[tuple[str, str], Result]

@@ -18,13 +18,13 @@ class Calibration:
     """How scores become probabilities and decisions, fitted on a validation split.
 
     Attributes:
-        slope: by observation: probability = 1 / (1 + exp(-(slope * score + offset))), Platt 1999.
-        offset: by observation.
-        threshold: probability from which on an observation is called present; the best F1 on the validation split.
-        rows: how many images it was fitted on.
-        prompts: the prompt set it was fitted with; scores of other prompts mean something else.
-        ensemble: what several prompts came to in the scores it was fitted with, see `medclip.inference.scoring`.
-        refused: observations that are not calibrated, and why.
+        slope: Slope by observation: probability = 1 / (1 + exp(-(slope * score + offset))), Platt 1999.
+        offset: Offset by observation.
+        threshold: Probability from which on an observation is called present; the best F1 on the validation split.
+        rows: Number of images it was fitted on.
+        prompts: The prompt set it was fitted with; scores of other prompts mean something else.
+        ensemble: What several prompts came to in the scores it was fitted with, see `medclip.inference.scoring`.
+        refused: Observations that are not calibrated, and why.
     """
 
     slope: dict[str, float]

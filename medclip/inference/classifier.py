@@ -22,12 +22,12 @@ class ZeroShotClassifier(PromptScores):
     """Answers about images by prompts, which are encoded once; each image is encoded once, whatever is asked.
 
     Args:
-        model: in evaluation mode.
-        processor: its processor.
-        prompts: a prompt set by name, a YAML file, or prompts by observation. Any observations, not only the 14.
-        ensemble: what several prompts come to: "embeddings", "logits" or "max"; by default what the calibration was
+        model: Model in evaluation mode.
+        processor: Its processor.
+        prompts: A prompt set by name, a YAML file, or prompts by observation. Any observations, not only the 14.
+        ensemble: What several prompts come to: "embeddings", "logits" or "max"; by default what the calibration was
             fitted with, or "embeddings".
-        calibration: for probabilities that are chances; see `calibrate`.
+        calibration: Calibration that makes scores probabilities; see `calibrate`.
 
     Examples:
         >>> import medclip

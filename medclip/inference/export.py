@@ -64,7 +64,7 @@ def export(
     in eight bits, for CPUs; `benchmarks/zero_shot_speed.py` says what that gains and costs.
 
     Raises:
-        ImportError: onnx and onnxscript are not installed; the message says how.
+        ImportError: Onnx and onnxscript are not installed; the message says how.
     """
     try:
         import onnx  # noqa: F401

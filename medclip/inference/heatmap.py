@@ -14,7 +14,7 @@ def heatmaps(images: Encoded, texts: np.ndarray) -> np.ndarray:
     """Returns cosines of texts (T, D) with the patches of images, (I, T, rows, columns).
 
     Raises:
-        UserError: the images were encoded without their patches.
+        UserError: The images were encoded without their patches.
     """
     if images.local is None or images.grid is None:
         raise UserError("Encode the images with local=True to see where a text is.")
@@ -27,9 +27,9 @@ def to_original(heatmap: np.ndarray, geometry: Geometry, *, size: int) -> np.nda
     """Returns a heatmap (rows, columns) of a square image as (height, width) of the original, float32.
 
     Args:
-        heatmap: over the whole square.
-        geometry: how the original became the square.
-        size: side of the square.
+        heatmap: Over the whole square.
+        geometry: Geometry by which the original became the square.
+        size: Side of the square.
     """
     square = to_square(heatmap, size)
     left, top = geometry.left, geometry.top

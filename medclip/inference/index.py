@@ -22,11 +22,11 @@ class Index:
     Args:
         embeds: (N, D), unit length.
         names: N of them: image ids, sentences, anything that says what an embedding is of.
-        made_with: what says which model made the embeddings; those of different models do not compare.
-        holds: what says where they come from.
+        made_with: What says which model made the embeddings; those of different models do not compare.
+        holds: What says where they come from.
 
     Raises:
-        UserError: there are not as many names as embeddings.
+        UserError: There are not as many names as embeddings.
 
     Examples:
         >>> import medclip
@@ -58,7 +58,7 @@ class Index:
         At most about `chunk` similarities are held at once.
 
         Raises:
-            UserError: k is larger than the index.
+            UserError: K is larger than the index.
         """
         if not 0 < k <= len(self.names):
             raise UserError(f"k={k}: the index holds {len(self.names)}.")
@@ -88,7 +88,7 @@ class Index:
         """Returns the index that `save` wrote.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: There is no such file.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"There is no index {path}.")

@@ -23,13 +23,13 @@ class OnnxClassifier(PromptScores):
     """`ZeroShotClassifier` for the files that `medclip.inference.export` wrote; the same answers, through onnxruntime.
 
     Args:
-        folder: of the export.
-        prompts: other prompts than those exported with it: a set by name, a YAML file, or prompts by observation.
-        threads: of onnxruntime; 0 for its own choice.
+        folder: Folder of the export.
+        prompts: Other prompts than those exported with it: a set by name, a YAML file, or prompts by observation.
+        threads: Number of threads of onnxruntime; 0 for its own choice.
 
     Raises:
         FileNotFoundError: `folder` holds no export.
-        ImportError: onnxruntime is not installed; the message says how.
+        ImportError: Onnxruntime is not installed; the message says how.
 
     Examples:
         >>> import medclip

@@ -22,7 +22,7 @@ class Prompts:
     """Texts that say an observation is there, and texts that say it is not.
 
     Attributes:
-        negative: may be empty; then only comparisons between observations are possible.
+        negative: May be empty; then only comparisons between observations are possible.
     """
 
     positive: tuple[str, ...]
@@ -43,8 +43,8 @@ def load_prompts(name: str | Path) -> dict[str, Prompts]:
     positive. A `constants.py` of GLoRIA or MedCLIP is read, not run, see `read_grids`.
 
     Raises:
-        FileNotFoundError: there is no such set or file.
-        UserError: the file is laid out otherwise.
+        FileNotFoundError: There is no such set or file.
+        UserError: The file is laid out otherwise.
 
     Examples:
         >>> import medclip
@@ -78,7 +78,7 @@ def read_grids(path: Path) -> dict[str, Prompts]:
     leave their spaces, and what is listed twice counts twice, as in the published code. There are no negatives.
 
     Raises:
-        UserError: the file holds no such dictionary.
+        UserError: The file holds no such dictionary.
     """
     prompts = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -87,16 +87,16 @@ class PromptScores:
 
     Args:
         observations: O names.
-        positive: directions of their positive prompts.
-        negative: directions of their negative prompts.
-        scale: what cosines are multiplied with.
-        ensemble: what several prompts come to, see `ENSEMBLES`.
-        calibration: for probabilities that are chances.
-        dicom: how the model's DICOM files become grey, see `medclip.data.images.read_image`.
-        cache_size: side of the squares that images are first fitted to; larger JPEGs need not be decoded in full.
+        positive: Directions of their positive prompts.
+        negative: Directions of their negative prompts.
+        scale: What cosines are multiplied with.
+        ensemble: What several prompts come to, see `ENSEMBLES`.
+        calibration: Calibration that makes scores probabilities.
+        dicom: Recipe by which the model's DICOM files become grey, see `medclip.data.images.read_image`.
+        cache_size: Side of the squares that images are first fitted to; larger JPEGs need not be decoded in full.
 
     Raises:
-        UserError: the calibration belongs to the scores of another ensemble.
+        UserError: The calibration belongs to the scores of another ensemble.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class PromptScores:
         """Returns a probability for each image (row) and observation (column); rows of files have the files' names.
 
         Raises:
-            ImageError: a file cannot be read.
+            ImageError: A file cannot be read.
         """
         many = [images] if isinstance(images, str | Path) else images
         rows = [str(image) for image in many if isinstance(image, str | Path)]
@@ -135,7 +135,7 @@ class PromptScores:
         """Returns embeddings (I, D) of grey uint8 arrays or files, each through the image tower once.
 
         Raises:
-            ImageError: a file cannot be read.
+            ImageError: A file cannot be read.
         """
         raise NotImplementedError
 
@@ -177,7 +177,7 @@ class PromptScores:
         Args:
             embeds: (I, D), of a validation split.
             states: (I, O), in the order of `observations`; rows whose state is neither 1 nor 0 do not count.
-            prompts: what the prompt set is called.
+            prompts: What the prompt set is called.
         """
         scores = self.scores(embeds)
         slope, offset, threshold, refused = {}, {}, {}, {}

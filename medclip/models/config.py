@@ -40,25 +40,25 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
     """What a MedCLIP model is made of.
 
     Args:
-        vision_config: the vision backbone: a Hugging Face config as a dict with its `model_type`, or
+        vision_config: The vision backbone: a Hugging Face config as a dict with its `model_type`, or
             `{"model_type": "torchvision", "architecture": "resnet50"}`.
-        text_config: the text backbone: a Hugging Face config as a dict with its `model_type`.
+        text_config: The text backbone: a Hugging Face config as a dict with its `model_type`.
         projection_dim: D, the size of embeddings.
-        logit_scale_init_value: start of the learned log-space scale; ln(1/0.07) as in CLIP and MedCLIP.
-        logit_scale_max: its upper bound; ln(100).
-        logit_scale_min: its lower bound; none, and 0 in the official MedCLIP.
+        logit_scale_init_value: Start of the learned log-space scale; ln(1/0.07) as in CLIP and MedCLIP.
+        logit_scale_max: Its upper bound; ln(100).
+        logit_scale_min: Its lower bound; none, and 0 in the official MedCLIP.
         vision_pooling: "mean" over patches; "cls", the first token; or "pooler", what the backbone itself pools.
-        text_pooling: over the tokens that are not padding: "mean" or "max" of the last layer, "layers" for the mean
+        text_pooling: Over the tokens that are not padding: "mean" or "max" of the last layer, "layers" for the mean
             of layers 1, 2 and the last as in MedCLIP, "last4" for the summed last four layers as in GLoRIA, "cls", or
             "eos", the token with the highest id, as in CLIP. "layers_unmasked" counts padding too, so that an
             embedding depends on its neighbours in the batch: the official MedCLIP does, and only its converted
             weights should.
         projection: "linear", without bias; "biased"; "mlp", with one hidden layer as in ConVIRT; or "none".
-        text_projection: the same of the text tower, by default as `projection`.
-        vision_local: where patches come from: "shared" for the last stage and the projection of the whole image,
+        text_projection: The same of the text tower, by default as `projection`.
+        vision_local: Where patches come from: "shared" for the last stage and the projection of the whole image,
             "last" or "previous" for the last or the last but one stage and a projection of their own (GLoRIA's is
             "previous").
-        vision_resize: side to which the vision tower itself resizes its images, bilinearly; 0 for not at all.
+        vision_resize: Side to which the vision tower itself resizes its images, bilinearly; 0 for not at all.
 
     Examples:
         >>> import medclip

@@ -44,7 +44,7 @@ def add_lora(backbone: nn.Module, rank: int) -> None:
     """Locks a backbone and gives its linear layers (or convolutions) trainable additions of low rank (Hu et al. 2022).
 
     Raises:
-        ImportError: peft is not installed; the message says how.
+        ImportError: Peft is not installed; the message says how.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

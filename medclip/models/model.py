@@ -71,7 +71,7 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
         """Returns the model in a folder or of a hub id, in evaluation mode, as every Hugging Face model.
 
         Raises:
-            OSError: it is neither here nor to be had; the message says what to do without a network.
+            OSError: It is neither here nor to be had; the message says what to do without a network.
         """
         try:
             return super().from_pretrained(*args, **kwargs)
@@ -178,12 +178,12 @@ def build_model(
         vision: "small"; "torchvision:ARCHITECTURE" (untrained), "torchvision:ARCHITECTURE:WEIGHTS" (fetched by
             torchvision, e.g. IMAGENET1K_V2); or a folder or hub id of a Hugging Face backbone.
         text: "small" or a folder or hub id of a Hugging Face text encoder.
-        vocab_size: of the tokenizer, for the small text tower.
-        pad_token_id: of the tokenizer.
-        options: further arguments of `MedCLIPConfig`.
+        vocab_size: Size of the tokenizer's vocabulary, for the small text tower.
+        pad_token_id: Padding token of the tokenizer.
+        options: Further arguments of `MedCLIPConfig`.
 
     Raises:
-        OSError: a named backbone is neither on disk nor to be had; the message says what to do.
+        OSError: A named backbone is neither on disk nor to be had; the message says what to do.
     """
     vision_config, vision_backbone = _vision_backbone(vision)
     if text == "small":

@@ -30,15 +30,15 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
     """Prepares images and texts.
 
     Args:
-        tokenizer: of the text tower.
-        image_size: side of the images that the vision tower takes.
-        cache_size: side of the squares that images are first fitted to, as in training.
-        max_length: tokens kept of a text.
-        mean: of pixel values in [0, 1], removed.
-        std: their deviation, divided by.
+        tokenizer: Tokenizer of the text tower.
+        image_size: Side of the images that the vision tower takes.
+        cache_size: Side of the squares that images are first fitted to, as in training.
+        max_length: Tokens kept of a text.
+        mean: Mean of pixel values in [0, 1], subtracted.
+        std: Standard deviation of pixel values, divided by.
         resize: "square", fitted and resized as in training; or "pad-bicubic", as the official MedCLIP prepares images
             (padded to a square of at least `image_size`, then resized with Pillow's bicubic filter).
-        dicom: how DICOM values become grey, see `medclip.data.images.read_image`.
+        dicom: Recipe by which DICOM values become grey, see `medclip.data.images.read_image`.
 
     Examples:
         >>> import medclip
@@ -85,7 +85,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         What values of arrays mean is said in `medclip.data.images.grey_images`.
 
         Raises:
-            ImageError: a file cannot be read, or an array is no grey image.
+            ImageError: A file cannot be read, or an array is no grey image.
         """
         return torch.from_numpy(self.preprocessing.images(images))
 
@@ -97,7 +97,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         """Yields pixel values (I, 1, H, W) of files or arrays, or, with a `PixelCache`, of the images of its keys.
 
         Raises:
-            ImageError: see `images`.
+            ImageError: See `images`.
         """
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
@@ -130,14 +130,14 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         """Returns the model's arguments for images, texts or both.
 
         Args:
-            images: see `images`.
-            text: see `texts`.
+            images: See `images`.
+            text: See `texts`.
             return_tensors: "pt"; here, as are the next two, because processors of other models ask for it.
             padding: True; texts are padded to the longest.
             truncation: True; texts are cut at `max_length`.
 
         Raises:
-            UserError: an image or a text cannot be read, or another value than these is asked for.
+            UserError: An image or a text cannot be read, or another value than these is asked for.
         """
         if return_tensors != "pt" or padding not in (True, "longest") or truncation is not True:
             raise UserError(
@@ -161,7 +161,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         """Returns the processor that `save_pretrained` wrote, from a folder or of a hub id.
 
         Raises:
-            OSError: there is none; the message says what to do without a network.
+            OSError: There is none; the message says what to do without a network.
         """
         if Path(folder).is_dir() and not (Path(folder) / _FILE).is_file():
             raise FileNotFoundError(f"{folder} holds no {_FILE}. Name the model/ folder of a training run.")
@@ -219,7 +219,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Returns the tokenizer of the text encoder `name`, a folder or a hub id.
 
     Raises:
-        OSError: it is neither on disk nor to be had.
+        OSError: It is neither on disk nor to be had.
     """
     try:
         return AutoTokenizer.from_pretrained(name)

@@ -20,7 +20,7 @@ def build_backbone(config: dict[str, Any]) -> tuple[nn.Module, int]:
     """Returns an untrained backbone and the size of its features, from a config dict with its `model_type`.
 
     Raises:
-        UserError: the model type or the architecture is unknown.
+        UserError: The model type or the architecture is unknown.
     """
     options = dict(config)
     model_type = options.pop("model_type", None)
@@ -50,7 +50,7 @@ def build_projection(features: int, dim: int, kind: str) -> nn.Module:
     """Returns one of the projections of `MedCLIPConfig`.
 
     Raises:
-        UserError: there is to be none, and the features are not of the size of embeddings.
+        UserError: There is to be none, and the features are not of the size of embeddings.
     """
     if kind in ("linear", "biased"):
         return nn.Linear(features, dim, bias=kind == "biased")
@@ -117,12 +117,12 @@ class VisionTower(nn.Module):
     """Images to unit vectors; with `local`, patches too.
 
     Args:
-        config: of the backbone, with its `model_type`.
+        config: Config of the backbone, with its `model_type`.
         projection_dim: D.
-        pooling: see `MedCLIPConfig.vision_pooling`.
-        projection: see `MedCLIPConfig`.
-        local: see `MedCLIPConfig.vision_local`.
-        resize: see `MedCLIPConfig.vision_resize`.
+        pooling: See `MedCLIPConfig.vision_pooling`.
+        projection: See `MedCLIPConfig`.
+        local: See `MedCLIPConfig.vision_local`.
+        resize: See `MedCLIPConfig.vision_resize`.
     """
 
     def __init__(
@@ -214,10 +214,10 @@ class TextTower(nn.Module):
     """Texts to unit vectors; with `local`, tokens or words too. Padding never counts.
 
     Args:
-        config: of the backbone, with its `model_type`.
+        config: Config of the backbone, with its `model_type`.
         projection_dim: D.
-        pooling: see `MedCLIPConfig.text_pooling`.
-        projection: see `MedCLIPConfig`.
+        pooling: See `MedCLIPConfig.text_pooling`.
+        projection: See `MedCLIPConfig`.
     """
 
     def __init__(

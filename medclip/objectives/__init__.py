@@ -23,17 +23,17 @@ class Objective(nn.Module):
     """Base of all objectives. Constructor arguments are keys of the YAML config.
 
     Attributes:
-        is_plugin: marks the class that stands for its file.
-        needs_pairs: text k of a batch must be about image k.
-        needs_labels: both sides need label vectors.
-        needs_local: both sides need local features.
-        needs_words: the local features of texts are words, not tokens.
-        shares_projection: only local features are compared, so they must pass through the projection that also makes
+        is_plugin: Marks the class that stands for its file.
+        needs_pairs: Text k of a batch must be about image k.
+        needs_labels: Both sides need label vectors.
+        needs_local: Both sides need local features.
+        needs_words: The local features of texts are words, not tokens.
+        shares_projection: Only local features are compared, so they must pass through the projection that also makes
             the embeddings, which would otherwise learn nothing.
-        needs_keys: both sides need embeddings of momentum towers, which follow with `momentum`.
-        initial_scale: what the model's scale starts at.
-        learns_scale: whether the scale is learned; where it is not, `initial_scale` is a fixed temperature's inverse.
-        momentum: how much of a momentum tower stays at each step.
+        needs_keys: Both sides need embeddings of momentum towers, which follow with `momentum`.
+        initial_scale: What the model's scale starts at.
+        learns_scale: Whether the scale is learned; where it is not, `initial_scale` is a fixed temperature's inverse.
+        momentum: Share of a momentum tower that stays at each step.
     """
 
     is_plugin: ClassVar[bool] = True
@@ -62,6 +62,6 @@ class Objective(nn.Module):
         Args:
             images: I images.
             texts: T texts.
-            scale: the multiplier of cosine similarities, already exponentiated.
+            scale: The multiplier of cosine similarities, already exponentiated.
         """
         raise NotImplementedError

@@ -148,7 +148,7 @@ def check_pairs(name: str, images: Encoded, texts: Encoded) -> None:
     """Checks that image k and text k can be partners.
 
     Raises:
-        UserError: there are not as many images as texts.
+        UserError: There are not as many images as texts.
     """
     if len(images) != len(texts):
         raise UserError(

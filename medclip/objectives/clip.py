@@ -20,7 +20,7 @@ class Clip(Objective):
     and the smaller the variety of texts; images of one study and texts that are the same word for word are not.
 
     Args:
-        smoothing: label smoothing; ALIGN trains with 0.1.
+        smoothing: Label smoothing; ALIGN trains with 0.1.
     """
 
     needs_pairs = True
@@ -35,7 +35,7 @@ class Clip(Objective):
         """Returns "loss" and its two directions.
 
         Raises:
-            UserError: the batch is not paired.
+            UserError: The batch is not paired.
         """
         check_pairs("clip", images, texts)
         to_texts, to_images = cosines(images, texts)

@@ -18,8 +18,8 @@ class Convirt(Objective):
     whose first half is frozen: `configs/convirt.yaml`.
 
     Args:
-        temperature: divides cosines; 0.1 in the paper.
-        image_weight: weight of the image-to-text direction; 0.75 in the paper.
+        temperature: Divides cosines; 0.1 in the paper.
+        image_weight: Weight of the image-to-text direction; 0.75 in the paper.
     """
 
     needs_pairs = True
@@ -38,7 +38,7 @@ class Convirt(Objective):
         """Returns "loss" and its two directions; `scale` is not used.
 
         Raises:
-            UserError: the batch is not paired.
+            UserError: The batch is not paired.
         """
         check_pairs("convirt", images, texts)
         to_texts, to_images = cosines(images, texts)

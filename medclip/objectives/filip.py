@@ -24,7 +24,7 @@ class Filip(Objective):
     Needs pairs and local features.
 
     Args:
-        chunk: numbers held at once while patches meet tokens; texts are taken in parts that keep below it.
+        chunk: Numbers held at once while patches meet tokens; texts are taken in parts that keep below it.
     """
 
     needs_pairs = True
@@ -39,7 +39,7 @@ class Filip(Objective):
         """Returns "loss" and its two directions.
 
         Raises:
-            UserError: the batch is not paired, or a side has no local features.
+            UserError: The batch is not paired, or a side has no local features.
         """
         check_pairs("filip", images, texts)
         if images.local is None or texts.local is None or texts.mask is None:
@@ -56,7 +56,7 @@ def tokenwise_similarity(patches: Tensor, tokens: Tensor, mask: Tensor, *, chunk
         patches: (I, P, D), of any length.
         tokens: (T, L, D), of any length.
         mask: (T, L), true for tokens that are not padding.
-        chunk: numbers held at once.
+        chunk: Numbers held at once.
     """
     patches, tokens = functional.normalize(patches, dim=-1), functional.normalize(tokens, dim=-1)
     rows, columns = patches.shape[:2]

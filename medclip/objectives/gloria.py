@@ -25,12 +25,12 @@ class Gloria(Objective):
     stage of its image tower: `configs/gloria.yaml`.
 
     Args:
-        attention_temperature: sharpens the attention over regions; 4 in the official code, as the next two.
-        word_temperature: sharpens the sum over words; 5.
-        temperature: multiplies both similarities before the cross entropy; 10.
-        local_weight: weight of the local loss.
-        global_weight: weight of the global loss.
-        keep: numbers of the forward pass kept for the backward one; beyond it they are computed again.
+        attention_temperature: Sharpens the attention over regions; 4 in the official code, as the next two.
+        word_temperature: Sharpens the sum over words; 5.
+        temperature: Multiplies both similarities before the cross entropy; 10.
+        local_weight: Weight of the local loss.
+        global_weight: Weight of the global loss.
+        keep: Numbers of the forward pass kept for the backward one; beyond it they are computed again.
     """
 
     needs_pairs = True
@@ -59,7 +59,7 @@ class Gloria(Objective):
         """Returns "loss", its global and its local part; `scale` is not used.
 
         Raises:
-            UserError: the batch is not paired, or a side has no local features.
+            UserError: The batch is not paired, or a side has no local features.
         """
         check_pairs("gloria", images, texts)
         if images.local is None or texts.local is None or texts.mask is None:
@@ -93,7 +93,7 @@ def word_attention(regions: Tensor, words: Tensor, mask: Tensor, *, attention_te
         regions: (N, P, D) of image n.
         words: (N, W, D) of text n.
         mask: (N, W), true for words that are not padding.
-        attention_temperature: multiplies before the second softmax.
+        attention_temperature: Multiplies before the second softmax.
     """
     scores = (words @ regions.transpose(1, 2)).masked_fill(~mask[..., None], -torch.inf)
     return (attention_temperature * scores.softmax(dim=1)).softmax(dim=2) * mask[..., None]
@@ -118,9 +118,9 @@ def local_similarity(
         regions: (I, P, D).
         words: (T, W, D).
         mask: (T, W), true for words that are not padding; every text has one.
-        attention_temperature: see `word_attention`.
-        word_temperature: of the soft maximum over words.
-        keep: numbers kept from the forward for the backward pass; beyond it they are computed again.
+        attention_temperature: See `word_attention`.
+        word_temperature: Temperature of the soft maximum over words.
+        keep: Numbers kept from the forward for the backward pass; beyond it they are computed again.
     """
     counts = mask.sum(dim=1)
     return _LocalSimilarity.apply(regions, words[mask], counts, attention_temperature, word_temperature, keep)

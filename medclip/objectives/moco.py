@@ -28,7 +28,7 @@ class Moco(Objective):
 
     Args:
         queue: Number of keys kept of each side, below the number of training images.
-        momentum: how much of the momentum towers stays at each step.
+        momentum: Share of the momentum towers that stays at each step.
     """
 
     needs_pairs = True
@@ -59,7 +59,7 @@ class Moco(Objective):
         """Returns "loss" and its two directions; in training mode, queues the keys.
 
         Raises:
-            UserError: the batch is not paired, or has no keys.
+            UserError: The batch is not paired, or has no keys.
         """
         check_pairs("moco", images, texts)
         if images.keys is None or texts.keys is None:

@@ -27,13 +27,13 @@ class SemanticMatching(Objective):
     Args:
         similarity: "cosine" as in the paper; "dot", the official code's unbounded product; or "claims", how much of
             what the text claims holds for the image.
-        target_temperature: divides the similarity before its softmax. 1.0 is the paper; with unit similarities
+        target_temperature: Divides the similarity before its softmax. 1.0 is the paper; with unit similarities
             that leaves targets close to uniform over a large batch, and smaller values sharpen them.
-        rarity: observations count as their prevalence to the power of minus this; 0 counts all alike.
+        rarity: Observations count as their prevalence to the power of minus this; 0 counts all alike.
         form: "softmax", or "sigmoid": each combination is a question of its own, whose answer is the similarity (the
             loss of SigLIP, Zhai et al. 2023, with soft targets); contradictions count as 0.
-        pair_weight: share of the target that goes to texts of the image's own study, where the batch has any.
-        self_trust: share of the target that is the model's own answer, against wrong labels (Reed et al. 2015,
+        pair_weight: Share of the target that goes to texts of the image's own study, where the batch has any.
+        self_trust: Share of the target that is the model's own answer, against wrong labels (Reed et al. 2015,
             arXiv 1412.6596, equation 6).
 
     Examples:
@@ -85,7 +85,7 @@ class SemanticMatching(Objective):
         """Returns "loss", its two directions, and "excess": the loss above what any model must pay.
 
         Raises:
-            UserError: a side has no label vectors.
+            UserError: A side has no label vectors.
         """
         if images.labels is None or texts.labels is None:
             raise UserError("semantic_matching needs label vectors of images and texts; one side has none.")

@@ -17,7 +17,7 @@ class Siglip(Objective):
     Needs pairs. Without a softmax the loss does not depend on the batch being large.
 
     Args:
-        bias: where the learned bias starts; negative, since most combinations are no pairs.
+        bias: Where the learned bias starts; negative, since most combinations are no pairs.
     """
 
     needs_pairs = True
@@ -31,7 +31,7 @@ class Siglip(Objective):
         """Returns "loss", summed over texts and averaged over images, as in the paper.
 
         Raises:
-            UserError: the batch is not paired.
+            UserError: The batch is not paired.
         """
         check_pairs("siglip", images, texts)
         to_texts = product(images.embeds[images.rows], texts.embeds)

@@ -15,8 +15,8 @@ def find_sources(names: str, *, data_root: str | None, options: dict[str, Any]) 
     """Returns the sources that `names` ("chexpert,nih=/data/CXR8") stand for, each found on disk.
 
     Raises:
-        UserError: a name or an option is unknown.
-        FileNotFoundError: a source is not where it was looked for.
+        UserError: A name or an option is unknown.
+        FileNotFoundError: A source is not where it was looked for.
     """
     root = data_root or os.environ.get("MEDCLIP_DATA")
     specs = [spec.strip().partition("=") for spec in names.split(",") if spec.strip()]

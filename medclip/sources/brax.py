@@ -22,7 +22,7 @@ class Brax(Source):
     """The PhysioNet download: one table, and the images as PNG or DICOM.
 
     Args:
-        root: the folder that holds master_spreadsheet_update.csv.
+        root: The folder that holds master_spreadsheet_update.csv.
         views: "frontal" (PA and AP), or "all".
     """
 

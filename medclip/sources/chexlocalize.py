@@ -94,7 +94,7 @@ def decode_coco(size: tuple[int, int], counts: str) -> np.ndarray:
     is the difference to the one before the last. Runs of no and yes alternate down the columns.
 
     Raises:
-        UserError: the runs do not fill the mask.
+        UserError: The runs do not fill the mask.
     """
     runs: list[int] = []
     value = shift = 0

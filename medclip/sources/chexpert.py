@@ -29,9 +29,9 @@ class Chexpert(Source):
     drawn from the training set.
 
     Args:
-        root: the folder that holds train.csv, or the table of CheXpert Plus.
+        root: The folder that holds train.csv, or the table of CheXpert Plus.
         views: "frontal", or "all" with the laterals.
-        plus_labels: labels of CheXpert Plus, where there is no train.csv: "impression", "findings" or "report", the
+        plus_labels: Labels of CheXpert Plus, where there is no train.csv: "impression", "findings" or "report", the
             text that CheXbert read.
     """
 

@@ -18,9 +18,9 @@ class Chexpert5x200(Source):
     Its patients are in CheXpert's training set. Leave them out when training: `medclip-train --exclude chexpert-5x200`.
 
     Args:
-        root: as for `chexpert`.
+        root: Folder, as for `chexpert`.
         definition: "mgca", "gloria" or "medclip".
-        per_class: images of each observation.
+        per_class: Images of each observation.
     """
 
     name = "chexpert-5x200"

@@ -30,7 +30,7 @@ class Covid(Source):
     are not known; every image counts as its own.
 
     Args:
-        root: the folder that holds COVID, Normal, Lung_Opacity and Viral Pneumonia.
+        root: The folder that holds COVID, Normal, Lung_Opacity and Viral Pneumonia.
         test: "hash", a fifth of the images; "medclip", the 3,000 balanced test images of MedCLIP's protocol (COVID
             against Normal, Lung_Opacity and Viral Pneumonia left out); or "all".
     """

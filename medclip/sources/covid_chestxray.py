@@ -26,7 +26,7 @@ class CovidChestxray(Source):
     stops short (Pneumonia, Pneumonia/Viral).
 
     Args:
-        root: the folder that holds metadata.csv.
+        root: The folder that holds metadata.csv.
         views: "frontal" (PA and AP, upright or supine), or "all".
     """
 

@@ -45,17 +45,17 @@ class Csv(Source):
     folder. Rows without a path, or with a blank id, are left out and listed.
 
     Args:
-        root: the table, a .parquet file or a text file of columns with any common separator, gzipped or not.
-        columns: your column names for ours, such as `{path: file, patient_id: subject}`; several for text, such as
+        root: The table, a .parquet file or a text file of columns with any common separator, gzipped or not.
+        columns: Your column names for ours, such as `{path: file, patient_id: subject}`; several for text, such as
             `{text: [findings, impression]}`.
-        labels: the columns that hold one observation each; without it, every column named like an observation of
+        labels: The columns that hold one observation each; without it, every column named like an observation of
             `medclip`'s 14 or a known synonym.
-        labels_in: a column that lists the names of what is present, such as ChestX-ray14's "Finding Labels".
-        separator: between the names in `labels_in`.
-        select: keep rows whose column holds one of the values, such as `{view: [PA, AP]}`.
-        outside: allow paths that lead out of the table's folder.
-        population: tables with the same one share their patients and studies; by default each has its own.
-        text_labels: whether the labels are those of the texts, too, which are then not read by a labeler; by default
+        labels_in: A column that lists the names of what is present, such as ChestX-ray14's "Finding Labels".
+        separator: Separator between the names in `labels_in`.
+        select: Keep rows whose column holds one of the values, such as `{view: [PA, AP]}`.
+        outside: Allow paths that lead out of the table's folder.
+        population: Tables with the same one share their patients and studies; by default each has its own.
+        text_labels: Whether the labels are those of the texts, too, which are then not read by a labeler; by default
             only where the table has no paths, so that they cannot be those of images.
     """
 

@@ -21,10 +21,10 @@ class Folder(Source):
     is positive for its own folder and negative for the others. Images without a class folder have no labels.
 
     Args:
-        root: the folder.
-        patient: a regular expression whose first group, searched in the file's name, is the patient; by default every
+        root: The folder.
+        patient: A regular expression whose first group, searched in the file's name, is the patient; by default every
             file is a patient of its own.
-        classes: your folder names for observations, such as `{PNA: Pneumonia}`.
+        classes: Your folder names for observations, such as `{PNA: Pneumonia}`.
     """
 
     name = "folder"

@@ -19,9 +19,9 @@ class Mimic5x200(Source):
     `medclip-train --exclude mimic-5x200`.
 
     Args:
-        root: as for `mimic-cxr`.
+        root: Folder, as for `mimic-cxr`.
         definition: "mgca", "gloria" or "medclip".
-        per_class: images of each observation.
+        per_class: Images of each observation.
         labels: "negbio" as in MedCLIP, or "chexpert".
     """
 

@@ -27,10 +27,10 @@ class MimicCxr(Source):
     file is there.
 
     Args:
-        root: the folder that holds files/ and the tables, as .csv.gz or .csv.
+        root: The folder that holds files/ and the tables, as .csv.gz or .csv.
         views: "frontal" (PA and AP), or "all".
         labels: "chexpert" or "negbio", the published label files; or "reports", our own labels of the reports.
-        reports: for labels "reports", where `mimic-reports` are; by default the same folder.
+        reports: Folder of `mimic-reports`, for labels "reports"; by default the same folder.
     """
 
     name = "mimic-cxr"

@@ -25,8 +25,8 @@ class MimicReports(Source):
     folders that PhysioNet's wget makes (physionet.org/files/mimic-cxr-jpg/2.1.0).
 
     Args:
-        root: the folder, or the zip.
-        splits: the folder of the split file, where it is elsewhere.
+        root: The folder, or the zip.
+        splits: The folder of the split file, where it is elsewhere.
     """
 
     name = "mimic-reports"

@@ -29,7 +29,7 @@ class Openi(Source):
     reports, and images get the labels of their report.
 
     Args:
-        root: the folder.
+        root: The folder.
         views: "frontal", or "all" with the laterals; told apart by indiana_projections.csv.
     """
 

@@ -95,7 +95,7 @@ class Padchest(Source):
     Labels say what is present, so an observation that is not named is negative.
 
     Args:
-        root: the folder that holds the table.
+        root: The folder that holds the table.
         views: "frontal", or "all".
         by: "all", or "physician" for the 27 % of the labels that were not mined.
     """

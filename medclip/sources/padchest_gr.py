@@ -28,7 +28,7 @@ class PadchestGr(Source):
     Patients and images have PadChest's ids. A study's sentences are its report.
 
     Args:
-        root: the folder that holds grounded_reports_20240819.json and master_table.csv.
+        root: The folder that holds grounded_reports_20240819.json and master_table.csv.
         language: "en" or "es", of the texts.
     """
 

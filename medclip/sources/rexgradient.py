@@ -32,7 +32,7 @@ class Rexgradient(Source):
     Labels are not part of it; `prepare` labels the reports, and images get the labels of their report.
 
     Args:
-        root: the folder that holds metadata/ and deid_png/.
+        root: The folder that holds metadata/ and deid_png/.
         views: "frontal" (PA and AP), or "all".
     """
 

@@ -30,7 +30,7 @@ class Rsna(Source):
     patients and studies have NIH's ids, so that leaving RSNA's patients out of a training with NIH's images works.
 
     Args:
-        root: the folder that holds stage_2_train_labels.csv.
+        root: The folder that holds stage_2_train_labels.csv.
         test: "hash", a fifth of the patients; "medclip", the balanced test images of MedCLIP's protocol (Target 1
             against 0, equally many, of 30 % of the images; by image, since each patient has one); or "all".
     """

@@ -66,7 +66,7 @@ def decode_mask(runs: str, *, width: int = _SIDE, height: int = _SIDE) -> np.nda
     last run and how many follow.
 
     Raises:
-        UserError: the numbers are no pairs, or lead beyond the image.
+        UserError: The numbers are no pairs, or lead beyond the image.
     """
     try:
         pairs = np.array(runs.split(), dtype=np.int64).reshape(-1, 2)

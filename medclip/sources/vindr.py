@@ -38,8 +38,8 @@ class Vindr(Source):
     Three radiologists read each training image independently, five agreed on each test image.
 
     Args:
-        root: the folder that holds annotations/.
-        votes: how many of the three readers of a training image make an observation positive; 1 or more below that
+        root: The folder that holds annotations/.
+        votes: Number of the three readers of a training image make an observation positive; 1 or more below that
             make it uncertain.
     """
 

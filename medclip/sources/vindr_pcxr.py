@@ -18,7 +18,7 @@ class VindrPcxr(Vindr):
     Kinds of pneumonia are Pneumonia, kinds of opacity Lung Opacity; other names stay as they are.
 
     Args:
-        root: the folder that holds image_labels_train.csv.
+        root: The folder that holds image_labels_train.csv.
     """
 
     name = "vindr-pcxr"

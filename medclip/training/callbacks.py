@@ -74,11 +74,11 @@ class Profile(Callback):
     """Measures what each part of a step takes; a GPU is waited for after each, so the whole is slower than usual.
 
     Args:
-        skip: first steps that do not count.
+        skip: First steps that do not count.
 
     Attributes:
-        seconds: by part, over all counted steps.
-        steps: how many were counted.
+        seconds: By part, over all counted steps.
+        steps: How many were counted.
     """
 
     def __init__(self, *, skip: int = 5) -> None:

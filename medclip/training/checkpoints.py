@@ -32,17 +32,17 @@ class Checkpoints(Checkpoint):
     leaves one to go on from.
 
     Args:
-        folder: of the checkpoints.
-        monitor: a logged metric; higher is better.
-        every: steps between evaluations, after which the best is looked for.
-        save_every: steps between checkpoints; 0 for `every`.
-        keep: how many of the newest are kept.
+        folder: Folder of the checkpoints.
+        monitor: A logged metric; higher is better.
+        every: Steps between evaluations, after which the best is looked for.
+        save_every: Steps between checkpoints; 0 for `every`.
+        keep: Number of the newest checkpoints that are kept.
 
     Attributes:
-        every: steps between evaluations.
-        best_score: the highest value of the metric so far, None where it was never defined.
-        best_step: after which step.
-        logged: loss and validation metrics of the last evaluation.
+        every: Steps between evaluations.
+        best_score: The highest value of the metric so far, None where it was never defined.
+        best_step: After which step.
+        logged: Loss and validation metrics of the last evaluation.
     """
 
     def __init__(self, folder: Path, *, monitor: str, every: int, save_every: int = 0, keep: int = 2) -> None:
@@ -110,7 +110,7 @@ class Checkpoints(Checkpoint):
         """Writes the newest checkpoint, and makes it the best if it is.
 
         Raises:
-            OSError: it cannot be written; those before are as they were.
+            OSError: It cannot be written; those before are as they were.
         """
         trainer.lightning_module.check_finite()
         score = float(trainer.callback_metrics.get(f"valid/{self.monitor}", math.nan))
@@ -135,7 +135,7 @@ class Checkpoints(Checkpoint):
             raise OSError(
                 f"The checkpoint after step {trainer.global_step} could not be written to {self._folder} ({failed}). "
                 f"The last good one: {before or 'none yet'}. Free some space, or make the folder writable, and give "
-                "the same command again: it goes on from there."
+                "the same command again: it resumes from there."
             )
 
     def _take_over(self, part: Path, *, is_best: bool) -> None:

@@ -34,11 +34,11 @@ class Optimisation:
     """How weights are updated: AdamW, linear warm-up, cosine decay to zero.
 
     Attributes:
-        learning_rate: at its peak.
-        weight_decay: of matrices; vectors, norms, biases and the scale are not decayed.
-        warmup: share of the steps.
-        steps: in all.
-        clip_norm: bound of the gradient norm; 0 for none.
+        learning_rate: Learning rate at its peak.
+        weight_decay: Weight decay of matrices; vectors, norms, biases and the scale are not decayed.
+        warmup: Share of the steps.
+        steps: Number of steps in all.
+        clip_norm: Bound of the gradient norm; 0 for none.
     """
 
     learning_rate: float
@@ -56,15 +56,15 @@ class TrainingModule(lightning.LightningModule):
     """A model, an objective, and one step of training.
 
     Args:
-        model: what is trained.
-        objective: what is optimised.
-        optimisation: how.
-        seed: of what is random inside the model.
-        encode_batch: inputs encoded at once; larger batches go through the towers in parts, and again in the backward
+        model: What is trained.
+        objective: What is optimised.
+        optimisation: Settings of the optimiser.
+        seed: Seed of what is random inside the model.
+        encode_batch: Inputs encoded at once; larger batches go through the towers in parts, and again in the backward
             pass (gradient caching, Gao et al. 2021, arXiv 2101.06983). 0 for all at once.
-        unlock_at: the step from which on locked parts of the model train too; 0 for never.
-        own_rows: each process computes losses for its own rows only, against the inputs of all processes.
-        augment: makes pixel values of batches that hold cached squares.
+        unlock_at: The step from which on locked parts of the model train too; 0 for never.
+        own_rows: Each process computes losses for its own rows only, against the inputs of all processes.
+        augment: Makes pixel values of batches that hold cached squares.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class TrainingModule(lightning.LightningModule):
 
         Raises:
             NotFinite: one of them was no number.
-            Diverged: they are far above where they began.
+            Diverged: They are far above where they began.
         """
         unchecked, self._unchecked = self._unchecked, []
         last = self.trainer.checkpoint_callback.last
@@ -209,7 +209,7 @@ class TrainingModule(lightning.LightningModule):
         """Refuses what several processes cannot do, before the first step.
 
         Raises:
-            UserError: parts are to be unlocked later.
+            UserError: Parts are to be unlocked later.
         """
         if self._unlock_at and world()[1] > 1:
             raise UserError(

@@ -40,12 +40,12 @@ class SupervisedSettings:
     """How a tower is trained: AdamW, one cycle of the learning rate.
 
     Attributes:
-        steps: in all.
-        every: steps between validations.
-        seed: of order and augmentation.
-        batch_size: images of a step.
-        learning_rate: at its highest.
-        augmentation: how training images vary.
+        steps: Number of steps in all.
+        every: Steps between validations.
+        seed: Seed of order and augmentation.
+        batch_size: Images of a step.
+        learning_rate: Learning rate at its peak.
+        augmentation: Random changes of training images.
     """
 
     steps: int
@@ -73,14 +73,14 @@ def train_tower(
     `valid`; without validation images, the last.
 
     Args:
-        tower: changed in place.
-        train: what is learned from.
-        valid: for choosing; may be empty.
-        cache: pixels of both.
-        processor: the size and the grey values that the tower sees.
-        settings: how.
-        score: chooses the best.
-        progress: called with (step, steps).
+        tower: Changed in place.
+        train: What is learned from.
+        valid: Images by which the best epoch is chosen; may be empty.
+        cache: Pixels of both.
+        processor: The size and the grey values that the tower sees.
+        settings: Settings of the training.
+        score: Chooses the best.
+        progress: Called with (step, steps).
     """
     batches = _Batches(train, cache, processor, settings, next(tower.parameters()).device)
     optimizer = torch.optim.AdamW(tower.parameters(), lr=settings.learning_rate, weight_decay=0.05)

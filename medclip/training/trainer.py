@@ -28,7 +28,7 @@ from medclip.utils.extras import install
 
 
 class Stopped(RuntimeError):
-    """The run was told to stop before its last step; the same command goes on."""
+    """The run was told to stop before its last step; the same command resumes it."""
 
 
 class StepData(lightning.LightningDataModule):
@@ -54,11 +54,11 @@ class Machine:
 
     Attributes:
         accelerator: auto, cpu, gpu or mps.
-        devices: how many on each node, or auto.
-        nodes: how many; torchrun and SLURM say it by themselves.
+        devices: Number of devices on each node, or auto.
+        nodes: Number of nodes; torchrun and SLURM say it by themselves.
         strategy: auto, ddp, fsdp, or any other of Lightning's.
-        precision: by default bf16-mixed on a GPU that has it and 32-true elsewhere.
-        compile: whether the towers are compiled.
+        precision: Numeric precision; by default bf16-mixed on a GPU that has it and 32-true elsewhere.
+        compile: Whether the towers are compiled.
     """
 
     accelerator: str = "auto"
@@ -162,7 +162,7 @@ def _failures_explained(trainer: lightning.Trainer, checkpoints: Checkpoints) ->
             raise
         raise ChildProcessError(
             f"A process that loads data died ({str(error).splitlines()[0]}), perhaps for want of memory. Give the same "
-            "command again, with fewer --workers: it goes on from the last checkpoint."
+            "command again, with fewer --workers: it resumes from the last checkpoint."
         ) from error
 
 

@@ -25,8 +25,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Holds `folder`, which is made if need be, for this process; the lock ends with it, however it ends.
 
     Raises:
-        BlockingIOError: another process holds it.
-        OSError: the folder cannot be made.
+        BlockingIOError: Another process holds it.
+        OSError: The folder cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:

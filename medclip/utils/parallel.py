@@ -25,15 +25,15 @@ def run_jobs(
     A few jobs for each worker wait their turn, so that no worker ever does, and no more are held in memory.
 
     Args:
-        function: of a module, so that other processes find it.
-        jobs: arguments, which are sent to other processes.
-        workers: processes of the local engine; 0 for one a core.
+        function: Function at the top of a module, so that other processes find it.
+        jobs: Arguments, which are sent to other processes.
+        workers: Processes of the local engine; 0 for one a core.
         engine: "local", or "ray": all machines of a Ray cluster, or this one where there is no cluster. They must see
             the same files under the same paths.
 
     Raises:
-        UserError: the engine is unknown, or its package is not here.
-        ChildProcessError: a process died.
+        UserError: The engine is unknown, or its package is not here.
+        ChildProcessError: A process died.
     """
     if engine not in ENGINES:
         raise UserError(f"--engine {engine}: choose from {', '.join(ENGINES)}.")

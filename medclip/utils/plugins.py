@@ -25,7 +25,7 @@ def load_plugin(package: str, name: str) -> type[Any]:
     """Returns the plug-in class called `name` in `package`.
 
     Raises:
-        UserError: there is none of that name; the message lists those there are.
+        UserError: There is none of that name; the message lists those there are.
     """
     module_name, names = name.replace("-", "_"), plugin_names(package)
     if name.replace("_", "-") not in names:
@@ -45,7 +45,7 @@ def check_options(kind: str, name: str, target: Any, options: dict[str, Any]) ->
     """Checks that `target`'s constructor takes every one of `options`.
 
     Raises:
-        UserError: an option is unknown; the message gives the nearest valid one.
+        UserError: An option is unknown; the message gives the nearest valid one.
     """
     parameters = [p for p in inspect.signature(target).parameters if p not in ("self", "root")]
     for option in options:

@@ -26,13 +26,13 @@ class EvaluationData:
     """What evaluators read: a prepared image table of all splits, and where its pixels are.
 
     Attributes:
-        images: prepared image table.
-        cache: its pixels.
-        split: the split to report on. Others serve for fitting and choosing only, see `other`.
-        sentences: prepared sentence table, for evaluators that need texts.
-        occurrences: which study says which row of it.
-        boxes: where observations are, see `medclip.data.boxes.prepare_boxes`.
-        blank: what a blank label is where labels are learned from, see `medclip.data.tables.learning_labels`.
+        images: Prepared image table.
+        cache: Its pixels.
+        split: The split to report on. Others serve for fitting and choosing only, see `other`.
+        sentences: Prepared sentence table, for evaluators that need texts.
+        occurrences: Which study says which row of it.
+        boxes: Where observations are, see `medclip.data.boxes.prepare_boxes`.
+        blank: What a blank label is where labels are learned from, see `medclip.data.tables.learning_labels`.
     """
 
     images: pd.DataFrame
@@ -55,7 +55,7 @@ class EvaluationData:
         """Returns the rows of the split to report on.
 
         Raises:
-            UserError: it is empty.
+            UserError: It is empty.
         """
         table = self.images[self.images["split"] == self.split]
         if table.empty:
@@ -84,7 +84,7 @@ class EvaluationData:
         """Returns the rows of the train split, for `who` learns from labels.
 
         Raises:
-            UserError: there are none.
+            UserError: There are none.
         """
         rows = self.other("train")
         if rows.empty:
@@ -105,10 +105,10 @@ class Result:
     """What an evaluator found.
 
     Attributes:
-        metrics: by name, such as `auroc/Edema`.
-        headline: the metrics that a summary shows, in its order; all where it is empty.
-        tables: by name, for people.
-        figures: by name.
+        metrics: Metrics by name, such as `auroc/Edema`.
+        headline: The metrics that a summary shows, in its order; all where it is empty.
+        tables: Tables by name, for people to read.
+        figures: Figures by name.
     """
 
     metrics: dict[str, Metric]
@@ -126,9 +126,9 @@ class Evaluator:
     """Base of all evaluators, built from data and a seed.
 
     Attributes:
-        is_plugin: marks the class that stands for its file.
-        primary: the metric that picks checkpoints; higher is better.
-        settings: settings of an evaluation under other names than the constructor's.
+        is_plugin: Marks the class that stands for its file.
+        primary: The metric that picks checkpoints; higher is better.
+        settings: Settings of an evaluation under other names than the constructor's.
     """
 
     is_plugin: ClassVar[bool] = True

@@ -35,13 +35,13 @@ class CalibrationEvaluator(Evaluator):
     fitted at one hospital does not hold at another.
 
     Args:
-        data: images and their states, in the valid split and in the one to report on.
-        seed: of the bootstrap.
-        observations: by default all that have states and prompts.
-        ensemble: what several prompts come to, see `medclip.inference.scoring`.
-        prompts: a set by name, a file, or prompts.
-        resamples: of the bootstrap over patients; 0 for none.
-        bins: of the calibration error.
+        data: Images and their states, in the valid split and in the one to report on.
+        seed: Seed of the bootstrap.
+        observations: Observations to report on; by default all that have states and prompts.
+        ensemble: What several prompts come to, see `medclip.inference.scoring`.
+        prompts: A set by name, a file, or prompts.
+        resamples: Number of bootstrap resamples over patients; 0 for none.
+        bins: Number of bins of the calibration error.
     """
 
     primary = "calibration/skill"

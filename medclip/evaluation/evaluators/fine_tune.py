@@ -34,18 +34,18 @@ class FineTune(Evaluator):
     that somebody with so few would not have. All shares do.
 
     Args:
-        data: images and their states, in all three splits.
-        seed: of the draws, the new head, order, augmentation and bootstrap.
-        observations: to learn; by default all that have states.
-        shares: of the training images.
-        label_draws: of each share but the whole.
-        epochs: passes over the share.
-        least_steps: of every share.
-        learning_rate: peak, of AdamW.
-        augmentation: how training images vary.
-        resamples: of the bootstrap; 0 for none.
-        min_count: see `ZeroShot`.
-        progress: called with (step, steps).
+        data: Images and their states, in all three splits.
+        seed: Seed of the draws, the new head, order, augmentation and bootstrap.
+        observations: Observations to learn; by default all that have states.
+        shares: Shares of the training images to learn from.
+        label_draws: Number of draws of each share but the whole.
+        epochs: Passes over the share.
+        least_steps: Least number of steps, for every share.
+        learning_rate: Peak, of AdamW.
+        augmentation: Random changes of training images.
+        resamples: Number of bootstrap resamples; 0 for none.
+        min_count: See `ZeroShot`.
+        progress: Called with (step, steps).
     """
 
     primary = "fine-tune/auroc/100%"

@@ -45,12 +45,12 @@ class Grounding(Evaluator):
     what is above both is looking at the image.
 
     Args:
-        data: images, with boxes.
-        seed: of the bootstrap, and of which other image stands in.
-        observations: by default all that have boxes and prompts.
-        prompts: a set by name, a file, or prompts.
-        resamples: of the bootstrap over patients; 0 for none.
-        examples: how many overlays to draw. They show patients' images.
+        data: Images, with boxes.
+        seed: Seed of the bootstrap, and of which other image stands in.
+        observations: Observations to report on; by default all that have boxes and prompts.
+        prompts: A set by name, a file, or prompts.
+        resamples: Number of bootstrap resamples over patients; 0 for none.
+        examples: Number of overlays to draw. They show patients' images.
     """
 
     primary = "grounding/pointing"

@@ -35,13 +35,13 @@ class LinearProbe(Evaluator):
     forgives a poor representation. An observation that a small share holds on one side only counts as a coin toss.
 
     Args:
-        data: images and their states, in all three splits.
-        seed: of the draws and the bootstrap.
-        observations: to learn; by default all that have states.
-        shares: of the training images.
-        label_draws: of each share but the whole.
-        resamples: of the bootstrap over patients, for the whole; 0 for none.
-        min_count: see `ZeroShot`.
+        data: Images and their states, in all three splits.
+        seed: Seed of the draws and the bootstrap.
+        observations: Observations to learn; by default all that have states.
+        shares: Shares of the training images to learn from.
+        label_draws: Number of draws of each share but the whole.
+        resamples: Number of bootstrap resamples over patients, for the whole; 0 for none.
+        min_count: See `ZeroShot`.
     """
 
     primary = "linear-probe/auroc/100%"

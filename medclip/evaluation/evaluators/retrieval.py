@@ -38,13 +38,13 @@ class Retrieval(Evaluator):
     the same word for word count as wrong.
 
     Args:
-        data: images with states and prepared sentences.
-        seed: of the choice of sentences and the bootstrap.
-        classes: by default CheXpert's five.
-        per_class: sentences of each class, at most.
-        ks: the Ks of precision and recall.
-        resamples: of the bootstrap over patients; 0 for none.
-        examples: images to show with their nearest sentences. They are patients' data.
+        data: Images with states and prepared sentences.
+        seed: Seed of the choice of sentences and the bootstrap.
+        classes: Classes to tell apart; by default CheXpert's five.
+        per_class: Sentences of each class, at most.
+        ks: The Ks of precision and recall.
+        resamples: Number of bootstrap resamples over patients; 0 for none.
+        examples: Images to show with their nearest sentences. They are patients' data.
     """
 
     primary = "precision@5/image_to_text"

@@ -28,17 +28,17 @@ class Supervised(Evaluator):
     many there were.
 
     Args:
-        data: images and their states, in all three splits.
-        seed: of weights, order, augmentation and bootstrap.
-        observations: to learn; by default all that have states.
-        classes: of the multiclass score.
-        epochs: passes over the train split.
-        batch_size: images in a step.
-        learning_rate: peak, of AdamW.
-        augmentation: how training images vary.
-        resamples: of the bootstrap; 0 for none.
-        min_count: see `ZeroShot`.
-        progress: called with (step, steps).
+        data: Images and their states, in all three splits.
+        seed: Seed of weights, order, augmentation and bootstrap.
+        observations: Observations to learn; by default all that have states.
+        classes: Classes of the multiclass score.
+        epochs: Passes over the train split.
+        batch_size: Images in a step.
+        learning_rate: Peak, of AdamW.
+        augmentation: Random changes of training images.
+        resamples: Number of bootstrap resamples; 0 for none.
+        min_count: See `ZeroShot`.
+        progress: Called with (step, steps).
     """
 
     primary = "auroc/mean"

@@ -46,20 +46,20 @@ class ZeroShot(Evaluator):
     over draws about wordings: neither holds the other.
 
     Args:
-        data: images and their states.
-        seed: of the bootstrap over patients and of the draws.
-        observations: to ask about; by default all that have states and prompts.
-        classes: of the multiclass score.
-        prompts: a set by name, a file, or prompts.
-        ensemble: what several prompts of a side come to: "embeddings", their mean direction; "logits", the mean of
+        data: Images and their states.
+        seed: Seed of the bootstrap over patients and of the draws.
+        observations: Observations to ask about; by default all that have states and prompts.
+        classes: Classes of the multiclass score.
+        prompts: A set by name, a file, or prompts.
+        ensemble: What several prompts of a side come to: "embeddings", their mean direction; "logits", the mean of
             their cosines; or "max", the largest cosine.
-        standardise: whether cosines of each class lose their mean and deviation over all images before classes are
+        standardise: Whether cosines of each class lose their mean and deviation over all images before classes are
             compared, as GLoRIA does. An image's class then depends on the other images.
-        draws: how often the prompts are drawn anew, for the deviation over wordings; 0 for none.
-        per_draw: prompts of a side in a draw; 0 for half of them.
-        groups: columns whose values are looked at apart; ages are taken in bands.
-        resamples: of the bootstrap; 0 for no intervals, F1, groups and figures.
-        min_count: positives and negatives an observation needs to count in the means.
+        draws: Number of times that prompts are drawn anew, for the deviation over wordings; 0 for none.
+        per_draw: Prompts of a side in a draw; 0 for half of them.
+        groups: Columns whose values are looked at apart; ages are taken in bands.
+        resamples: Number of bootstrap resamples; 0 for no intervals, F1, groups and figures.
+        min_count: Positives and negatives an observation needs to count in the means.
     """
 
     primary = "auroc/mean"

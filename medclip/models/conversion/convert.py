@@ -52,12 +52,12 @@ class Conversion:
     """What became of a checkpoint.
 
     Attributes:
-        kind: which code wrote it.
-        model: ours, in evaluation mode.
-        used: its keys that are in the model now.
-        unused: its keys that are not.
-        missing: keys of ours that it did not have.
-        processor: how images are to be prepared: arguments of `MedCLIPProcessor`.
+        kind: Which code wrote it.
+        model: Ours, in evaluation mode.
+        used: Its keys that are in the model now.
+        unused: Its keys that are not.
+        missing: Keys of ours that it did not have.
+        processor: Arguments of `MedCLIPProcessor`, by which images are to be prepared.
     """
 
     kind: str
@@ -73,11 +73,11 @@ class _Plan:
     """How a kind of checkpoint becomes a model.
 
     Attributes:
-        config: arguments of `MedCLIPConfig`, without the towers.
-        vision: prefix of the image backbone's keys.
-        text: prefix of the text backbone's keys.
-        names: our name of every other key.
-        processor: arguments of `MedCLIPProcessor`.
+        config: Arguments of `MedCLIPConfig`, without the towers.
+        vision: Prefix of the image backbone's keys.
+        text: Prefix of the text backbone's keys.
+        names: Our name of every other key.
+        processor: Arguments of `MedCLIPProcessor`.
     """
 
     config: dict[str, Any]
@@ -132,12 +132,12 @@ def convert(path: str | Path, *, text_heads: int | None = None) -> Conversion:
     """Returns the model in a checkpoint: a .bin, .pt, .pth, .ckpt or .safetensors file, or a .zip or folder of one.
 
     Args:
-        path: the checkpoint.
-        text_heads: attention heads of its text tower, which no weight tells; by default one for 64 features.
+        path: The checkpoint.
+        text_heads: Attention heads of its text tower, which no weight tells; by default one for 64 features.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: it is damaged, holds code, or none of the kinds that are known.
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, holds code, or none of the kinds that are known.
     """
     state = {name.removeprefix("module."): value for name, value in read_state(Path(path)).items()}
     kind = _kind_of(state)
@@ -166,8 +166,8 @@ def read_state(path: Path) -> State:
     """Returns the tensors in a checkpoint by name, running nothing that it may hold.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: it is damaged, holds code, or holds no tensors.
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, holds code, or holds no tensors.
     """
     if path.is_dir():
         found = [path / name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()]
@@ -260,10 +260,10 @@ def _hugging_face(inner: State, config: dict[str, Any], origins: dict[str, str],
     """Returns a backbone read the way transformers reads its own old files, so that renamed parts find their place.
 
     Args:
-        inner: its weights, by the names transformers once gave them.
-        config: with its model_type.
-        origins: the checkpoint's name of each.
-        known: all names of the checkpoint.
+        inner: Its weights, by the names transformers once gave them.
+        config: Config with its `model_type`.
+        origins: The checkpoint's name of each.
+        known: All names of the checkpoint.
     """
     full = AutoConfig.for_model(**config)
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ def bert_config(state: State, *, heads: int | None = None) -> dict[str, Any]:
     """Returns the configuration of a BERT; heads, which no shape tells, default to one for 64 features.
 
     Raises:
-        UserError: these are no weights of a BERT.
+        UserError: These are no weights of a BERT.
     """
     try:
         vocabulary, hidden = state["embeddings.word_embeddings.weight"].shape
@@ -62,7 +62,7 @@ def resnet_name(state: State, *, by_number: bool = False) -> str:
     """Returns torchvision's name of a ResNet, whose stages are called layer1 to layer4, or 4 to 7 `by_number`.
 
     Raises:
-        UserError: it is none of resnet18, 34, 50 and 101.
+        UserError: It is none of resnet18, 34, 50 and 101.
     """
     names = [str(i) for i in range(4, 8)] if by_number else [f"layer{i}" for i in range(1, 5)]
     depths = tuple(count(state, rf"{name}\.(\d+)\.") for name in names)

@@ -26,11 +26,11 @@ class Phantom(Source):
     Images of the train split carry states as a reader would report them, those of valid and test the truth.
 
     Args:
-        root: not used; nothing is on disk.
-        studies: how many images, and how many reports.
-        size: side of the square images, in pixels.
-        seed: of the population.
-        paired: whether the reports are about the images, or about another part of the population.
+        root: Not used; nothing is on disk.
+        studies: Number of images, and of reports.
+        size: Side of the square images, in pixels.
+        seed: Seed of the population.
+        paired: Whether the reports are about the images, or about another part of the population.
     """
 
     name = "phantom"

@@ -60,11 +60,11 @@ class Sign:
     """One observation of one study.
 
     Attributes:
-        state: what a reader reports: 1, 0 or -1.
-        present: whether it is drawn. An uncertain one is, half of the time, and then only slight.
+        state: What a reader reports: 1, 0 or -1.
+        present: Whether it is drawn. An uncertain one is, half of the time, and then only slight.
         severity: 0 (barely there) to 1.
         side: one of `SIDES`.
-        place: two numbers in [0, 1): where along and across the lung; each drawing reads them its own way.
+        place: Two numbers in [0, 1): where along and across the lung; each drawing reads them its own way.
     """
 
     observation: str

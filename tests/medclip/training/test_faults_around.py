@@ -101,7 +101,7 @@ def test_a_loader_that_dies_is_told_and_the_run_goes_on(tmp_path, train) -> None
     long = ["--steps", "16", "--evaluate-every", "4"]
     assert train("whole", *long) == 0
     patch = stop_at(5, kill_loader)
-    with pytest.raises(ChildProcessError, match="goes on from the last checkpoint"):
+    with pytest.raises(ChildProcessError, match="resumes from the last checkpoint"):
         train("cut", "--workers", "1", *long)
     patch.undo()
     assert train("cut", *long) == 0
