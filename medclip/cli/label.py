@@ -203,55 +203,22 @@ def _explain(config: LabelConfig, labeler: Any, reports: Reports) -> int:
 
 def _score(config: LabelConfig, labeler: Labeler, reports: Reports) -> int:
     """Prints precision, recall and F1 against given labels, or agreement with them."""
-    import numpy as np
     import pandas as pd
 
-    from medclip.data.csv_files import read_csv
-    from medclip.data.tables import as_ids, label_matrix, to_numbers
-    from medclip.evaluation.agreement import kappa, precision_recall
-    from medclip.evaluation.bootstrap import bootstrap
+    from medclip.runs.score_labels import score_labels
 
     path = config.score or config.compare
-    given = read_csv(Path(path), origin="gold")
-    identity = config.id_column if config.id_column in given.columns else str(given.columns[0])
-    given = given.set_index(as_ids(given[identity]))
-    if given.index.has_duplicates:
-        row = int(given.index.duplicated().argmax())
-        raise UserError(
-            f"{path}: {int(given.index.duplicated().sum())} ids ({identity}) occur twice, the first again in data row "
-            f"{row + 1}. Which labels are right? Leave one row of each, or name the id column with --id-column."
-        )
-    for name in set(labeler.observations) & set(given.columns):
-        given[name] = to_numbers(given[name], origin=str(path))
-    pairs = [(name, text) for name, text in reports.stream if name in given.index]
-    # A column that is blank or says nothing but 0 was not looked for, and cannot be scored.
-    shared = [name for name in labeler.observations if name in given.columns]
-    names = [name for name in shared if not given[name].isin([0]).where(given[name].notna(), True).all()]
-    if left := sorted(set(shared) - set(names)):
-        logger.info("Left out, since %s never says they are present: %s", path, ", ".join(left))
-    if not pairs or not names:
-        raise UserError(
-            f"{path} shares {len(pairs)} ids ({identity}) and the observations [{', '.join(names)}] with the input. "
-            "Name the id column with --id-column, and a --vocabulary whose observations the file has."
-        )
-    columns = [labeler.observations.index(name) for name in names]
-    found = labeler([text for _, text in pairs])[:, columns]
-    truth = label_matrix(given.loc[[name for name, _ in pairs]], names)
-    title = f"{labeler.name}, {len(pairs)} reports, {path}"
+    agreement = score_labels(labeler, reports, Path(path), id_column=config.id_column)
+    title = f"{labeler.name}, {len(agreement.ids)} reports, {path}"
     if config.compare:
-        rows = [[name, f"{kappa(found[:, j], truth[:, j]):.3f}"] for j, name in enumerate(names)]
+        rows = [[name, f"{value:.3f}"] for name, value in agreement.kappas().items()]
         print_table(f"{title}: Cohen's kappa", ["observation", "kappa"], rows)
         return 0
-    resamples = bootstrap(np.array([name for name, _ in pairs]), resamples=1000, seed=0)
-    tables = []
-    for state, value in (("positive", 1), ("negative", 0), ("uncertain", -1)):
-        # Gold that never says -1 or blank tells present from not present only.
-        if state == "positive" or np.isnan(truth).any() or (truth == -1).any():
-            table = precision_recall(truth == value, found == value, names, resamples=resamples)
-            tables.append(table.assign(state=state))
-            _print_rates(f"{title}: {state}", table)
+    rates = agreement.rates()
+    for state, table in rates.items():
+        _print_rates(f"{title}: {state}", table)
     if config.output != "-":
-        pd.concat(tables).to_csv(config.output, index=False)
+        pd.concat(rates.values()).to_csv(config.output, index=False)
     return 0
 
 
