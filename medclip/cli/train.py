@@ -21,7 +21,7 @@ examples:
 Images and texts need no pairs: labels say what matches. Sources that are not yet prepared are prepared first.
 The run folder holds model/ (for from_pretrained), checkpoints/, logs/, config.yaml and metrics.json.
 Re-run the same command to resume an interrupted run; it gives the same results as an uninterrupted one. A run that
-gets SIGTERM saves and ends with code 75. Several GPUs and machines: docs/cluster.md."""
+gets SIGTERM or Ctrl-C saves and ends with code 75. Several GPUs and machines: docs/cluster.md."""
 
 #: Exit code of a run that was told to stop (SIGTERM) and saved: neither done nor failed, to be run again.
 STOPPED = 75
@@ -56,8 +56,13 @@ def run(argv: list[str]) -> int:
     if result.metrics:
         best = dict(result.metrics["best"])
         step = best.pop("step")
-        scores = ", ".join(f"{name} {'nan' if value is None else format(value, '.4f')}" for name, value in best.items())
-        print(f"Best {scores} at step {step}. Model: {result.model}. Next: medclip-evaluate {output} --on NAME=PATH")
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if value is not None)
+        chosen = (
+            f"Best by validation: {scores}, at step {step}"
+            if scores
+            else f"The model of the last step, {step}, is kept"
+        )
+        print(f"{chosen}. Model: {result.model}. Next: medclip-evaluate {output} --on NAME=PATH")
     return 0
 
 

@@ -108,6 +108,14 @@ def _labelled_by_report(table: pd.DataFrame, source: Source, labelling: Labellin
             "--source-options, or give a source that has them."
         )
     labeler = labelling.load()
+    logger.info("%s: images have no labels of their own; they get those of their reports", source.name)
     reports = qualified(texts, source).drop_duplicates("study_id").set_index("study_id")["text"]
     states = pd.DataFrame(labeler(reports.tolist()), index=reports.index, columns=list(labeler.observations))
-    return table.join(states, on="study_id")
+    labelled = table.join(states, on="study_id")
+    if labelled[list(labeler.observations)].isna().to_numpy().all():
+        raise UserError(
+            f"{source.name}: none of its {len(table)} images gets a label. They have no labels of their own, and their "
+            f"reports (of {int(table['study_id'].isin(reports.index).sum())} images) say nothing that the labeler "
+            f"{labeler.name} knows. Name the label columns with --source-options, or another --vocabulary."
+        )
+    return labelled

@@ -13,8 +13,8 @@ from transformers.utils import ModelOutput
 from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.models.config import SMALL_TEXT, SMALL_VISION, MedCLIPConfig
+from medclip.models.loading import no_bar, not_to_be_had, of_run
 from medclip.models.locking import keep_locked
-from medclip.models.offline import not_to_be_had
 from medclip.models.towers import TORCHVISION, TextTower, TorchvisionBackbone, VisionTower
 
 
@@ -68,15 +68,17 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Returns the model in a folder or of a hub id, in evaluation mode, as every Hugging Face model.
+        """Returns the model in a folder, of a training run or of a hub id, in evaluation mode.
 
         Raises:
             OSError: It is neither here nor to be had; the message says what to do without a network.
         """
+        name = str(args[0]) if args else ""
         try:
-            return super().from_pretrained(*args, **kwargs)
+            with no_bar():
+                return super().from_pretrained(*(of_run(name), *args[1:]) if args else (), **kwargs)
         except OSError as error:
-            raise OSError(not_to_be_had("model", str(args[0]) if args else "", error)) from error
+            raise OSError(not_to_be_had("model", name, error)) from error
 
     def train(self, mode: bool = True) -> MedCLIPModel:
         """Switches training mode; locked parts stay in evaluation mode."""

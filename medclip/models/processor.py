@@ -21,7 +21,7 @@ from transformers.utils import PushToHubMixin, cached_file
 from labelers.errors import UserError
 from medclip.data.preprocessing import MEAN, STD, Preprocessing
 from medclip.data.tokens import text_digest
-from medclip.models.offline import not_to_be_had
+from medclip.models.loading import not_to_be_had, of_run
 
 _FILE = "medclip_processor.json"
 
@@ -163,6 +163,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         Raises:
             OSError: There is none; the message says what to do without a network.
         """
+        folder = of_run(folder)
         if Path(folder).is_dir() and not (Path(folder) / _FILE).is_file():
             raise FileNotFoundError(f"{folder} holds no {_FILE}. Name the model/ folder of a training run.")
         known = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -21,12 +22,22 @@ _IDS = ("image_id", "study_id", "patient_id")
 _KNOWN = (*_IDS, "path", "text", *IMAGE_EXTRAS)
 #: What others call our columns, in small letters and without blanks or underscores.
 _ALIASES = {
-    "path": ("imagepath", "filepath", "filename", "file", "imagefile", "imgpath"),
+    "path": (
+        "imagepath",
+        "filepath",
+        "filename",
+        "file",
+        "imagefile",
+        "imgpath",
+        "dicompath",
+        "imagefilename",
+        "image",
+    ),
     "text": ("report", "reporttext"),
-    "image_id": ("imageid", "dicomid", "imageindex"),
-    "study_id": ("studyid", "reportid", "accessionnumber"),
-    "patient_id": ("patientid", "subjectid", "patient", "subject"),
-    "view": ("viewposition",),
+    "image_id": ("imageid", "dicomid", "imageindex", "sopinstanceuid"),
+    "study_id": ("studyid", "reportid", "accessionnumber", "accession", "studyinstanceuid", "examid"),
+    "patient_id": ("patientid", "subjectid", "patient", "subject", "mrn", "medicalrecordnumber", "patientnumber"),
+    "view": ("viewposition", "projection"),
     "age": ("patientage",),
     "sex": ("gender", "patientsex", "patientgender"),
 }
@@ -38,11 +49,11 @@ class Csv(Source):
     """A table with a `path` column (images) or a `text` column (texts), one row each.
 
     `image_id`, `study_id`, `patient_id`, `view`, `split`, `age` and `sex` are taken where they exist, in capitals and
-    under common other names, too (`Path`, `PatientID`, `report`); which were taken is logged. Without a study or
-    patient id, each row is its own. Columns `findings` and `impression` are joined where there is no text. Labels are
-    either one column per observation, holding 1, 0, -1 or blank, or one column of names (`labels_in`); of several
-    columns that mean one observation, see `medclip.data.tables.joined_states`. Paths are relative to the table's
-    folder. Rows without a path, or with a blank id, are left out and listed.
+    under common other names, too (`Path`, `PatientID`, `MRN`, `report`); which were taken is logged. Without a study or
+    patient id, each row is its own, which is said. Columns `findings` and `impression` are joined where there is no
+    text. Labels are either one column per observation, holding 1, 0, -1 or blank, or one column of names (`labels_in`);
+    of several columns that mean one observation, see `medclip.data.tables.joined_states`. Paths are relative to the
+    table's folder. Rows without a path, or with a blank id, are left out and listed.
 
     Args:
         root: The table, a .parquet file or a text file of columns with any common separator, gzipped or not.
@@ -80,6 +91,7 @@ class Csv(Source):
         self.columns, self.labels, self.labels_in = dict(columns or {}), labels, labels_in
         self.separator, self.select, self.outside = separator, dict(select or {}), outside
         self.population, self.text_labels = population or self.root.stem, text_labels
+        self._said: set[str] = set()
         for ours, theirs in self.columns.items():
             if ours not in _KNOWN:
                 raise UserError(f"csv: columns maps {ours!r}.{suggest(ours, list(_KNOWN))} Known: {', '.join(_KNOWN)}.")
@@ -88,7 +100,7 @@ class Csv(Source):
 
     def images(self) -> pd.DataFrame | None:
         """Returns the image table, or None where there is no `path` column but one of texts."""
-        raw = self._read()
+        raw = self._raw
         if "path" not in raw.columns:
             self._check_other("text", "path", raw)
             return None
@@ -97,25 +109,26 @@ class Csv(Source):
         table["path"] = [self._inside(str(path)) for path in raw["path"]]
         if "image_id" not in table.columns:
             table.insert(0, "image_id", raw["path"])
-        table = self._with_ids(table, table["image_id"])
+        table = self._with_ids(table, _rows(raw) if "text" in raw.columns else table["image_id"])
         return check_images(pd.concat([table, self._states(raw)], axis=1), origin=str(self.root.name))
 
     def texts(self) -> pd.DataFrame | None:
         """Returns the text table, or None where there is no `text` column but one of paths."""
-        raw = self._read()
+        raw = self._raw
         if "text" not in raw.columns:
             self._check_other("path", "text", raw)
             return None
         raw = self._complete(raw, ("study_id", "patient_id"))
         table = raw[[name for name in ("study_id", "patient_id", "text", "split") if name in raw.columns]].copy()
-        rows = pd.Series([f"row{i}" for i in range(len(raw))], index=raw.index)
-        table = self._with_ids(table, rows)
+        table = self._with_ids(table, _rows(raw))
         labelled = "path" not in raw.columns if self.text_labels is None else self.text_labels
         if labelled:
             table = pd.concat([table, self._states(raw)], axis=1)
         return check_texts(table, origin=str(self.root.name))
 
-    def _read(self) -> pd.DataFrame:
+    @cached_property
+    def _raw(self) -> pd.DataFrame:
+        """The table with our names for its columns; read once."""
         if self.root.suffix == ".parquet":
             raw = pd.read_parquet(self.root)
             raw = raw.set_axis(pd.RangeIndex(len(raw), name=ROW), axis=0)
@@ -195,7 +208,7 @@ class Csv(Source):
                     raise UserError(f"csv: {self.root}: {name} is blank in every row.")
                 if blank.any():
                     rows = list(raw.index[blank])
-                    logger.warning("csv: %s: %s left out, whose %s is blank", self.root.name, listed(rows), name)
+                    self._say(f"{listed(rows)} left out, whose {name} is blank")
                     raw = raw[~blank]
         return raw
 
@@ -205,7 +218,19 @@ class Csv(Source):
             f"csv: {self.root} has no column {column!r}.{suggest(column, names)} Found: {', '.join(names[:30])}."
         )
 
+    def _say(self, message: str) -> None:
+        """Logs what is to be known of the table, once."""
+        if message not in self._said:
+            self._said.add(message)
+            logger.warning("csv: %s: %s", self.root.name, message)
+
     def _with_ids(self, table: pd.DataFrame, default: pd.Series) -> pd.DataFrame:
+        if "patient_id" not in table.columns:
+            each = "study" if "study_id" in table.columns else "row"
+            self._say(
+                f"no column of patient ids was found, so each {each} counts as a patient of its own, and one patient "
+                "may be trained on and tested. Name it: --source-options '{csv: {columns: {patient_id: COLUMN}}}'"
+            )
         study = table["study_id"] if "study_id" in table.columns else default
         patient = table["patient_id"] if "patient_id" in table.columns else study
         return table.assign(study_id=study, patient_id=patient)
@@ -236,6 +261,11 @@ class Csv(Source):
                 "Set the source option outside to true if that is meant."
             )
         return str(full)
+
+
+def _rows(raw: pd.DataFrame) -> pd.Series:
+    """Returns a name for each row, from its number in the file."""
+    return pd.Series([f"row{number}" for number in raw.index], index=raw.index)
 
 
 def _plain(name: str) -> str:

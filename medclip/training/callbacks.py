@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import sys
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -12,6 +15,8 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from medclip.models import MedCLIPModel
 from medclip.training.checkpoints import is_due
+
+logger = logging.getLogger(__name__)
 
 #: Called with the model; returns named numbers.
 Evaluate = Callable[[MedCLIPModel], dict[str, float]]
@@ -52,6 +57,41 @@ def evaluate_now(model: MedCLIPModel, evaluate: Evaluate) -> dict[str, float]:
         torch.set_rng_state(state)
 
 
+class Lines(Callback):
+    """Logs a line with loss, validation and time left after each validation, and between them where nobody watches.
+
+    Args:
+        monitor: Metric of the validation that is named.
+        every: Steps between lines where there is no terminal.
+    """
+
+    def __init__(self, *, monitor: str, every: int = 50) -> None:
+        self._monitor, self._every, self._began, self._validated = monitor, every, (0.0, 0), math.nan
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Begins to count time."""
+        self._began = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Logs a line where one is due."""
+        if not trainer.is_global_zero:
+            return
+        score = float(trainer.callback_metrics.get(f"valid/{self._monitor}", math.nan))
+        validated = score != self._validated and score == score
+        if not validated and (sys.stderr.isatty() or trainer.global_step % self._every):
+            return
+        since, first = self._began
+        left = (
+            (time.monotonic() - since) / max(1, trainer.global_step - first) * (trainer.max_steps - trainer.global_step)
+        )
+        said = f", {self._monitor} {score:.4f}" if validated else ""
+        self._validated = score
+        logger.info(
+            "Step %d of %d: loss %.4f%s, %.0f min %02.0f s left", trainer.global_step, trainer.max_steps,
+            float(outputs["loss"]), said, left // 60, left % 60,
+        )  # fmt: skip
+
+
 class Progress(RichProgressBar):
     """The bar with loss and time left, without the logger's version number; it looks at the loss now and then only."""
 
@@ -64,6 +104,9 @@ class Progress(RichProgressBar):
         if self._loss is None or trainer.global_step % self.refresh_rate == 0:
             self._loss = float(outputs["loss"])
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return "Training"
 
     def get_metrics(self, *args: Any) -> dict[str, Any]:
         """Returns what stands behind the bar."""

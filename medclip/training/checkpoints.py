@@ -48,7 +48,7 @@ class Checkpoints(Checkpoint):
     def __init__(self, folder: Path, *, monitor: str, every: int, save_every: int = 0, keep: int = 2) -> None:
         self._folder, self.monitor, self.every, self._keep = folder, monitor, every, keep
         self._save_every = save_every or every
-        self._told = False
+        self._told, self._before = False, dict[signal.Signals, Any]()
         self.best_score: float | None = None
         self.best_step = 0
         self.logged: dict[str, float] = {}
@@ -96,15 +96,23 @@ class Checkpoints(Checkpoint):
         return bool(trainer.strategy.reduce_boolean_decision(self._told, all=False))
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Handles SIGTERM: the run stops between two steps, in all processes together."""
+        """Handles SIGTERM and Ctrl-C: the run stops between two steps, in all processes together."""
 
         self._told = trainer.received_sigterm
 
         def tell(number: int, frame: Any) -> None:
             self._told = True
+            if number == signal.SIGINT:
+                logger.warning("Stopping after this step, to save. Once more to end at once, without saving")
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, tell)
+            self._before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Gives signals back to who handled them before."""
+        while self._before:
+            signal.signal(*self._before.popitem())
 
     def save(self, trainer: Any, *, evaluated: bool) -> None:
         """Writes the newest checkpoint, and makes it the best if it is.

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from labelers.errors import UserError
 from medclip.data.loader import Steps, step_loader
-from medclip.training.callbacks import Evaluate, EvaluateEvery, Progress
+from medclip.training.callbacks import Evaluate, EvaluateEvery, Lines, Progress
 from medclip.training.checkpoints import LOG_EVERY, Checkpoints
 from medclip.training.distributed import world
 from medclip.training.module import TrainingModule
@@ -120,7 +120,7 @@ def fit(module: TrainingModule, data: StepData, plan: Plan, machine: Machine = M
 
 def _lightning(plan: Plan, machine: Machine) -> lightning.Trainer:
     evaluation = [EvaluateEvery(plan.evaluate, every=plan.every)] if plan.evaluate else []
-    around = [*plan.callbacks, *evaluation, plan.checkpoints]
+    around = [*plan.callbacks, *evaluation, Lines(monitor=plan.checkpoints.monitor), plan.checkpoints]
     return lightning.Trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,

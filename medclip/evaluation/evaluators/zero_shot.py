@@ -84,9 +84,10 @@ class ZeroShot(Evaluator):
         loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
         self._prompts = select_prompts(loaded, data.observations(observations))
         if not self._prompts:
+            known = ", ".join(data.observations()) or "none: no image of this split has a label"
             raise UserError(
-                f"No observation of these images has prompts. The images know {', '.join(data.observations())}; the "
-                f"prompts ask about {', '.join(loaded)}."
+                f"No observation of these images has prompts. The images are labelled for {known}; the prompts ask "
+                f"about {', '.join(loaded)}."
             )
         self._data, self._table, self._seed, self._min_count = data, data.rows(), seed, min_count
         self._ensemble, self._standardise, self._draws, self._per_draw = ensemble, standardise, draws, per_draw

@@ -86,6 +86,17 @@ def test_told_to_stop_it_saves_and_ends_with_its_own_code(home, train, whole, ca
     assert runs.same(home / f"told-{step}", whole)
 
 
+def test_interrupted_from_the_keyboard_it_saves_and_gives_the_keyboard_back(home, train, capsys, caplog) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert train("keyboard") == STOPPED
+    assert "Once more to end at once" in caplog.text
+    assert "Run the same command again to resume" in capsys.readouterr().out
+    assert torch.load(home / "keyboard" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 @pytest.mark.parametrize("nth", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 4, 5, 6, 7, 8, 9))])
 def test_a_kill_between_any_two_renamings_loses_nothing(home, train, whole, nth: int) -> None:
     """Checkpoints are written, linked and renamed; the run dies at the n-th of these."""

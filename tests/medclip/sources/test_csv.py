@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medclip.data.preparation import Preparation
+from medclip.data.prepare_images import prepare_images
+from medclip.sources import find_sources
+from medclip.sources.csv import Csv
+
+HOSPITAL = """Accession,MRN,Image File,Report,Projection
+a1,m1,1.png,Large left pleural effusion.,PA
+a2,m1,,No pneumothorax.,
+a3,m2,3.png,,AP
+a4,m2,4.png,The heart is enlarged.,AP
+"""
+
+
+def hospital(folder: Path, text: str = HOSPITAL) -> Path:
+    for i in (1, 3, 4):
+        Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20).astype(np.uint8) // i).save(folder / f"{i}.png")
+    (folder / "hospital.csv").write_text(text)
+    return folder / "hospital.csv"
+
+
+def test_columns_of_a_hospital_are_known_by_their_names(tmp_path: Path) -> None:
+    source = Csv(hospital(tmp_path))
+    images = source.images()
+    assert images["study_id"].tolist() == ["a1", "a3", "a4"]
+    assert images["patient_id"].tolist() == ["m1", "m2", "m2"]
+    assert images["view"].tolist() == ["PA", "AP", "AP"]
+    assert source.texts()["study_id"].tolist() == ["a1", "a2", "a3", "a4"]
+
+
+def test_images_without_labels_get_those_of_the_report_in_their_row(tmp_path: Path) -> None:
+    nameless = "\n".join(line.split(",", 2)[2] for line in HOSPITAL.splitlines())
+    made = prepare_images(Csv(hospital(tmp_path, nameless)), Preparation(tmp_path / "p", size=16))
+    assert made.images["Pleural Effusion"].tolist() == pytest.approx([1, np.nan, np.nan], nan_ok=True)
+    assert made.images["Cardiomegaly"].tolist() == pytest.approx([np.nan, np.nan, 1], nan_ok=True)
+
+
+def test_images_of_which_none_gets_a_label_are_refused(tmp_path: Path) -> None:
+    silent = HOSPITAL.replace("Large left pleural effusion", "See above").replace("The heart is enlarged", "As before")
+    with pytest.raises(ValueError, match="none of its 3 images gets a label"):
+        prepare_images(Csv(hospital(tmp_path, silent)), Preparation(tmp_path / "p", size=16))
+
+
+def test_a_table_without_patients_says_once_what_that_means(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = Csv(hospital(tmp_path, HOSPITAL.replace("MRN", "Note")))
+    with caplog.at_level(logging.WARNING):
+        source.images(), source.texts(), source.images()
+    assert caplog.text.count("each study counts as a patient of its own") == 1
+    assert caplog.text.count("whose path is blank") == 1
+
+
+def test_two_tables_have_options_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text("x\nfilm.png\n")
+    (tmp_path / "said.csv").write_text("y\nNo effusion.\n")
+    names = [f"csv={tmp_path / name}.csv" for name in ("films", "said")]
+    options = {names[0]: {"columns": {"path": "x"}}, names[1]: {"columns": {"text": "y"}}}
+    films, said = find_sources(",".join(names), data_root=None, options=options)
+    assert films.images()["path"].tolist() == [str(tmp_path / "film.png")]
+    assert said.texts()["text"].tolist() == ["No effusion."]
+    with pytest.raises(ValueError, match="'cvs' in sources"):
+        find_sources(names[0], data_root=None, options={"cvs": {}})
