@@ -59,7 +59,9 @@ def code_of(name: str) -> str:
     return script.replace("%matplotlib inline", "")
 
 
-@pytest.mark.parametrize("name", MAKE.CELLS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "curve" else []) for name in MAKE.CELLS]
+)  # the curve has tests of its own
 def test_the_cells_of_a_notebook_run(name: str, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(code_of(name), f"{name}.ipynb", "exec"), {"__name__": name})

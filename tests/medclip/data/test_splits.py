@@ -4,7 +4,7 @@ import logging
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medclip.data.splits import Declared, assign_splits, declared_splits, split_origins, split_table
@@ -73,6 +73,7 @@ def test_nothing_declared() -> None:
     rows=st.lists(st.tuples(st.integers(0, 9), st.sampled_from([None, "train", "valid", "test"])), min_size=1),
     seed=st.integers(0, 99), order=st.randoms(use_true_random=False),
 )  # fmt: skip
+@settings(max_examples=30)
 def test_a_patient_is_in_one_split_whatever_the_order(rows: list[tuple[int, str | None]], seed: int, order) -> None:
     def assigned(rows: list[tuple[int, str | None]]) -> dict[str, str]:
         table = pd.DataFrame(rows, columns=["patient_id", "split"]).astype({"patient_id": str})

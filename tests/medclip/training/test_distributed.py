@@ -84,7 +84,7 @@ def in_processes(size: int, folder: Path) -> list[dict[tuple[str, bool], tuple[t
     return [torch.load(folder / f"{rank}.pt") for rank in range(size)]
 
 
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_processes_equal_one(size: int, tmp_path: Path) -> None:
     alone = {case: step(*case, 0, 1) for case in CASES}
     for found in in_processes(size, tmp_path):
