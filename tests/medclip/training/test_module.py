@@ -28,15 +28,21 @@ def train(output: Path, *extra: str) -> Path:
     return output
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """The prepared folder of all runs here."""
+    return tmp_path_factory.mktemp("prepared")
+
+
 @pytest.fixture
-def command(tmp_path):
-    return lambda name, *extra: train(tmp_path / name, *extra)
+def command(tmp_path, prepared):
+    return lambda name, *extra: train(tmp_path / name, "--prepared", str(prepared), *extra)
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory) -> Path:
+def first(tmp_path_factory, prepared) -> Path:
     """A run with the settings of `command`, to be compared with or copied."""
-    return train(tmp_path_factory.mktemp("runs") / "first")
+    return train(tmp_path_factory.mktemp("runs") / "first", "--prepared", str(prepared))
 
 
 def test_a_run_leaves_everything_it_promises_and_repeats_itself(first, command) -> None:
@@ -155,7 +161,7 @@ def test_a_projection_that_would_learn_nothing_is_refused(command) -> None:
 def test_towers_are_checked_before_data_are_prepared(command, tmp_path) -> None:
     for extra, message in ((("--max-length", "140"), "128 positions"), (("--vision", "torchvision:vit_b_16"), "map")):
         with pytest.raises(ValueError, match=message):
-            command("long", *extra)
+            command("long", *extra, "--prepared", str(tmp_path / "p"))
     assert not (tmp_path / "p").exists()
 
 
