@@ -17,6 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
 from labelers.errors import UserError
+from medclip import __version__
 from medclip.runs.settings.base import Settings, check_choice, choices
 from medclip.utils.text import names_in, suggest
 
@@ -40,6 +41,10 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):  # type: ig
         return (action.help or "") + (f" (default: {default})".replace("%", "%%") if shown else "")
 
 
+#: Options of every command; the first takes a value.
+_OWN = ("config", "help", "version", "print_config")
+
+
 def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, examples: str = "") -> T:
     """Returns settings of `kind` from `--config FILE` and flags; flags win.
 
@@ -60,7 +65,7 @@ def _parser(kind: type[Settings], prog: str, description: str) -> ArgumentParser
     """Returns the parser of a command; making it takes longer than parsing, so it is made once."""
     plain = "".join(f"{name.upper()} " for name in kind.positional)
     parser = ArgumentParser(
-        prog=prog, description=description, formatter_class=_Formatter, allow_abbrev=False,
+        prog=prog, version=__version__, description=description, formatter_class=_Formatter, allow_abbrev=False,
         usage=f"{prog} {plain}[--config FILE] [options]",
     )  # fmt: skip
     parser.add_argument("--config", help="YAML file with any of the settings below.")
@@ -165,10 +170,10 @@ def _normalised(parser: ArgumentParser, kind: type[Settings], argv: list[str]) -
         flag, equals, value = word.partition("=")
         name, dot, keys = flag[2:].partition(".")
         name = name.replace("-", "_")
-        if name not in (*hints, "config", "help", "print_config"):
-            near = suggest(name, [*hints, "config", "help"]).replace("_", "-").replace("'", "--", 1).replace("'", "", 1)
+        if name not in (*hints, *_OWN):
+            near = suggest(name, [*hints, *_OWN]).replace("_", "-").replace("'", "--", 1).replace("'", "", 1)
             parser.error(f"unknown option {flag}.{near} See {parser.prog} --help.")
-        if not equals and name not in ("help", "print_config"):
+        if not equals and name not in _OWN[1:]:
             value = _value(parser, flag, hints.get(name), rest)
         if name in known and not dot:
             _check_choice(parser, name, value, known[name])

@@ -21,17 +21,17 @@ def run(argv: list[str]) -> int:
     config = read_config(
         PrepareConfig, argv, prog="medclip-prepare", description="Cache images and label sentences.", examples=_EXAMPLES
     )
+    from medclip.data.prepared import split_tables
     from medclip.runs.prepare import prepare
 
     with progress_bar() as progress:
-        manifests = [made.manifest or {} for made in prepare(config, progress=progress)]
-    rows = [
-        [m["source"], m["kind"], str(m["rows"]), *(str(m["splits"].get(s, 0)) for s in ("train", "valid", "test"))]
-        + [str(m.get("rejected", m.get("without_text", 0)))]
-        for m in manifests
-    ]
-    columns = ["source", "kind", "rows", "train", "valid", "test", "not usable"]
-    print_table(f"Prepared in {config.prepared}", columns, rows)
+        made = prepare(config, progress=progress)
+    table = split_tables(made)
+    print_table(f"Prepared in {config.prepared}", list(table.columns), table.astype(str).to_numpy().tolist())
+    for one in made:
+        manifest = one.manifest or {}
+        if unusable := manifest.get("rejected", manifest.get("without_text", 0)):
+            print(f"{one.name}: {unusable} {manifest['kind']} cannot be used; see {one.folder}")
     return 0
 
 

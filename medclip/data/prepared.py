@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from medclip.data.source import Source
-from medclip.data.splits import Declared, declared_splits, split_origins
+from medclip.data.splits import Declared, declared_splits, split_origins, split_table
 from medclip.data.tables import assign_splits, observations_of
 from medclip.utils.io import write_atomically
 
@@ -72,6 +72,16 @@ def with_splits(
     known = (declared or {}).get(source.population or source.name) or declared_splits([table])
     table = assign_splits(table, seed=seed, declared=known)
     return table, split_origins(table, known)
+
+
+def split_tables(made: Sequence[Prepared]) -> pd.DataFrame:
+    """Returns a row for each source and split: rows, studies, patients, and whether the split is official."""
+    counts = []
+    for one in made:
+        kind, table = ("images", one.images) if one.images is not None else ("sentences", one.occurrences)
+        if table is not None:
+            counts.append(split_table(one.name, kind, table, (one.manifest or {}).get("chosen", {})))
+    return pd.concat(counts, ignore_index=True)
 
 
 def patients_of(source: Source) -> set[str]:

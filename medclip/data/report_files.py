@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from labelers.errors import UserError
 from medclip.data.report_tables import TABLES, Report, kind_of, read_table
-from medclip.data.text_files import read_member, read_text
+from medclip.data.text_files import read_member, read_stdin, read_text
 
 KINDS = (
     f"{', '.join(TABLES)} file (gzipped as .csv.gz, .tsv.gz, .jsonl.gz), a folder or .zip of .txt files, a .txt file, "
-    "or - for texts on stdin, one a line"
+    "or - for one report on standard input"
 )
 
 __all__ = ["KINDS", "Report", "Reports", "read_reports"]
@@ -34,7 +34,7 @@ class Reports:
     total: int
 
 
-def read_reports(path: str, *, id_column: str = "", text_columns: Sequence[str] = ()) -> Reports:
+def read_reports(path: str, *, id_column: str = "", text_columns: Sequence[str] = (), lines: bool = False) -> Reports:
     """Returns the reports of a file, a folder or stdin (`-`).
 
     Files of text are named by their stem, or by their path where two have the same. What is no text, or longer than
@@ -46,13 +46,14 @@ def read_reports(path: str, *, id_column: str = "", text_columns: Sequence[str] 
             there is, else the row.
         text_columns: Columns of a table that hold the text, joined by blank lines; by default those of
             `report_tables.TEXT_COLUMNS` that there are.
+        lines: Whether each line of stdin is a report of its own; otherwise all of it is one.
 
     Raises:
         FileNotFoundError: There is nothing at `path`.
         UserError: It is of another kind, or a column is missing.
     """
     if path == "-":
-        return Reports(_read_stdin(), 0)
+        return Reports(_stdin_lines(), 0) if lines else Reports(iter([("stdin", read_stdin())]), 1)
     place = Path(path)
     if place.is_dir():
         return _read_folder(place)
@@ -68,7 +69,7 @@ def read_reports(path: str, *, id_column: str = "", text_columns: Sequence[str] 
     return Reports(read_table(place, id_column=id_column, text_columns=text_columns), 0)
 
 
-def _read_stdin() -> Iterator[Report]:
+def _stdin_lines() -> Iterator[Report]:
     try:
         for number, line in enumerate(sys.stdin, start=1):
             if line.strip():

@@ -18,7 +18,7 @@ from medclip.utils.text import suggest
 
 logger = logging.getLogger(__name__)
 
-ID_COLUMNS = ("study_id", "id", "report_id", "uid", "study")
+ID_COLUMNS = ("study_id", "id", "report_id", "uid", "study", "accession_number", "accession")
 TEXT_COLUMNS = ("text", "report", "findings", "impression")
 _ROWS = 5000
 _SHOWN = 30
@@ -56,8 +56,9 @@ def _columns(
     path: Path, names: Sequence[str], id_column: str, text_columns: Sequence[str]
 ) -> tuple[str, Sequence[str]]:
     """Returns the column of the ids, "" where there is none, and those of the text."""
-    texts = text_columns or [name for name in TEXT_COLUMNS if name in names]
-    identity = id_column or next((name for name in ID_COLUMNS if name in names), "")
+    like = {name.lower().replace(" ", "_"): name for name in reversed(names)}
+    texts = text_columns or [like[name] for name in TEXT_COLUMNS if name in like]
+    identity = id_column or next((like[name] for name in ID_COLUMNS if name in like), "")
     for wanted in (*texts, *([identity] if identity else [])):
         if wanted not in names:
             raise UserError(

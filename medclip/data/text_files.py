@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -48,6 +49,17 @@ def read_text(path: Path) -> str:
     """
     with path.open("rb") as file:
         return _report_text(file.read(MAX_TEXT + 1), str(path))
+
+
+def read_stdin() -> str:
+    """Returns all of standard input as one text.
+
+    Raises:
+        UserError: It is longer than any report, or no text.
+    """
+    if hasattr(sys.stdin, "buffer"):
+        return _report_text(sys.stdin.buffer.read(MAX_TEXT + 1), "stdin")
+    return sys.stdin.read()
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> str:

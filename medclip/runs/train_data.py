@@ -12,9 +12,8 @@ from filelock import FileLock
 
 from labelers.errors import UserError
 from medclip.data.preparation import Preparation
-from medclip.data.prepared import Prepared, patients_of
+from medclip.data.prepared import Prepared, patients_of, split_tables
 from medclip.data.source import Source
-from medclip.data.splits import split_table
 from medclip.data.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
 from medclip.data.tables import observations_of
 from medclip.runs.prepare import labelling_of, prepare_sources
@@ -152,12 +151,7 @@ def _in_turn(folder: Path) -> AbstractContextManager[object]:
 
 
 def _log_splits(made: list[Prepared]) -> None:
-    counts = []
-    for one in made:
-        kind, table = ("images", one.images) if one.images is not None else ("sentences", one.occurrences)
-        if table is not None:
-            counts.append(split_table(one.name, kind, table, (one.manifest or {}).get("chosen", {})))
-    logger.info("Splits\n%s", pd.concat(counts).to_string(index=False))
+    logger.info("Splits\n%s", split_tables(made).to_string(index=False))
 
 
 def _tables(config: TrainConfig, made: list[Prepared], sources: TrainSources) -> TrainTables:

@@ -76,6 +76,8 @@ class LabelInput:
     """Column that names a report. By default study_id, id, or the row."""
     text_column: str = ""
     """Columns with the text, separated by commas."""
+    lines: bool = False
+    """Take each line of standard input as a report of its own. By default all of it is one report."""
 
 
 @dataclass(frozen=True)

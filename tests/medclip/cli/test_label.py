@@ -40,8 +40,13 @@ def test_labels_of_a_folder_and_of_stdin(tmp_path, capsys, monkeypatch) -> None:
     assert label.run([str(tmp_path / "in"), "--output", str(tmp_path / "l.csv"), "--workers", "2"]) == 0
     assert pd.read_csv(tmp_path / "l.csv")["id"].tolist() == ["s1"]
     assert "effusion." not in capsys.readouterr().out
-    monkeypatch.setattr(sys, "stdin", io.StringIO("No effusion.\n\nEdema.\n"))
+    report = "FINDINGS: No evidence of\npleural effusion. The heart\nis enlarged.\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(report))
     assert label.run(["-"]) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert table[["id", "Cardiomegaly", "Pleural Effusion"]].to_numpy().tolist() == [["stdin", 1, 0]]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("No effusion.\n\nEdema.\n"))
+    assert label.run(["-", "--lines"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[2].startswith("line3,")

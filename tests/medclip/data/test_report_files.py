@@ -160,4 +160,4 @@ def test_ids_are_text_and_blank_ones_are_said(tmp_path, caplog) -> None:
 def test_stdin_in_another_encoding_is_refused(monkeypatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\u00e9".encode("cp1252")), encoding="utf-8"))
     with pytest.raises(UserError, match="stdin is not UTF-8"):
-        list(read_reports("-").stream)
+        list(read_reports("-", lines=True).stream)
