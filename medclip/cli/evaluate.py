@@ -33,9 +33,10 @@ def run(argv: list[str]) -> int:
     quieten()
     with progress_bar() as progress:
         results, output = evaluate(config, given=given(argv), progress=progress)
-    table = results.comparison()
-    title = f"{results.about['split']} split, {results.about['images']:,} images (95 % intervals over patients)"
-    print_table(title, list(table.columns), table.astype(str).to_numpy().tolist())
+    for name, one in {config.on: results, **results.apart}.items():
+        table = one.comparison()
+        title = f"{name}, {one.about['split']} split, {one.about['images']:,} images (95 % intervals over patients)"
+        print_table(title, list(table.columns), table.astype(str).to_numpy().tolist())
     beside = results.beside_published()
     if len(beside):
         print_table("Beside what was published", list(beside.columns), beside.astype(str).to_numpy().tolist())

@@ -19,6 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from labelers.errors import UserError
+from medclip.data.fingerprints import FINGERPRINT, fingerprint
 from medclip.data.images import DICOM_RECIPES, ImageError, fit_square, read_image
 from medclip.utils.io import write_atomically
 from medclip.utils.parallel import run_jobs
@@ -112,6 +113,33 @@ class PixelCache:
         self._places = self._read_index()
         _shards.close()  # a shard that was cut off has been written anew
         return rejected
+
+    def fingerprints(self, keys: Sequence[str], *, progress: Count | None = None) -> np.ndarray:
+        """Returns the fingerprints of images, int8 (N, 6, 63); those of a shard are taken once and kept beside it.
+
+        Raises:
+            KeyError: One of them is not cached.
+        """
+        by_shard: dict[str, list[int]] = {}
+        for i, key in enumerate(keys):
+            by_shard.setdefault(self._places[key][0], []).append(i)
+        found = np.empty((len(keys), *FINGERPRINT), dtype=np.int8)
+        done = 0
+        for shard, rows in by_shard.items():
+            found[rows] = self._shard_fingerprints(shard)[[self._places[keys[i]][1] for i in rows]]
+            done += len(rows)
+            if progress is not None:
+                progress(done, len(keys))
+        return found
+
+    def _shard_fingerprints(self, shard: str) -> np.ndarray:
+        kept = self.folder / f"{shard}.fingerprints"
+        images = np.load(self.folder / f"{shard}.npy", mmap_mode="r")
+        size = len(images) * FINGERPRINT[0] * FINGERPRINT[1]
+        if not kept.is_file() or kept.stat().st_size != size:
+            made = np.stack([fingerprint(image) for image in images])
+            write_atomically(kept, made.tofile)
+        return np.fromfile(kept, dtype=np.int8).reshape(-1, *FINGERPRINT)
 
     def _read_index(self) -> dict[str, tuple[str, int]]:
         places: dict[str, tuple[str, int]] = {}

@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class Results:
         protocol: What was to be followed, if anything.
         departures: Where it was not.
         test_sets: The names of the image sources.
+        apart: The results on each source alone, by name, where there are several.
     """
 
     found: dict[tuple[str, str], Result]
@@ -52,6 +53,7 @@ class Results:
     protocol: Protocol | None
     departures: Sequence[str]
     test_sets: Sequence[str]
+    apart: dict[str, Results] = field(default_factory=dict)
 
     def metrics(self, who: str = "model") -> dict[str, Metric]:
         """Returns all metrics of one of the compared."""

@@ -200,6 +200,7 @@ def _train_point(task: tuple[Plan, Point]) -> Point:
             model=settings.output, on=config.on or settings.images, evaluators=config.evaluators,
             texts="" if config.evaluators == "zero-shot" else settings.texts or settings.images,
             resamples=config.resamples, prepared=settings.prepared, protocol=config.published,
+            output=str(Path(settings.output) / "evaluation"), overwrite=True,
         )
     )  # fmt: skip
     return point

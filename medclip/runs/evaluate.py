@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from labelers.errors import UserError
 from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
 from medclip.data.labelling import Labelling
+from medclip.data.overlap import FINGERPRINTS, is_of_files, shared_images, side_of, side_of_run
 from medclip.data.preparation import Preparation
 from medclip.data.prepared import Prepared, together
 from medclip.data.source import Source, may_share_images
@@ -94,6 +96,7 @@ def evaluate(
     config, departures = protocol.apply(config, EvaluateConfig(), given) if protocol else (config, [])
     if unknown := set(names_in(config.baselines)) - set(BASELINES):
         raise UserError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
+    output = _output(config, folder)
     root = config.data_root or trained.get("data_root")
     find = partial(find_sources, data_root=root, options=config.source_options)
     run = _Evaluation(config, trained, folder, find(config.on), find(config.texts) if config.texts else [])
@@ -104,14 +107,65 @@ def evaluate(
     if config.calibrate:
         _calibrate(data, run, model, processor)
     _check_names(data, config)
-    found = _run(run, kinds, data, model, processor, progress)
-    output = Path(config.output) if config.output else folder.parent / "evaluation"
-    results = Results(
-        found, _about(data, run), asdict(config), [one.manifest for one in prepared], protocol, departures,
-        sources_of(config.on),
-    )  # fmt: skip
+    shared = _images_trained_on(data, run, progress)
+
+    def evaluated(data: EvaluationData, sides: list[Prepared], names: Sequence[str]) -> Results:
+        found = _run(run, kinds, data, model, processor, progress)
+        about = _about(data, run, shared)
+        return Results(found, about, asdict(config), [one.manifest for one in sides], protocol, departures, names)
+
+    results = evaluated(data, prepared, sources_of(config.on))
     results.write(output)
+    for name, part, side in _apart(run, data, prepared):
+        logger.info("%s alone", name)
+        try:
+            results.apart[name] = evaluated(part, [side], [side.name])
+            results.apart[name].write(output / name)
+        except UserError as error:
+            logger.warning("%s is not reported apart: %s", name, error)
     return results, output
+
+
+#: Settings that change where and how fast an evaluation runs, not what comes out.
+_FREE = {"prepared", "workers", "output", "overwrite", "device", "data_root"}
+
+
+def _output(config: EvaluateConfig, folder: Path) -> Path:
+    """Returns the folder of the results.
+
+    Raises:
+        UserError: It holds those of another evaluation.
+    """
+    output = Path(config.output) if config.output else folder.parent / "evaluation" / _named(config.on)
+    if not config.output and config.split != "test":
+        output = output.with_name(f"{output.name}-{config.split}")
+    saved = output / "metrics.json"
+    if saved.is_file() and not config.overwrite:
+        before, now = json.loads(saved.read_text())["how"]["settings"], asdict(config)
+        changed = [name for name in now if name not in _FREE and before.get(name) != now[name]]
+        if changed:
+            raise UserError(
+                f"{output} holds an evaluation with other settings ({', '.join(changed)}). Choose another --output, or "
+                "add --overwrite to replace it."
+            )
+    return output
+
+
+def _named(on: str) -> str:
+    """Returns a folder name for image sources: nih, csv-hospital, nih+rsna."""
+    parts = [spec.strip().partition("=") for spec in on.split(",") if spec.strip()]
+    return "+".join(f"{name}-{Path(path).stem}" if name in ("csv", "folder") else name for name, _, path in parts)
+
+
+def _apart(
+    run: _Evaluation, data: EvaluationData, prepared: list[Prepared]
+) -> Iterator[tuple[str, EvaluationData, Prepared]]:
+    """Yields the images of each source with a name, where there are several."""
+    sides = [side for side in prepared if side.images is not None]
+    if len(sides) > 1:
+        for spec, side in zip(run.config.on.split(","), sides, strict=True):
+            assert side.images is not None
+            yield _named(spec), replace(data, images=side.images.reset_index(drop=True)), side
 
 
 def _ask_for_images(trained: dict[str, Any]) -> str:
@@ -209,19 +263,41 @@ def _calibrate(data: EvaluationData, run: _Evaluation, model: MedCLIPModel, proc
     logger.info("Calibrated %d observations on %d validation images", len(made.slope), made.rows)
 
 
-def _about(data: EvaluationData, run: _Evaluation) -> dict[str, Any]:
+def _about(data: EvaluationData, run: _Evaluation, shared: set[str] | None) -> dict[str, Any]:
     rows = data.rows()
     return {
         "split": data.split,
         "images": len(rows),
         "patients": rows["patient_id"].nunique(),
-        "patients_trained_on": _trained_on(data, run),
+        "patients_trained_on": _trained_on(data, run, compared=shared is not None),
+        "images_trained_on": None if shared is None else int(rows["image_id"].isin(shared).sum()),
         "checksum": checksum(rows["image_id"]),
     }
 
 
-def _trained_on(data: EvaluationData, run: _Evaluation) -> int | None:
-    """Returns how many patients of the split the model was trained on, None where that cannot be told; warns of any."""
+def _images_trained_on(data: EvaluationData, run: _Evaluation, progress: Progress | None) -> set[str] | None:
+    """Returns the images of the split that the model was trained on, by content; None where that cannot be told."""
+    saved, rows = run.folder.parent / FINGERPRINTS, data.rows()
+    if not saved.is_file() or not is_of_files(rows):
+        return None
+    ours = side_of("test images", rows, data.cache, progress)
+    theirs = side_of_run(run.folder.parent.name, saved, data.cache)
+    shared = {str(ours.fingerprints.ids[match.second]) for match in shared_images(theirs, ours, progress)}
+    if shared:
+        logger.warning(
+            "%d of the %d images were trained on, perhaps under other ids, so these numbers flatter the model. See "
+            "which: medclip-audit %s --on %s --output shared.csv",
+            len(shared), len(rows), run.config.model, run.config.on,
+        )  # fmt: skip
+    return shared
+
+
+def _trained_on(data: EvaluationData, run: _Evaluation, *, compared: bool) -> int | None:
+    """Returns how many patients of the split the model was trained on by id; warns of any.
+
+    None where that cannot be told: the run left no ids, or its images may be these under other ids and were not
+    `compared` by content.
+    """
     path = run.folder.parent / "patients.txt"
     if not path.is_file():
         return None
@@ -234,12 +310,12 @@ def _trained_on(data: EvaluationData, run: _Evaluation) -> int | None:
         )  # fmt: skip
     trained = [load_plugin("sources", name) for name in sources_of(run.trained.get("images", ""))]
     related = {kind.name for kind in trained for source in run.sources if may_share_images(kind, source)}
-    if related:
+    if related and not compared:
         logger.warning(
             "The model was trained on %s, which may hold these very images under other ids: %d of the %d patients are "
             "known by id to have been trained on, and there may be more.", ", ".join(sorted(related)), known, len(mine),
         )  # fmt: skip
-    return None if related and not known else known
+    return None if related and not known and not compared else known
 
 
 def _untrained(model: MedCLIPModel, seed: int) -> MedCLIPModel:

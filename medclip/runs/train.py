@@ -18,6 +18,7 @@ from labelers.errors import UserError
 from labelers.observations import LabelPolicy
 from medclip.data.cache import PixelCache
 from medclip.data.gpu_transforms import DeviceAugmentation
+from medclip.data.overlap import FINGERPRINTS, keep
 from medclip.data.subsets import fingerprints
 from medclip.data.transforms import augmentation_from
 from medclip.evaluation.bootstrap import Metric
@@ -228,6 +229,8 @@ def _finish(
     write_atomically(output / "model" / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
     trained = "\n".join(sorted(fingerprints(tables.patients())))
     write_atomically(output / "patients.txt", lambda path: path.write_text(trained))
+    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
+    keep(tables.images, cache, output / FINGERPRINTS)
     text = json.dumps(metrics, indent=2)
     write_atomically(output / "metrics.json", lambda path: path.write_text(text))
     return metrics

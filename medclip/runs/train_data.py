@@ -11,7 +11,10 @@ import pandas as pd
 from filelock import FileLock
 
 from labelers.errors import UserError
+from medclip.data.cache import PixelCache
+from medclip.data.overlap import is_of_files, shared_images, side_of
 from medclip.data.preparation import Preparation
+from medclip.data.prepare_images import prepare_images
 from medclip.data.prepared import Prepared, patients_of, split_tables
 from medclip.data.source import Source
 from medclip.data.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
@@ -131,15 +134,19 @@ def prepare_train_data(config: TrainConfig, sources: TrainSources, *, progress: 
 
     With several processes one prepares while the others wait, and then find everything prepared.
     """
-    how = Preparation(
-        folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
-        dicom=config.dicom, progress=progress, labelling=labelling_of(config),
-    )  # fmt: skip
+    how = _preparation(config, progress)
     with _in_turn(how.folder):
         made = prepare_sources(sources.images, sources.texts, how)
     if is_first_process():
         _log_splits(made)
     return _tables(config, made, sources)
+
+
+def _preparation(config: TrainConfig, progress: Progress | None) -> Preparation:
+    return Preparation(
+        folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
+        dicom=config.dicom, progress=progress, labelling=labelling_of(config),
+    )  # fmt: skip
 
 
 def _in_turn(folder: Path) -> AbstractContextManager[object]:
@@ -159,8 +166,8 @@ def _tables(config: TrainConfig, made: list[Prepared], sources: TrainSources) ->
     sentences = [one.sentences for one in made if one.sentences is not None]
     occurrences = [one.occurrences for one in made if one.occurrences is not None]
     for source in sources.excluded:
-        patients = patients_of(source)
-        _report_exclusion(source, sources.images, _patients_in([*images, *occurrences]) & patients)
+        patients = patients_of(source) | _patients_with_images_of(source, config, sources.images, images)
+        _report_exclusion(source, _patients_in([*images, *occurrences]) & patients)
         images = without_patients(images, patients)
         sentences, occurrences = sentences_without_patients(sentences, occurrences, patients)
     if config.limit:
@@ -174,14 +181,30 @@ def _patients_in(tables: list[pd.DataFrame]) -> set[str]:
     return set().union(*(table["patient_id"] for table in tables))
 
 
-def _report_exclusion(source: Source, images: list[Source], shared: set[str]) -> None:
-    """Says how many patients are left out, and warns where none are, above all where images may be shared."""
+def _patients_with_images_of(
+    source: Source, config: TrainConfig, sources: list[Source], tables: list[pd.DataFrame]
+) -> set[str]:
+    """Returns the patients of whom an image is one of `source` under another id, where that can be."""
+    related = [table for one, table in zip(sources, tables, strict=True) if one.may_hold_images_of(source)]
+    related = [table for table in related if is_of_files(table)]
+    if not related:
+        return set()
+    logger.info("--exclude %s: comparing images, which may have other ids in the training data", source.name)
+    excluded = prepare_images(source, _preparation(config, None)).images
+    assert excluded is not None
+    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
+    ours = side_of("training images", pd.concat(related, ignore_index=True), cache)
+    found = shared_images(ours, side_of(source.name, excluded, cache))
+    logger.info("--exclude %s: %d training images are among its own by content", source.name, len(found))
+    return {str(ours.fingerprints.patients[match.first]) for match in found}
+
+
+def _report_exclusion(source: Source, shared: set[str]) -> None:
+    """Says how many patients are left out, and warns where none are."""
     if shared:
         logger.info("--exclude %s leaves out %d patients", source.name, len(shared))
         return
-    related = [image.name for image in images if image.may_hold_images_of(source)]
     logger.warning(
-        "--exclude %s left out nothing: none of its patient ids occurs in the training data.%s", source.name,
-        f" Yet its images are also in {', '.join(related)} under other ids, so test images may be trained on."
-        if related else "",
+        "--exclude %s left out nothing: none of its patients, nor of its images where they could be the same, occurs "
+        "in the training data.", source.name,
     )  # fmt: skip

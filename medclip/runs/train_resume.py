@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from labelers.errors import UserError
+from medclip.data.overlap import FINGERPRINTS
 from medclip.runs.settings import TrainConfig
 from medclip.training.checkpoints import damage, newest
 from medclip.utils.parallel import is_first_process
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 _FREE = {"output", "resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root",
          "nodes", "strategy", "compile", "step_times", "loggers", "save_every", "keep"}  # fmt: skip
 #: What a run leaves in its folder.
-_LEFT = ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", "evaluation")
+_LEFT = ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", FINGERPRINTS, "evaluation")
 
 
 def is_complete(output: Path, config: TrainConfig) -> bool:

@@ -1,5 +1,6 @@
 """Settings of every run, one class each."""
 
+from medclip.runs.settings.audit import AuditConfig
 from medclip.runs.settings.curve import CurveConfig
 from medclip.runs.settings.data import LabelConfig, LabelSettings, PrepareConfig
 from medclip.runs.settings.evaluate import EvaluateConfig
@@ -7,6 +8,7 @@ from medclip.runs.settings.models import ClassifyConfig, ConvertConfig, ExportCo
 from medclip.runs.settings.train import TrainConfig
 
 __all__ = [
+    "AuditConfig",
     "ClassifyConfig",
     "ConvertConfig",
     "CurveConfig",

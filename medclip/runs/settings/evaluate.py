@@ -86,7 +86,9 @@ class EvaluationOutput:
     examples: int = 0
     """Number of images and texts to show in the report. They are patients' data, so none by default."""
     output: str = ""
-    """Folder of the results. By default evaluation/ in the run folder."""
+    """Folder of the results. By default evaluation/SOURCE in the run folder."""
+    overwrite: bool = False
+    """Replace the results of another evaluation in that folder."""
     device: str = "auto"
     """Device to compute on: auto, cpu, cuda, cuda:1, mps."""
 

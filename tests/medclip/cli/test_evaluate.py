@@ -40,6 +40,15 @@ def arguments(folder: Path, *more: str) -> list[str]:
     ]
 
 
+def test_another_evaluation_is_not_overwritten_unasked(folder) -> None:
+    first = arguments(folder, "--observations", "Edema", "--output", str(folder / "kept"))
+    assert evaluate.run(first) == evaluate.run(first) == 0
+    other = arguments(folder, "--observations", "Fracture", "--output", str(folder / "kept"))
+    with pytest.raises(ValueError, match=r"holds an evaluation with other settings \(observations\)"):
+        evaluate.run(other)
+    assert evaluate.run([*other, "--overwrite"]) == 0
+
+
 def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     monkeypatch.setitem(FineTune.__init__.__kwdefaults__, "least_steps", 3)
     more = ["--texts", "phantom", "--evaluators", EVALUATORS, "--baselines", "supervised", "--examples", "2",
@@ -124,14 +133,14 @@ def test_a_key_that_yaml_takes_for_true(tmp_path, capsys) -> None:
 
 def test_names_that_the_images_do_not_know(folder) -> None:
     with pytest.raises(ValueError, match=r"know no 'Oedema'.*Did you mean 'Edema'"):
-        evaluate.run([*arguments(folder), "--observations", "[Oedema]"])
+        evaluate.run([*arguments(folder), "--observations", "[Oedema]", "--overwrite"])
 
 
 def test_what_an_earlier_evaluation_left_is_gone(folder) -> None:
     output = ["--output", str(folder / "again")]
     assert evaluate.run([*arguments(folder), "--texts", "phantom", "--evaluators", "zero-shot,retrieval", *output]) == 0
     assert (folder / "again" / "model-retrieval.csv").exists()
-    assert evaluate.run([*arguments(folder), *output]) == 0
+    assert evaluate.run([*arguments(folder), *output, "--overwrite"]) == 0
     assert not (folder / "again" / "model-retrieval.csv").exists()
 
 

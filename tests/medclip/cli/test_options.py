@@ -39,7 +39,7 @@ def test_options_of_sampling_and_towers_train_together(tmp_path: Path) -> None:
     settings_of_prompts = ["--prompt-draws", "2", "--prompts-per-draw", "1", "--resamples", "0"]
     base = [str(output), "--on", "phantom", "--prepared", str(tmp_path / "p")]
     assert evaluate.run([*base, *settings_of_prompts]) == 0
-    drawn = pd.read_csv(output / "evaluation" / "model-prompt_draws.csv")
+    drawn = pd.read_csv(output / "evaluation" / "phantom" / "model-prompt_draws.csv")
     assert len(drawn) == 2
 
 

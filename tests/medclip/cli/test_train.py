@@ -84,10 +84,14 @@ def test_from_official_layouts_to_a_result(tmp_path, images: str, texts: str) ->
         "cpu",
     ]
     assert evaluate.run([*arguments, "--split", "train", "--baselines", "untrained"]) == 0
-    result = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    (folder,) = (tmp_path / "run" / "evaluation").iterdir()
+    result = json.loads((folder / "metrics.json").read_text())
     assert set(result) >= {"split", "images", "patients", "model", "untrained", "how"}
     assert "auroc/mean" in result["model"]["zero-shot"]
-    assert {"model-zero_shot.csv", "report.html"} <= {path.name for path in (tmp_path / "run" / "evaluation").iterdir()}
+    assert {"model-zero_shot.csv", "report.html"} <= {path.name for path in folder.iterdir()}
+    apart = {path.parent.name: json.loads(path.read_text())["images"] for path in folder.glob("*/metrics.json")}
+    assert set(apart) == ({part.split("=")[0] for part in images.split(",")} if "," in images else set())
+    assert sum(apart.values()) in (0, result["images"])
 
 
 @pytest.mark.slow
@@ -146,7 +150,7 @@ def test_patients_that_were_trained_on_are_counted(tmp_path, caplog, monkeypatch
         "cpu",
     ]
     assert evaluate.run([*arguments, "--split", "train"]) == 0
-    result = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    result = json.loads((tmp_path / "run" / "evaluation" / "phantom-train" / "metrics.json").read_text())
     assert result["patients_trained_on"] == result["patients"] > 10
     assert "were trained on" in caplog.text
     assert "phantom/" not in (tmp_path / "run" / "patients.txt").read_text()
@@ -156,6 +160,6 @@ def test_patients_that_were_trained_on_are_counted(tmp_path, caplog, monkeypatch
     monkeypatch.setattr(load_plugin("sources", "phantom"), "holds_images_of", ("nih",))
     caplog.clear()
     assert evaluate.run([*arguments, "--split", "test"]) == 0
-    result = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    result = json.loads((tmp_path / "run" / "evaluation" / "phantom" / "metrics.json").read_text())
     assert result["patients_trained_on"] is None
     assert "trained on rsna, which may hold these very images" in caplog.text

@@ -1,0 +1,91 @@
+"""Which images two data sets, or a data set and a training run, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medclip.data.cache import PixelCache
+from medclip.data.fingerprints import Fingerprints, Match, matches
+from medclip.data.subsets import fingerprints as hidden
+from medclip.utils.progress import Progress, counting
+
+#: What a run keeps of the images it was trained on.
+FINGERPRINTS = "images.safetensors"
+
+
+@dataclass(frozen=True)
+class Side:
+    """Images to compare.
+
+    Attributes:
+        name: What they are called.
+        fingerprints: Their fingerprints.
+        keys: Their cache keys.
+        cache: Where their pixels are.
+    """
+
+    name: str
+    fingerprints: Fingerprints
+    keys: np.ndarray
+    cache: PixelCache
+
+    def pixels(self, row: int) -> np.ndarray:
+        """Returns an image."""
+        return self.cache.get([self.keys[row]])[0]
+
+
+def is_of_files(table: pd.DataFrame) -> bool:
+    """Tells whether the images of a prepared table are files; what a program draws has no copies elsewhere."""
+    return len(table) > 0 and Path(table["path"].iloc[0]).is_file()
+
+
+def side_of(name: str, table: pd.DataFrame, cache: PixelCache, progress: Progress | None = None) -> Side:
+    """Returns the images of a prepared table, with their fingerprints."""
+    keys = table["_key"].to_numpy(dtype=object)
+    vectors = cache.fingerprints(keys.tolist(), progress=counting(progress, f"fingerprints: {name}"))
+    ids, patients = (table[column].to_numpy(dtype=object) for column in ("image_id", "patient_id"))
+    return Side(name, Fingerprints(ids, patients, vectors), keys, cache)
+
+
+def side_of_run(name: str, saved: Path, cache: PixelCache) -> Side:
+    """Returns the images that a run was trained on, from the file it left; see `keep`."""
+    prints = Fingerprints.load(saved)
+    return Side(name, prints, prints.ids, cache)
+
+
+def keep(tables: list[pd.DataFrame], cache: PixelCache, path: Path, progress: Progress | None = None) -> None:
+    """Writes what a run keeps of the images it was trained on: fingerprints, cache keys, and patients' hidden ids."""
+    files = [table[table["split"] == "train"] for table in tables if is_of_files(table)]
+    if not files:
+        path.unlink(missing_ok=True)
+        return
+    side = side_of("training images", pd.concat(files, ignore_index=True), cache, progress)
+    patients = np.array([next(iter(hidden([patient]))) for patient in side.fingerprints.patients], dtype=object)
+    Fingerprints(side.keys, patients, side.fingerprints.vectors).save(path)
+
+
+def shared_images(first: Side, second: Side, progress: Progress | None = None) -> list[Match]:
+    """Returns the pairs of images that are the same; details decide where the pixels of both sides are at hand."""
+    at_hand = all(key in side.cache for side in (first, second) for key in side.keys)
+    return matches(
+        first.fingerprints, second.fingerprints, pixels=(first.pixels, second.pixels) if at_hand else None,
+        progress=counting(progress, f"comparing {first.name} and {second.name}"),
+    )  # fmt: skip
+
+
+def listed(first: Side, second: Side, found: list[Match]) -> pd.DataFrame:
+    """Returns a row for each pair of images that are the same."""
+    columns: Mapping[str, list[object]] = {
+        "first": [first.fingerprints.ids[match.first] for match in found],
+        "first_patient": [first.fingerprints.patients[match.first] for match in found],
+        "second": [second.fingerprints.ids[match.second] for match in found],
+        "second_patient": [second.fingerprints.patients[match.second] for match in found],
+        "cosine": [round(match.cosine, 4) for match in found],
+        "details": [round(match.correlation, 4) for match in found],
+    }
+    return pd.DataFrame(columns)
