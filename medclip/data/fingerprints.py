@@ -28,6 +28,8 @@ _BORDERS = (4, 25)
 #: Shares cut off each side.
 _CROPS = (0.0, 0.03, 0.06)
 _SIDE, _CELLS, _KEPT = 48, 16, 8
+#: Side to which larger images are reduced before borders are looked for, and side of the images whose details count.
+_LARGEST, _DETAILS = 128, 64
 #: Shape of a fingerprint.
 FINGERPRINT = (len(_BORDERS) * len(_CROPS), _KEPT * _KEPT - 1)
 #: Deviation of each coefficient over chest X-rays; what varies much says little.
@@ -77,17 +79,28 @@ _TRANSFORMS = np.einsum("kc,mcs->mks", _cosines(), _mixes())
 
 def fingerprint(square: np.ndarray) -> np.ndarray:
     """Returns the fingerprint, int8 (6, 63), of a grey image, uint8 (H, W)."""
-    parts = [_coefficients(_ranked(_without_border(square, levels))) for levels in _BORDERS]
+    small = _reduced(square)
+    parts = [_coefficients(_ranked(_without_border(small, levels), _SIDE)) for levels in _BORDERS]
     rows = np.concatenate(parts) / _DEVIATION
     largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-6)
     return np.round(127 * rows / largest).astype(np.int8)
+
+
+def _reduced(square: np.ndarray) -> np.ndarray:
+    """Returns the image no larger than is needed, since quantiles of rows take most of the time."""
+    import cv2
+
+    side = max(square.shape)
+    size = (round(square.shape[1] * _LARGEST / side), round(square.shape[0] * _LARGEST / side))
+    return square if side <= _LARGEST else cv2.resize(square, size, interpolation=cv2.INTER_AREA)
 
 
 def _without_border(square: np.ndarray, levels: int) -> np.ndarray:
     """Returns the image between the first and the last row and column that are not uniform."""
     image = square
     for axis in (1, 0, 1, 0):
-        low, high = np.percentile(image, (5, 95), axis=axis)
+        ordered, last = np.sort(image, axis=axis), image.shape[axis] - 1
+        low, high = (ordered.take(round(share * last), axis=axis).astype(int) for share in (0.05, 0.95))
         kept = np.flatnonzero(high - low > levels)
         if len(kept) < _CELLS:
             return image
@@ -95,14 +108,14 @@ def _without_border(square: np.ndarray, levels: int) -> np.ndarray:
     return image
 
 
-def _ranked(image: np.ndarray) -> np.ndarray:
-    """Returns the image as a small square of ranks from -1/2 to 1/2."""
+def _ranked(image: np.ndarray, side: int) -> np.ndarray:
+    """Returns the image as a square (side, side) of the ranks of its grey values, from -127.5 to 127.5."""
     import cv2
 
-    small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel()
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).ravel()
     ranks = np.empty(small.size, dtype=np.float32)
     ranks[np.argsort(small, kind="stable")] = np.arange(small.size, dtype=np.float32)
-    return (255 * (ranks / small.size - 0.5)).reshape(_SIDE, _SIDE)
+    return (255 * (ranks / small.size - 0.5)).reshape(side, side)
 
 
 def _coefficients(image: np.ndarray) -> np.ndarray:
@@ -240,17 +253,9 @@ def detail_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """
     found = -1.0
     for levels in _BORDERS:
-        found = max(found, _aligned(_picture(first, levels), _picture(second, levels)))
+        pictures = [_ranked(_without_border(_reduced(square), levels), _DETAILS) for square in (first, second)]
+        found = max(found, _aligned(*pictures))
     return found
-
-
-def _picture(square: np.ndarray, levels: int) -> np.ndarray:
-    import cv2
-
-    image = cv2.resize(_without_border(square, levels), (64, 64), interpolation=cv2.INTER_AREA).ravel()
-    ranks = np.empty(image.size, dtype=np.float32)
-    ranks[np.argsort(image, kind="stable")] = np.arange(image.size, dtype=np.float32)
-    return 255 * (ranks / image.size - 0.5).reshape(64, 64)
 
 
 def _aligned(first: np.ndarray, second: np.ndarray) -> float:

@@ -40,7 +40,9 @@ def load_prompts(name: str | Path) -> dict[str, Prompts]:
     Several, joined by commas, add up; of an observation that is in several, the last one's count.
 
     A YAML file maps each observation to `positive: [...]` and, if wanted, `negative: [...]`; a plain list means
-    positive. A `constants.py` of GLoRIA or MedCLIP is read, not run, see `read_grids`.
+    positive. With `templates: {positive: ["There is {}."], negative: ["No {}."]}` an observation may have
+    `names: [...]` instead, each of which is put into each template. A `constants.py` of GLoRIA or MedCLIP is read, not
+    run, see `read_grids`.
 
     Raises:
         FileNotFoundError: There is no such set or file.
@@ -67,7 +69,9 @@ def load_prompts(name: str | Path) -> dict[str, Prompts]:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: expected a mapping from observations to prompts, found {type(content).__name__}.")
-    return {str(name): _read(path, str(name), entry) for name, entry in content.items()}
+    templates = content.pop("templates", {})
+    return {str(name): _read(path, str(name), _filled(path, str(name), entry, templates))
+            for name, entry in content.items()}  # fmt: skip
 
 
 def read_grids(path: Path) -> dict[str, Prompts]:
@@ -92,6 +96,24 @@ def read_grids(path: Path) -> dict[str, Prompts]:
     return prompts
 
 
+def _filled(path: Path, name: str, entry: object, templates: object) -> object:
+    """Returns an entry with its names put into the templates, where it has names."""
+    if not isinstance(entry, dict) or "names" not in entry:
+        return entry
+    if set(entry) != {"names"} or not isinstance(templates, dict) or not templates.get("positive"):
+        raise UserError(
+            f"{path}: {name!r} has names, so it has no texts of its own, and the file needs "
+            "'templates: {positive: [...], negative: [...]}' whose texts hold {}."
+        )
+    for template in (text for texts in templates.values() for text in texts):
+        if str(template).count("{}") != 1:
+            raise UserError(f"{path}: the template {template!r} needs one {{}} for the name.")
+    return {
+        side: [template.replace("{}", word) for word in entry["names"] for template in texts]
+        for side, texts in templates.items()
+    }
+
+
 def _read(path: Path, name: str, entry: object) -> Prompts:
     sides = {"positive": entry} if isinstance(entry, list) else entry
     if not isinstance(sides, dict) or not sides.get("positive") or set(sides) - {"positive", "negative"}:
@@ -99,7 +121,7 @@ def _read(path: Path, name: str, entry: object) -> Prompts:
     sides = {side: texts or [] for side, texts in sides.items()}
     for texts in sides.values():
         if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise UserError(f"{path}: every prompt of {name!r} must be a text.")
+            raise UserError(f"{path}: {name!r} needs a list of texts on each side, such as [There is edema.].")
     return Prompts(tuple(sides["positive"]), tuple(sides.get("negative", ())))
 
 

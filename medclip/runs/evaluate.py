@@ -227,6 +227,7 @@ def _build(kind: type[Evaluator], data: EvaluationData, run: _Evaluation, progre
     settings = asdict(run.config) | {
         "augmentation": augmentation_from(run.trained.get("augmentation", {})),
         "progress": counting(progress, f"training: {kind.__name__}"),
+        "prompts": "chexpert14,others" if run.config.prompts == "chexpert14" else run.config.prompts,
     }
     parameters = [name for name in inspect.signature(kind).parameters if name != "data"]
     return kind(data, **{name: settings[kind.settings.get(name, name)] for name in parameters if name in settings

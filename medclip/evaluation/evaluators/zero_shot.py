@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+logger = logging.getLogger(__name__)
 
 _LEAST_PATIENTS = 10  # of a group: fewer say nothing, and could be recognised
 _AGES = (0, 40, 60, 80)
@@ -89,6 +92,8 @@ class ZeroShot(Evaluator):
                 f"No observation of these images has prompts. The images are labelled for {known}; the prompts ask "
                 f"about {', '.join(loaded)}."
             )
+        if silent := [name for name in data.observations(observations) if name not in self._prompts]:
+            logger.warning("Not asked about, for want of prompts: %s. Add a set: --prompts", ", ".join(silent))
         self._data, self._table, self._seed, self._min_count = data, data.rows(), seed, min_count
         self._ensemble, self._standardise, self._draws, self._per_draw = ensemble, standardise, draws, per_draw
         self._names, self._groups = list(self._prompts), tuple(groups)

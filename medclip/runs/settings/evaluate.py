@@ -68,7 +68,8 @@ class PromptSettings:
     """prompts"""
 
     prompts: str = "chexpert14"
-    """Prompt sets, by name or as files (.yaml, or GLoRIA's constants.py), separated by commas."""
+    """Prompt sets, by name or as files (.yaml, or GLoRIA's constants.py), separated by commas. With the default,
+    other observations of the images, such as COVID-19, are asked about by the set others."""
     ensemble: Literal["embeddings", "logits", "max"] = "embeddings"
     """How several prompts become one score: mean embedding, mean cosine, or largest cosine."""
     standardise: bool = False

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from labelers.errors import UserError
+from labelers.observations import CHEXPERT14
 from medclip.data.source import Source
 from medclip.data.tables import check_boxes, check_images, check_texts
 from medclip.sources.phantom.population import Study, draw_study, states_of
 from medclip.sources.phantom.radiograph import draw_boxes, draw_radiograph
-from medclip.sources.phantom.report import write_report
+from medclip.sources.phantom.report import LANGUAGES, write_report
 
 
 class Phantom(Source):
@@ -31,6 +33,8 @@ class Phantom(Source):
         size: Side of the square images, in pixels.
         seed: Seed of the population.
         paired: Whether the reports are about the images, or about another part of the population.
+        language: Language of the reports: "en" (English) or "zh" (Chinese).
+        observations: Observations that images are labelled for, as data sets differ in it; by default all 14.
     """
 
     name = "phantom"
@@ -39,12 +43,17 @@ class Phantom(Source):
     to_pair = " --source-options '{phantom: {paired: true}}'"
 
     def __init__(
-        self, root: Path = Path(), *, studies: int = 6000, size: int = 128, seed: int = 0, paired: bool = False
-    ) -> None:
+        self, root: Path = Path(), *, studies: int = 6000, size: int = 128, seed: int = 0, paired: bool = False,
+        language: str = "en", observations: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         super().__init__(root)
         if studies < 1 or size < 16:
             raise UserError(f"phantom: needs studies >= 1 and size >= 16, found studies={studies}, size={size}.")
+        for found, known in (([language], LANGUAGES), (observations, CHEXPERT14)):
+            if unknown := sorted(set(found) - set(known)):
+                raise UserError(f"phantom: found {', '.join(unknown)}; choose from {', '.join(known)}.")
         self.studies, self.size, self.seed, self.paired = studies, size, seed, paired
+        self.language, self.observations = language, list(observations) or list(CHEXPERT14)
         self.draw = partial(_draw, seed=seed, size=size)
 
     @classmethod
@@ -67,7 +76,7 @@ class Phantom(Source):
                 "split": study.split,
                 "age": study.age,
                 "sex": study.sex,
-                **states_of(study),
+                **{name: state for name, state in states_of(study).items() if name in self.observations},
             }
             for study in self._drawn(0)
         ]
@@ -76,7 +85,10 @@ class Phantom(Source):
     def texts(self) -> pd.DataFrame:
         """Returns one report a study."""
         first = 0 if self.paired else self.studies + self.studies % 2
-        rows = [{**_ids(study), "text": write_report(study), "split": study.split} for study in self._drawn(first)]
+        rows = [
+            {**_ids(study), "text": write_report(study, self.language), "split": study.split}
+            for study in self._drawn(first)
+        ]
         return check_texts(pd.DataFrame(rows), origin=self.name)
 
     def boxes(self) -> pd.DataFrame:

@@ -11,15 +11,17 @@ import yaml
 
 from medclip.sources.phantom.population import Sign, Study
 
-_SENTENCES = Path(__file__).with_name("sentences.yaml")
+#: Sentences by language.
+_SENTENCES = {"en": Path(__file__).with_name("sentences.yaml"), "zh": Path(__file__).with_name("sentences-zh.yaml")}
+LANGUAGES = tuple(_SENTENCES)
 #: Chance that an absent observation is denied rather than passed over.
 _DENIED = {"Pneumothorax": 0.8, "Pleural Effusion": 0.8, "Consolidation": 0.6, "Cardiomegaly": 0.5, "Edema": 0.4}
 _DENIED_OTHERWISE = 0.15
 
 
-def write_report(study: Study) -> str:
+def write_report(study: Study, language: str = "en") -> str:
     """Returns the report of `study`; its findings and impression say what `Sign.state` says, or nothing."""
-    words = _words()
+    words = _words(language)
     rng = np.random.default_rng([study.seed, 3, study.number])
     told = [_positive(f, words, rng) for f in study.signs if f.state == 1]
     hedged = [_fill(_pick(words["uncertain"][f.observation], rng), f, words, rng) for f in study.signs if f.state == -1]
@@ -37,18 +39,19 @@ def write_report(study: Study) -> str:
         ("INDICATION", _pick(words["indication"], rng)),
         ("COMPARISON", _pick(words["comparison"], rng)),
         ("TECHNIQUE", _pick(words["technique"], rng)),
-        ("FINDINGS", " ".join(findings)),
-        ("IMPRESSION", " ".join(impression)),
+        ("FINDINGS", words["joint"].join(findings)),
+        ("IMPRESSION", words["joint"].join(impression)),
     ]
     # Some radiologists skip the preliminaries, some dictate an impression only.
     style = rng.random()
     kept = sections[3:] if style < 0.3 else sections[4:] if style < 0.36 else sections
-    return "\n\n".join(f"{name}: {text}" for name, text in kept if text)
+    headings, colon = words["headings"], words["colon"]
+    return "\n\n".join(f"{headings.get(name, name)}{colon}{text}" for name, text in kept if text)
 
 
-@lru_cache(maxsize=1)
-def _words() -> dict[str, Any]:
-    return dict(yaml.safe_load(_SENTENCES.read_text(encoding="utf-8")))
+@lru_cache(maxsize=len(_SENTENCES))
+def _words(language: str) -> dict[str, Any]:
+    return dict(yaml.safe_load(_SENTENCES[language].read_text(encoding="utf-8")))
 
 
 def _pick(choices: list[Any], rng: np.random.Generator) -> Any:
@@ -63,7 +66,7 @@ def _fill(template: str, sign: Sign, words: dict[str, Any], rng: np.random.Gener
     grades, places = words["severity"], words["place"]
     text = template.format(
         severity=_pick(grades[min(int(sign.severity * len(grades)), len(grades) - 1)], rng),
-        side=sign.side,
+        side=words["side"][sign.side],
         place=places[int(sign.place[1] * len(places))],
         trend=_pick(words["trend"], rng),
     )
@@ -84,6 +87,6 @@ def _denials(study: Study, words: dict[str, Any], rng: np.random.Generator) -> l
     while denied:
         count = int(rng.integers(1, 4))
         names, denied = [_pick(words["negative"][name], rng) for name in denied[:count]], denied[count:]
-        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+        listed = words["last"].join([words["between"].join(names[:-1]), names[-1]] if names[1:] else names)
         sentences.append(_pick(words["list"], rng).format(names=listed))
     return sentences

@@ -14,9 +14,9 @@ def test_sets_that_come_with_the_package(name: str) -> None:
         assert len(set(prompts.positive + prompts.negative)) == len(prompts.positive + prompts.negative)
 
 
-def test_every_prompt_says_what_it_is_meant_to_say() -> None:
-    labeler = RuleLabeler()
-    prompts = load_prompts("chexpert14")
+@pytest.mark.parametrize("name", ["chexpert14", "chexpert14-zh"])
+def test_every_prompt_says_what_it_is_meant_to_say(name: str) -> None:
+    labeler, prompts = RuleLabeler(name), load_prompts(name)
     assert tuple(prompts) == CHEXPERT14
     for j, (name, sides) in enumerate(prompts.items()):
         assert (labeler(sides.positive)[:, j] == 1).all(), name
@@ -32,14 +32,26 @@ def test_a_file_of_ones_own(tmp_path) -> None:
     assert list(select_prompts(prompts, ["Hernia", "Edema"])) == ["Hernia"]
 
 
+def test_names_are_put_into_templates(tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    templates = 'templates: {positive: ["There is {}.", "{} is seen."], negative: ["No {}."]}\n'
+    path.write_text(templates + "Gout: {names: [gout, tophi]}\nHernia: [A hernia.]\n")
+    prompts = load_prompts(path)
+    assert prompts["Gout"].positive == ("There is gout.", "gout is seen.", "There is tophi.", "tophi is seen.")
+    assert prompts["Gout"].negative == ("No gout.", "No tophi.")
+    assert list(prompts) == ["Gout", "Hernia"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("- a", "expected a mapping"),
         ("A: {negative: [b]}", "'A' needs 'positive"),
-        ("A: {positive: [1]}", "must be a text"),
-        ("A: {positive: text}", "must be a text"),
+        ("A: {positive: [1]}", "needs a list of texts"),
+        ("A: {positive: text}", "needs a list of texts"),
         ("A: {positive: [a], maybe: [b]}", "'A' needs"),
+        ("A: {names: [b]}", "needs 'templates"),
+        ("templates: {positive: [There is.]}\nA: {names: [b]}", "needs one {} for the name"),
     ],
 )
 def test_wrong_files(tmp_path, text: str, message: str) -> None:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from labelers.rules import RuleLabeler
+from medclip.data.tables import observations_of
+from medclip.sources.phantom import Phantom
 from medclip.sources.phantom.population import PREVALENCE, Sign, Study, draw_study, states_of
 from medclip.sources.phantom.radiograph import draw_boxes, draw_film, draw_radiograph
 from medclip.sources.phantom.report import write_report
@@ -71,6 +73,27 @@ def test_reports_say_what_the_study_has() -> None:
             truth = np.array([study.sign(name).state for study in studies])
             told = ~np.isnan(states[:, j])
             assert (states[told, j] == truth[told]).mean() > 0.98, name
+
+
+def test_chinese_reports_say_what_the_study_has_and_leave_little_unsaid() -> None:
+    labeler = RuleLabeler("chexpert14-zh")
+    studies = [draw_study(1, number) for number in range(300)]
+    states = labeler([write_report(study, "zh") for study in studies])
+    names = [name for name in labeler.observations if name != "No Finding"]
+    truth = np.array([[study.sign(name).state for name in names] for study in studies])
+    found = states[:, [labeler.observations.index(name) for name in names]]
+    told = ~np.isnan(found)
+    assert (found[told] == truth[told]).mean() >= 0.97
+    assert told[truth != 0].mean() > 0.7  # an impression alone says the first three only
+
+
+def test_a_population_may_be_labelled_for_some_observations_only() -> None:
+    images = Phantom(studies=20, observations=["Edema", "Fracture"]).images()
+    assert observations_of(images) == ["Edema", "Fracture"]
+    with pytest.raises(ValueError, match="found Croup; choose from No Finding"):
+        Phantom(observations=["Croup"])
+    with pytest.raises(ValueError, match="found fr; choose from en, zh"):
+        Phantom(language="fr")
 
 
 def test_negative_numbers_are_refused() -> None:
