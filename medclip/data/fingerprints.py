@@ -98,13 +98,17 @@ def _reduced(square: np.ndarray) -> np.ndarray:
 def _without_border(square: np.ndarray, levels: int) -> np.ndarray:
     """Returns the image between the first and the last row and column that are not uniform."""
     image = square
-    for axis in (1, 0, 1, 0):
-        ordered, last = np.sort(image, axis=axis), image.shape[axis] - 1
-        low, high = (ordered.take(round(share * last), axis=axis).astype(int) for share in (0.05, 0.95))
-        kept = np.flatnonzero(high - low > levels)
-        if len(kept) < _CELLS:
-            return image
-        image = image[kept[0] : kept[-1] + 1] if axis == 1 else image[:, kept[0] : kept[-1] + 1]
+    for _ in range(2):  # once rows are gone, a column may be uniform
+        before = image.shape
+        for axis in (1, 0):
+            ordered, last = np.sort(image, axis=axis), image.shape[axis] - 1
+            low, high = (ordered.take(round(share * last), axis=axis).astype(int) for share in (0.05, 0.95))
+            kept = np.flatnonzero(high - low > levels)
+            if len(kept) < _CELLS:
+                return image
+            image = image[kept[0] : kept[-1] + 1] if axis == 1 else image[:, kept[0] : kept[-1] + 1]
+        if image.shape == before:
+            break
     return image
 
 

@@ -14,9 +14,9 @@ def test_sets_that_come_with_the_package(name: str) -> None:
         assert len(set(prompts.positive + prompts.negative)) == len(prompts.positive + prompts.negative)
 
 
-@pytest.mark.parametrize("name", ["chexpert14", "chexpert14-zh"])
-def test_every_prompt_says_what_it_is_meant_to_say(name: str) -> None:
-    labeler, prompts = RuleLabeler(name), load_prompts(name)
+@pytest.mark.parametrize("chosen", ["chexpert14", "chexpert14-zh"])
+def test_every_prompt_says_what_it_is_meant_to_say(chosen: str) -> None:
+    labeler, prompts = RuleLabeler(chosen), load_prompts(chosen)
     assert tuple(prompts) == CHEXPERT14
     for j, (name, sides) in enumerate(prompts.items()):
         assert (labeler(sides.positive)[:, j] == 1).all(), name
