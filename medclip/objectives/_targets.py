@@ -23,7 +23,12 @@ def product(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def label_similarity(
-    image_labels: Tensor, text_labels: Tensor, *, kind: str = "cosine", weights: Tensor | None = None
+    image_labels: Tensor,
+    text_labels: Tensor,
+    *,
+    kind: str = "cosine",
+    weights: Tensor | None = None,
+    known_only: bool = False,
 ) -> Tensor:
     """Returns the similarity (I, T) of label vectors (I, O) and (T, O).
 
@@ -38,13 +43,18 @@ def label_similarity(
         text_labels: Label vectors of texts.
         kind: One of `SIMILARITIES`.
         weights: (O,) weight of each observation; equal ones if None.
+        known_only: Whether "claims" counts those claims only of which the image says something.
 
     Raises:
         UserError: `kind` is unknown.
     """
     if kind == "claims":
         weights = torch.ones_like(text_labels[0]) if weights is None else weights
-        claimed = product((text_labels != 0).to(weights.dtype), weights[None])[:, 0]  # (T,)
+        said = (text_labels != 0).to(weights.dtype)
+        if known_only:
+            claimed = product((image_labels != 0).to(weights.dtype) * weights, said)  # (I, T)
+        else:
+            claimed = product(said, weights[None])[:, 0]  # (T,)
         return product(image_labels * weights, text_labels) / claimed.clamp(min=1e-12)
     if weights is not None:
         image_labels, text_labels = image_labels * weights.sqrt(), text_labels * weights.sqrt()
@@ -53,6 +63,11 @@ def label_similarity(
     if kind == "dot":
         return product(image_labels, text_labels)
     raise UserError(f"Label similarity {kind!r} is unknown. Choose one of: {', '.join(SIMILARITIES)}.")
+
+
+def speak_of_the_same(image_labels: Tensor, text_labels: Tensor) -> Tensor:
+    """Returns (I, T), true where label vectors (I, O) and (T, O) have an observation in common that both speak of."""
+    return product((image_labels != 0).float(), (text_labels != 0).float()) > 0
 
 
 def same_study(images: Encoded, texts: Encoded) -> Tensor:

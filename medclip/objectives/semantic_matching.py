@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,9 +11,48 @@ from torch.nn import functional
 from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
-from medclip.objectives._targets import SIMILARITIES, cosines, entropy, label_similarity, same_study, soft_cross_entropy
+from medclip.objectives._targets import (
+    SIMILARITIES,
+    cosines,
+    entropy,
+    label_similarity,
+    same_study,
+    soft_cross_entropy,
+    speak_of_the_same,
+)
 
 FORMS = ("softmax", "sigmoid")
+UNKNOWNS = ("differ", "mask")
+_MASKED = -1e9  # a logit that has no part in a softmax, and gives no NaN where it is multiplied by a target of 0
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """What images (rows) and texts (columns) are to each other.
+
+    Attributes:
+        similarity: Similarity of their label vectors.
+        own: Whether they belong to one study, where that counts.
+        known: Whether both speak of some observation, where that counts.
+    """
+
+    similarity: Tensor
+    own: Tensor | None
+    known: Tensor | None
+
+    def of(self, rows: slice | Tensor) -> _Pairs:
+        """Returns some of the rows."""
+        own, known = (None if matrix is None else matrix[rows] for matrix in (self.own, self.known))
+        return _Pairs(self.similarity[rows], own, known)
+
+    def turned(self) -> _Pairs:
+        """Returns texts as rows and images as columns."""
+        own, known = (None if matrix is None else matrix.T for matrix in (self.own, self.known))
+        return _Pairs(self.similarity.T, own, known)
+
+    def counted(self) -> Tensor | None:
+        """Returns which pairs count, None where all do."""
+        return self.known if self.known is None or self.own is None else self.known | self.own
 
 
 class SemanticMatching(Objective):
@@ -33,6 +74,10 @@ class SemanticMatching(Objective):
         form: "softmax", or "sigmoid": each combination is a question of its own, whose answer is the similarity (the
             loss of SigLIP, Zhai et al. 2023, with soft targets); contradictions count as 0.
         pair_weight: Share of the target that goes to texts of the image's own study, where the batch has any.
+        unknown: What an image and a text are to each other that speak of no observation in common, when label vectors
+            tell silence (0) from denial (-1): "differ", like a pair whose labels disagree, as in the paper; or "mask",
+            left out of the loss, and what the image is silent about does not count in "claims". For images that are
+            labelled for some of the observations only.
         self_trust: Share of the target that is the model's own answer, against wrong labels (Reed et al. 2015,
             arXiv 1412.6596, equation 6).
 
@@ -52,10 +97,13 @@ class SemanticMatching(Objective):
         rarity: float = 0.0,
         form: str = "softmax",
         pair_weight: float = 0.0,
+        unknown: str = "differ",
         self_trust: float = 0.0,
     ) -> None:
         super().__init__()
-        for name, value, known in (("similarity", similarity, SIMILARITIES), ("form", form, FORMS)):
+        for name, value, known in (
+            ("similarity", similarity, SIMILARITIES), ("form", form, FORMS), ("unknown", unknown, UNKNOWNS)
+        ):  # fmt: skip
             if value not in known:
                 raise UserError(f"semantic_matching: {name} {value!r} is none of {', '.join(known)}.")
         if not target_temperature > 0 or rarity < 0:
@@ -68,7 +116,7 @@ class SemanticMatching(Objective):
                 f"semantic_matching: pair_weight and self_trust are shares; found {pair_weight}, {self_trust}."
             )
         self.similarity, self.target_temperature, self.rarity = similarity, target_temperature, rarity
-        self.form, self.pair_weight, self.self_trust = form, pair_weight, self_trust
+        self.form, self.pair_weight, self.self_trust, self.unknown = form, pair_weight, self_trust, unknown
         self.observation_weights: Tensor | None
         self.register_buffer("observation_weights", None)
         if form == "sigmoid":
@@ -90,37 +138,40 @@ class SemanticMatching(Objective):
         if images.labels is None or texts.labels is None:
             raise UserError("semantic_matching needs label vectors of images and texts; one side has none.")
         similarity = self.label_similarity(images.labels, texts.labels)
+        known = speak_of_the_same(images.labels, texts.labels) if self.unknown == "mask" else None
         to_texts, to_images = cosines(images, texts)
-        partners = same_study(images, texts) if self.pair_weight else None
+        pairs = _Pairs(similarity, same_study(images, texts) if self.pair_weight else None, known)
         if self.form == "sigmoid":
-            return self._pairwise(
-                to_texts, similarity[images.rows], None if partners is None else partners[images.rows], scale
-            )
-        directions = []
-        floor = []
-        for cosine, like, own, rows in (
-            (to_texts, similarity, partners, images.rows),
-            (to_images, similarity.T, None if partners is None else partners.T, texts.rows),
-        ):
-            target = (like[rows] / self.target_temperature).softmax(dim=1)
-            if own is not None:
-                target = self.with_pairs(target, own[rows])
-            if self.self_trust:
-                answer = (scale * cosine).softmax(dim=1).detach()
-                target = (1 - self.self_trust) * target + self.self_trust * answer
-            directions.append(soft_cross_entropy(scale * cosine, target))
-            floor.append(entropy(target))
-        loss = (directions[0] + directions[1]) / 2
+            return self._pairwise(to_texts, pairs.of(images.rows), scale)
+        of_images = self._direction(to_texts, pairs.of(images.rows), scale)
+        of_texts = self._direction(to_images, pairs.turned().of(texts.rows), scale)
+        loss = (of_images[0] + of_texts[0]) / 2
         return {
             "loss": loss,
-            "image_to_text": directions[0].detach(),
-            "text_to_image": directions[1].detach(),
-            "excess": (loss - (floor[0] + floor[1]) / 2).detach(),
+            "image_to_text": of_images[0].detach(),
+            "text_to_image": of_texts[0].detach(),
+            "excess": (loss - (of_images[1] + of_texts[1]) / 2).detach(),
         }
+
+    def _direction(self, cosine: Tensor, pairs: _Pairs, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the loss of the rows of one side against the other, and the least it can be."""
+        logits, like = scale * cosine, pairs.similarity / self.target_temperature
+        counted = pairs.counted()
+        if counted is not None:
+            logits, like = logits.masked_fill(~counted, _MASKED), like.masked_fill(~counted, _MASKED)
+        target = like.softmax(dim=1)
+        if pairs.own is not None:
+            target = self.with_pairs(target, pairs.own)
+        if self.self_trust:
+            target = (1 - self.self_trust) * target + self.self_trust * logits.softmax(dim=1).detach()
+        return soft_cross_entropy(logits, target), entropy(target)
 
     def label_similarity(self, image_labels: Tensor, text_labels: Tensor) -> Tensor:
         """Returns how alike label vectors (I, O) and (T, O) are, (I, T), with the weights of observations."""
-        return label_similarity(image_labels, text_labels, kind=self.similarity, weights=self.observation_weights)
+        return label_similarity(
+            image_labels, text_labels, kind=self.similarity, weights=self.observation_weights,
+            known_only=self.unknown == "mask",
+        )  # fmt: skip
 
     def with_pairs(self, target: Tensor, own: Tensor) -> Tensor:
         """Returns targets of which rows with partners give `pair_weight` to them, in equal parts."""
@@ -128,13 +179,14 @@ class SemanticMatching(Objective):
         weight = self.pair_weight * (count > 0)
         return (1 - weight) * target + weight * own / count.clamp(min=1)
 
-    def _pairwise(self, cosine: Tensor, similarity: Tensor, own: Tensor | None, scale: Tensor) -> dict[str, Tensor]:
-        target = similarity.clamp(0, 1)
-        if own is not None:
-            target = torch.where(own, target.clamp(min=self.pair_weight), target)
+    def _pairwise(self, cosine: Tensor, pairs: _Pairs, scale: Tensor) -> dict[str, Tensor]:
+        target, counted = pairs.similarity.clamp(0, 1), pairs.counted()
+        if pairs.own is not None:
+            target = torch.where(pairs.own, target.clamp(min=self.pair_weight), target)
         logits = scale * cosine + self.bias
         if self.self_trust:
             target = (1 - self.self_trust) * target + self.self_trust * logits.sigmoid().detach()
-        loss = functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(dim=1).mean()
-        floor = functional.binary_cross_entropy(target, target, reduction="none").sum(dim=1).mean()
+        weight = None if counted is None else counted.to(target.dtype)
+        loss = functional.binary_cross_entropy_with_logits(logits, target, weight, reduction="none").sum(dim=1).mean()
+        floor = functional.binary_cross_entropy(target, target, weight, reduction="none").sum(dim=1).mean()
         return {"loss": loss, "excess": (loss - floor).detach(), "bias": self.bias.detach()}

@@ -109,6 +109,11 @@ def _parts(config: TrainConfig) -> Parts:
             f"{config.objective} compares local features only, so with --vision-local {config.vision_local} the "
             "projection of whole images would learn nothing. Use --vision-local shared."
         )
+    if config.objective_options.get("unknown") == "mask" and config.negative != "opposite":
+        raise UserError(
+            f"unknown: mask needs label vectors that tell silence from denial. Found --negative {config.negative}; use "
+            "--negative opposite."
+        )
     torch.manual_seed(config.seed)  # objectives can have weights of their own
     objective = kind(**config.objective_options)
     check_towers(config, objective)

@@ -94,6 +94,27 @@ def test_from_official_layouts_to_a_result(tmp_path, images: str, texts: str) ->
     assert sum(apart.values()) in (0, result["images"])
 
 
+def test_the_users_command_from_what_wget_leaves_to_metrics(tmp_path) -> None:
+    """CheXpert beside PhysioNet's folders below one data root; nothing else is named."""
+    root = tmp_path / "data"
+    layouts.chexpert(root, patients=8)
+    files = root / "physionet.org" / "files"
+    layouts.mimic_cxr(files / "mimic-cxr-jpg" / "2.1.0", patients=8)
+    layouts.mimic_reports(files / "mimic-cxr" / "2.1.0", patients=8)
+    small = ["--image-size", "32", "--cache-size", "32", "--projection-dim", "8", "--batch-images", "4",
+             "--batch-texts", "4", "--steps", "2", "--evaluate-every", "2", "--workers", "0",
+             "--accelerator", "cpu"]  # fmt: skip
+    shared = ["--data-root", str(root), "--prepared", str(tmp_path / "p")]
+    run = str(tmp_path / "run")
+    named = ["--images", "chexpert", "--texts", "mimic-reports"]
+    assert train.run([*named, *shared, *small, "--output", run]) == 0
+    assert evaluate.run([run, "--on", "chexpert", *shared, "--resamples", "0", "--device", "cpu"]) == 0
+    found = json.loads((tmp_path / "run" / "evaluation" / "chexpert" / "metrics.json").read_text())
+    assert found["patients_trained_on"] == found["images_trained_on"] == 0
+    texts = next(source for source in found["how"]["sources"] if source["source"] == "chexpert")
+    assert texts["chosen"]["test"] == "official"
+
+
 @pytest.mark.slow
 def test_a_run_killed_by_the_system_goes_on_and_ends_the_same(tmp_path) -> None:
     """SIGKILL half-way, then the same command again; beside a run that was left alone."""

@@ -49,6 +49,54 @@ def test_it_agrees_with_a_naive_loop(similarity: str, temperature: float, sizes:
     assert found == pytest.approx(naive(images, texts, 14.0, similarity=similarity, temperature=temperature))
 
 
+def test_pairs_without_a_common_observation_are_left_out() -> None:
+    """A loop over the pairs that count; claims of which the image says nothing do not count."""
+    images, texts = encoded(0, 5), encoded(1, 7)
+    images.labels[:3, :2], images.labels[:3, 2:] = 1, 0  # three images are labelled for two of the four observations
+    images.labels[3:, 3] = 1
+    texts.labels[0], texts.labels[0, 3], texts.labels[1:, 0] = 0, 1, -1
+    found = SemanticMatching(similarity="claims", target_temperature=0.5, unknown="mask")(
+        images, texts, torch.tensor(3.0)
+    )["loss"].item()
+    a, b = images.labels.numpy(), texts.labels.numpy()
+    logits = 3.0 * (images.embeds @ texts.embeds.T).detach().numpy()
+    both = np.array([[((x != 0) & (y != 0)).sum() for y in b] for x in a])
+    agree = np.divide(a @ b.T, both, where=both > 0, out=np.zeros(both.shape)) / 0.5
+
+    def direction(logits: np.ndarray, agree: np.ndarray, both: np.ndarray) -> float:
+        total = 0.0
+        for row, wanted, counts in zip(logits, agree, both > 0, strict=True):
+            target = np.exp(wanted[counts]) / np.exp(wanted[counts]).sum()
+            total -= float((target * (row[counts] - math.log(np.exp(row[counts]).sum()))).sum())
+        return total / len(logits)
+
+    assert (both == 0).any()
+    assert (both > 0).any(axis=0).all()
+    assert (both > 0).any(axis=1).all()
+    assert found == pytest.approx((direction(logits, agree, both) + direction(logits.T, agree.T, both.T)) / 2)
+
+
+@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("similarity", ["cosine", "claims"])
+def test_labels_that_are_complete_have_nothing_to_mask(form: str, similarity: str) -> None:
+    images, texts = encoded(0, 5), encoded(1, 7)
+    for side in (images, texts):
+        side.labels[side.labels == 0] = 1
+    losses = [
+        SemanticMatching(form=form, similarity=similarity, unknown=unknown)(images, texts, torch.tensor(3.0))["loss"]
+        for unknown in ("differ", "mask")
+    ]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-9)
+
+
+def test_a_row_that_has_nothing_in_common_with_the_others_teaches_nothing() -> None:
+    images, texts = encoded(0, 3), encoded(1, 4)
+    images.labels[0] = 0
+    SemanticMatching(unknown="mask")(images, texts, torch.tensor(3.0))["loss"].backward()
+    assert (images.embeds.grad[0] == 0).all()
+    assert torch.isfinite(images.embeds.grad).all()
+
+
 def test_by_hand_two_images_two_texts() -> None:
     same = Encoded(torch.eye(2), labels=torch.eye(2))
     terms = SemanticMatching()(same, same, torch.tensor(1.0))

@@ -287,6 +287,11 @@ def test_low_rank_additions_end_up_in_the_weights(command) -> None:
     MedCLIPModel.from_pretrained(long / "model")
 
 
+def test_masking_what_is_unknown_needs_denials_that_are_told_from_silence(command) -> None:
+    with pytest.raises(ValueError, match="unknown: mask needs label vectors that tell silence from denial"):
+        command("none", "--objective-options", "{unknown: mask}", "--negative", "absent")
+
+
 def test_a_weight_of_pairs_needs_pairs(command) -> None:
     with pytest.raises(ValueError, match="pair_weight has no effect without pairs"):
         command("none", "--objective-options", "{pair_weight: 0.5}")
