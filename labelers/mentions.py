@@ -135,8 +135,8 @@ def _covers(big: Match, small: Match) -> bool:
 
 def _without_excluded(found: list[tuple[Match, Phrase]]) -> list[tuple[Match, Phrase]]:
     """Keeps the longest phrase of each observation at each place, unless an exclusion of it overlaps."""
-    if len(found) == 1 and found[0][1].kind != "excluded":
-        return found
+    if len({phrase.observation for _, phrase in found}) == len(found):
+        return [(match, phrase) for match, phrase in found if phrase.kind != "excluded"]
     rivals: dict[str, list[tuple[Match, Phrase]]] = {}
     for entry in found:
         rivals.setdefault(entry[1].observation, []).append(entry)

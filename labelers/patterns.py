@@ -66,17 +66,58 @@ class _Node:
     entries: list[int] = field(default_factory=list)
 
 
-class _State:
-    """The places of the trie that the same words lead to, and for words that were met, where they lead from here."""
+class _State(dict[str, "_State | None"]):
+    """The places of the trie that the same words lead to: `state[word]` is where `word` leads from here, or None."""
 
-    __slots__ = ("after_gaps", "entries", "is_open", "leads", "nodes")
+    __slots__ = ("after_gaps", "entries", "is_open", "nodes", "symbols")
 
-    def __init__(self, nodes: Sequence[_Node]) -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: Sequence[_Node], symbols: _Symbols) -> None:
+        self.nodes, self.symbols = nodes, symbols
         self.entries = [entry for node in nodes for entry in node.entries]
-        self.after_gaps = [_State([node.after_gap]) for node in nodes if node.after_gap is not None]
+        self.after_gaps = [_State([node.after_gap], symbols) for node in nodes if node.after_gap is not None]
         self.is_open = not self.entries and not self.after_gaps  # the next word alone decides
-        self.leads: dict[str, _State | None] = {}
+
+    def __missing__(self, word: str) -> _State | None:
+        """Finds where a word leads that was not met here before, and remembers it."""
+        nodes: list[_Node] = []
+        if found := self.symbols[word]:
+            for node in self.nodes:
+                children = node.children
+                nodes += [children[symbol] for symbol in found if symbol in children]
+        self.symbols.steps += 1
+        self[word] = following = _State(nodes, self.symbols) if nodes else None
+        return following
+
+
+class _Symbols(dict[str, tuple[int, ...]]):
+    """The choices of words that occur in patterns, numbered: `symbols[word]` are those that `word` is one of.
+
+    Attributes:
+        steps: how many words were met, in all states.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._numbers: dict[Choice, int] = {}
+        self._literals: dict[str, list[int]] = {}
+        self._prefixes: dict[str, list[int]] = {}
+
+    def number(self, words: Choice) -> int:
+        """Returns the number of a choice of words; every one of them leads to it."""
+        number = self._numbers.get(words)
+        if number is None:
+            number = self._numbers[words] = len(self._numbers)
+            for word in words:
+                table, key = (self._prefixes, word[:-1]) if word.endswith("*") else (self._literals, word)
+                table.setdefault(key, []).append(number)
+        return number
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        found = list(self._literals.get(word, ()))
+        for length in range(1, len(word) + 1):
+            found += self._prefixes.get(word[:length], ())
+        self[word] = known = tuple(dict.fromkeys(found))
+        return known
 
 
 class PatternSet:
@@ -94,22 +135,19 @@ class PatternSet:
     """
 
     def __init__(self, patterns: Iterable[str], *, gap_stops: Iterable[str] = ()) -> None:
-        self._classes: dict[Choice, int] = {}
-        self._literals: dict[str, list[int]] = {}
-        self._prefixes: dict[str, list[int]] = {}
+        self._symbols = _Symbols()
         self._gap_stops = frozenset(gap_stops) | frozenset(".;:?!()")
         self._root = _Node()
         for entry, pattern in enumerate(patterns):
             for variant in expand(pattern):
                 self._insert(variant, entry)
-        self._lengths = sorted({len(prefix) for prefix in self._prefixes})
-        self._forget()
+        self._first = _State([self._root], self._symbols)
 
     def _forget(self) -> None:
         """Forgets the words that were met."""
-        self._known: dict[str, tuple[int, ...]] = {}
-        self._first = _State([self._root])
-        self._steps = 0
+        self._symbols.clear()
+        self._symbols.steps = 0
+        self._first = _State([self._root], self._symbols)
 
     def _insert(self, items: Sequence[Choice], entry: int) -> None:
         node = self._root
@@ -118,66 +156,28 @@ class PatternSet:
                 node.after_gap = node.after_gap or _Node()
                 node = node.after_gap
             else:
-                node = node.children.setdefault(self._symbol(words), _Node())
+                node = node.children.setdefault(self._symbols.number(words), _Node())
         if entry not in node.entries:
             node.entries.append(entry)
 
-    def _symbol(self, words: Choice) -> int:
-        """Returns the number of a choice of words; every one of them leads to it."""
-        symbol = self._classes.get(words)
-        if symbol is None:
-            symbol = self._classes[words] = len(self._classes)
-            for word in words:
-                table, key = (self._prefixes, word[:-1]) if word.endswith("*") else (self._literals, word)
-                table.setdefault(key, []).append(symbol)
-        return symbol
-
-    def _symbols(self, token: str) -> tuple[int, ...]:
-        """Returns the choices that `token` is one of, in a fixed order."""
-        known = self._known.get(token)
-        if known is None:
-            found = list(self._literals.get(token, ()))
-            for length in self._lengths:
-                if length > len(token):
-                    break
-                found += self._prefixes.get(token[:length], ())
-            known = self._known[token] = tuple(dict.fromkeys(found))
-        return known
-
     def knows(self, word: str) -> bool:
         """Tells whether `word` is a word of a pattern, or begins with a "word*" of one."""
-        return bool(self._symbols(word))
+        return bool(self._symbols[word])
 
     def find(self, tokens: Sequence[str]) -> list[Match]:
         """Returns every match in `tokens`, overlapping ones included, in order of their start."""
-        if self._steps > _CACHE_LIMIT or len(self._known) > _CACHE_LIMIT:
+        if self._symbols.steps > _CACHE_LIMIT or len(self._symbols) > _CACHE_LIMIT:
             self._forget()
         found: list[Match] = []
-        first, step = self._first, self._step
-        leads = first.leads
+        first, size = self._first, len(tokens)
         for start, token in enumerate(tokens):
-            state = leads[token] if token in leads else step(first, token)
-            position = start + 1
-            if state is not None and state.is_open and position < len(tokens):  # mostly nothing begins here
-                following = tokens[position]
-                onward = state.leads
-                state = onward[following] if following in onward else step(state, following)
+            state, position = first[token], start + 1
+            while state is not None and state.is_open and position < size:  # mostly it ends here: nothing begins
+                state = state[tokens[position]]
                 position += 1
             if state is not None:
                 self._walk(state, start, position, start, tokens, found)
         return found
-
-    def _step(self, state: _State, token: str) -> _State | None:
-        """Returns where `token` leads from `state`, and remembers it there."""
-        nodes: list[_Node] = []
-        symbols = self._symbols(token)
-        if symbols:
-            for node in state.nodes:
-                children = node.children
-                nodes += [children[symbol] for symbol in symbols if symbol in children]
-        self._steps += 1
-        state.leads[token] = following = _State(nodes) if nodes else None
-        return following
 
     def _walk(
         self, state: _State | None, start: int, position: int, head: int, tokens: Sequence[str], found: list[Match]
@@ -192,10 +192,8 @@ class PatternSet:
                 gaps += [(after_gap, position) for after_gap in state.after_gaps]
             if position == size:
                 break
-            token = tokens[position]
+            state = state[tokens[position]]
             position += 1
-            leads = state.leads
-            state = leads[token] if token in leads else self._step(state, token)
         while gaps:  # the longest beginning first
             self._cross_gap(*gaps.pop(), start, tokens, found)
 
@@ -203,11 +201,10 @@ class PatternSet:
         self, after_gap: _State, position: int, start: int, tokens: Sequence[str], found: list[Match]
     ) -> None:
         """Adds, of each pattern, the match whose rest stands nearest behind a gap."""
-        leads = after_gap.leads
         seen: set[int] = set()
         for jump in range(position, min(position + MAX_GAP + 1, len(tokens))):
             token = tokens[jump]
-            state = leads[token] if token in leads else self._step(after_gap, token)
+            state = after_gap[token]
             if state is not None:
                 onward: list[Match] = []
                 self._walk(state, start, jump + 1, jump, tokens, onward)

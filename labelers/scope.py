@@ -56,6 +56,7 @@ class Scopes:
             return
         self._words = clause_words
         self._tokens = tokens
+        self._mentions = mentions
         self._mention_starts = {mention.start for mention in mentions}
         self._starts = {cue.head: cue for cue in cues}
         self._ends = {cue.start: cue for cue in cues if cue.cue.effect == "end"}
@@ -94,14 +95,15 @@ class Scopes:
         after: Held = [None] * size
         after_normal: Held = [None] * size
         first = min([end for end, found in self._stops.items() if found.cue.reach in _FORWARD], default=size)
-        if first >= size:
+        last = self._last_asked()
+        if first > last:
             return after, after_normal
         active: FoundCue | None = None
         normal: FoundCue | None = None
         comma_since = False
         breaks = clause_breaks(self._tokens, self._starts, self._mention_starts, self._words)
         near_ends = self._words["near ends"]
-        for i in range(first, size):
+        for i in range(first, last + 1):
             token = self._tokens[i]
             found = self._stops.get(i)
             if found is not None:
@@ -129,6 +131,11 @@ class Scopes:
             after[i], after_normal[i] = active, normal
         return after, after_normal
 
+    def _last_asked(self) -> int:
+        """Returns the last token at which it matters what a cue before it says: a mention, or a cue of normality."""
+        asked = [mention.head for mention in self._mentions]
+        return max([*asked, *(cue.start for cue in self._starts.values() if cue.cue.effect == "normal")], default=-1)
+
     @staticmethod
     def _is_held(active: FoundCue | None, cue: Cue, comma_since: bool) -> bool:
         """Tells whether the cue in force outlasts `cue`: "no opacity to suggest pneumonia" denies both."""
@@ -153,7 +160,7 @@ class Scopes:
         active: FoundCue | None = None
         normal: FoundCue | None = None
         verbs_active = verbs_normal = 0
-        for i in range(last, -1, -1):
+        for i in range(last, min([mention.end for mention in self._mentions], default=len(self._tokens)) - 2, -1):
             token = self._tokens[i]
             effect = active.cue.effect if active is not None else ""
             if token in _STOPS:

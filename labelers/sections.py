@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import itemgetter
+from typing import NamedTuple
 
 from labelers.lexicon_files import read_groups
 
@@ -24,8 +24,7 @@ _LONGEST = 60  # characters a heading can have
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """A named part of a report: characters [start, end) of it, heading excluded."""
 
     name: str
@@ -43,7 +42,7 @@ def find_sections(report: str, *, language: str = "english") -> list[Section]:
     """
     sections, name, start = [], REPORT, 0
     report = report.replace("\r", " ")
-    for heading, first, last in sorted(_find_headings(report, language), key=lambda found: found[1]):
+    for heading, first, last in _find_headings(report, language):
         if first >= start:
             if report[start:first].strip():
                 sections.append(Section(name, start, first))
@@ -93,31 +92,35 @@ def _with_unnamed_findings(report: str, sections: list[Section]) -> list[Section
     if cut is None:
         return sections
     found = Section("findings", cut.end(), section.end)
-    return [*sections[:last], replace(section, end=cut.start()), found, *sections[last + 1 :]]
+    return [*sections[:last], section._replace(end=cut.start()), found, *sections[last + 1 :]]
 
 
-def _find_headings(report: str, language: str) -> Iterator[tuple[str, int, int]]:
-    """Yields the section name of every heading, where the heading begins, and where its text begins."""
+def _find_headings(report: str, language: str) -> list[tuple[str, int, int]]:
+    """Returns the section name of every heading in order, where the heading begins, and where its text begins."""
     report = report.replace("：", ":")
+    found = []
     colon = report.find(":")
     while colon >= 0:
         line = max(report.rfind("\n", 0, colon) + 1, colon - _LONGEST)
-        found = _heading_before_colon(report[line:colon], language)
-        if found is not None:
-            yield found[0], line + found[1], colon + 1
+        heading = _heading_before_colon(report[line:colon], language)
+        if heading is not None:
+            found.append((heading[0], line + heading[1], colon + 1))
         colon = report.find(":", colon + 1)
-    if "\n" in report:
-        yield from _headings_alone(report, language)
+    alone = _headings_alone(report, language) if "\n" in report else []
+    return sorted(found + alone, key=itemgetter(1)) if alone else found
 
 
-def _headings_alone(report: str, language: str) -> Iterator[tuple[str, int, int]]:
+def _headings_alone(report: str, language: str) -> list[tuple[str, int, int]]:
+    """Returns the headings that have a line for themselves, without a colon."""
     names, start = _headings(language), 0
+    found = []
     for line in report.split("\n"):
         if 1 < len(line) <= _LONGEST and line[-1] not in ".:;":
             heading = names.get(_key(line))
             if heading is not None and _ALONE.fullmatch(line) is not None:
-                yield heading, start, start + len(line)
+                found.append((heading, start, start + len(line)))
         start += len(line) + 1
+    return found
 
 
 @lru_cache(maxsize=20_000)

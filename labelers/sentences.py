@@ -60,28 +60,34 @@ def sentence_spans(
 
 
 def _append(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
+    """Adds [start, end) without its list marker and the blanks around it, cut where it is too long."""
     while start < end and text[start].isspace():
         start += 1
-    if start < end and (not text[start].isalpha() or text[start + 1 : start + 2] == ")"):
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    if start == end:
+        return
+    if not text[start].isalpha() or text[start + 1 : start + 2] == ")":
         marker = _MARKER.match(text, start, end)
         if marker is not None and marker.end() < end:
             start = marker.end()
-    while end - start > MAX_CHARACTERS:
-        cut = text.rfind(" ", start + 1, start + MAX_CHARACTERS)
-        cut = cut if cut > start else start + MAX_CHARACTERS
-        _append_trimmed(spans, text, start, cut)
+    if end - start > MAX_CHARACTERS:
+        _append_pieces(spans, text, start, end)
+    elif text[start].isalpha() or _WORD.search(text, start, end):
+        spans.append((start, end))
+
+
+def _append_pieces(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
+    while start < end:
+        cut = end
+        if end - start > MAX_CHARACTERS:
+            cut = text.rfind(" ", start + 1, start + MAX_CHARACTERS)
+            cut = cut if cut > start else start + MAX_CHARACTERS
+        piece = text[start:cut]
+        first, last = start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
+        if first < last and _WORD.search(text, first, last):
+            spans.append((first, last))
         start = cut
-    _append_trimmed(spans, text, start, end)
-
-
-def _append_trimmed(spans: list[tuple[int, int]], text: str, start: int, end: int) -> None:
-    while start < end and text[start].isspace():
-        start += 1
-    if start == end or not (text[start].isalpha() or _WORD.search(text, start, end)):
-        return
-    while text[end - 1].isspace():
-        end -= 1
-    spans.append((start, end))
 
 
 @lru_cache(maxsize=8)
