@@ -165,6 +165,7 @@ def exported(model, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_export_says_what_the_model_says(model, exported) -> None:
     theirs, ours = ZeroShotClassifier(*model), OnnxClassifier(exported)
     np.testing.assert_allclose(ours.embed(IMAGES), theirs.embed(IMAGES), atol=1e-5)
@@ -203,6 +204,7 @@ def test_similarities_are_those_of_a_loop_over_prompts() -> None:
                 assert found[i, j] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_export_keeps_ensemble_and_calibration(model, tmp_path) -> None:
     classifier = ZeroShotClassifier(*model, ensemble="max")
     rng = np.random.default_rng(0)
@@ -217,12 +219,14 @@ def test_an_export_keeps_ensemble_and_calibration(model, tmp_path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_export_in_eight_bits_is_close(model, tmp_path) -> None:
     export(*model, tmp_path, int8=True)
     cosines = (OnnxClassifier(tmp_path).embed(IMAGES) * ZeroShotClassifier(*model).embed(IMAGES)).sum(axis=1)
     assert cosines.min() > 0.95
 
 
+@pytest.mark.slow
 def test_an_export_runs_without_torch(exported, tmp_path) -> None:
     picture(tmp_path / "a.png", seed=0)
     code = ("import sys; from medclip.cli.classify import run; "
@@ -277,6 +281,7 @@ def test_wrong_questions_are_explained(saved, tmp_path, extra: list[str], messag
         classify.run([str(saved), *files, *extra, "--device", "cpu"])
 
 
+@pytest.mark.slow
 def test_an_export_answers_with_its_own_prompts(model, tmp_path, capsys) -> None:
     (tmp_path / "mine.yaml").write_text("Sarcoid: [sarcoid nodes]\nEdema: {positive: [edema], negative: [no edema]}\n")
     export(*model, tmp_path / "e", prompts=str(tmp_path / "mine.yaml"))

@@ -72,7 +72,10 @@ def home(tmp_path_factory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("spoil", ["all", "a shard", "the end of a shard", "an index"])
+@pytest.mark.parametrize(
+    "spoil",
+    ["a shard", "the end of a shard", *(pytest.param(one, marks=pytest.mark.slow) for one in ("all", "an index"))],
+)
 def test_a_spoiled_cache_is_made_again(home, tmp_path, train, caplog, spoil: str) -> None:
     shutil.copytree(home, tmp_path, dirs_exist_ok=True)
     shards = sorted((tmp_path / "p" / "cache").rglob("*.npy"))
