@@ -34,6 +34,8 @@ def run(argv: list[str]) -> int:
     )
     if not config.checkpoint:
         raise UserError("Which checkpoint? medclip-convert CHECKPOINT --output FOLDER")
+    if not Path(config.checkpoint).exists():
+        raise FileNotFoundError(f"There is no checkpoint {config.checkpoint}.")
     from medclip.models.conversion.convert import convert
     from medclip.models.processor import MedCLIPProcessor, load_tokenizer
 

@@ -27,9 +27,10 @@ def run(argv: list[str]) -> int:
         examples=_EXAMPLES,
     )  # fmt: skip
     from medclip.inference.load import find_model
+
+    find_model(config.model)  # before torch is imported, which takes seconds
     from medclip.runs.evaluate import evaluate
 
-    find_model(config.model)
     quieten()
     with progress_bar() as progress:
         results, output = evaluate(config, given=given(argv), progress=progress)

@@ -23,11 +23,12 @@ def run(argv: list[str]) -> int:
     )
     if not config.model:
         raise UserError("Which model? medclip-export MODEL --output FOLDER")
-    from medclip.inference.calibration import Calibration
-    from medclip.inference.export import export
     from medclip.inference.load import find_model, load_model
 
     folder, _ = find_model(config.model)
+    from medclip.inference.calibration import Calibration
+    from medclip.inference.export import export
+
     model, processor = load_model(folder, device="cpu")
     quieten()
     output = Path(config.output)

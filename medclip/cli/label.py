@@ -89,6 +89,10 @@ def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
     head = ["id", *observations]
     if config.sentences and config.output == "-":
         raise UserError("--sentences needs --output to be a file too.")
+    known = (".html", ".json") if config.explain else (".csv", ".parquet")
+    for path in (config.output, config.sentences):
+        if path not in ("", "-") and Path(path).suffix not in known:
+            raise UserError(f"{path}: labels are written to {' or '.join(known)}, or to - for standard output.")
     _check_findings(config)
     if config.output == "-" and not config.findings:
         print(",".join(head))

@@ -31,6 +31,9 @@ def run(argv: list[str]) -> int:
         raise UserError(
             "An index holds images or sentences. Give --images or --texts, and another --index for the other."
         )
+    from medclip.inference.load import find_model
+
+    find_model(config.model)
     from medclip.runs.search import search
 
     quieten()

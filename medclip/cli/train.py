@@ -37,6 +37,9 @@ def run(argv: list[str]) -> int:
         TrainConfig, argv, prog="medclip-train",
         description="Train MedCLIP on images and texts that need no pairs.", examples=_EXAMPLES,
     )  # fmt: skip
+    from medclip.runs.train_data import find_train_sources
+
+    find_train_sources(config)  # before torch is imported, which takes seconds
     from medclip.runs.train import train
     from medclip.training.trainer import Stopped
 

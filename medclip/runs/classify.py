@@ -18,7 +18,9 @@ from labelers.errors import UserError
 from medclip.data.image_files import find_images
 from medclip.data.images import ImageError, fit_square, read_image
 from medclip.inference.calibration import Calibration
+from medclip.inference.load import find_model, load_model
 from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
+from medclip.inference.prompts import load_prompts
 from medclip.inference.scoring import PromptScores
 from medclip.runs.settings import ClassifyConfig
 from medclip.utils.progress import Progress
@@ -100,10 +102,10 @@ def load_classifier(model: str, *, prompts: str = "", device: str = "auto") -> P
     root = Path(model)
     if (root / MANIFEST).is_file():
         return OnnxClassifier(root, prompts or None)
+    folder, _ = find_model(model)  # before torch is imported, which takes seconds
+    load_prompts(prompts or "chexpert14")
     from medclip.inference.classifier import ZeroShotClassifier
-    from medclip.inference.load import find_model, load_model
 
-    folder, _ = find_model(model)
     loaded, processor = load_model(folder, device=device)
     named = prompts or "chexpert14"
     return ZeroShotClassifier(loaded, processor, named, calibration=Calibration.load(folder, prompts=named))

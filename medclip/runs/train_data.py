@@ -98,8 +98,6 @@ def find_train_sources(config: TrainConfig) -> TrainSources:
     texts = find(config.texts) if config.texts else [source for source in images if source.gives("texts")]
     if not texts:
         raise UserError(f"Which texts? {config.images} has none of its own. Name a source with --texts NAME=PATH.")
-    if not config.texts:
-        logger.info("--texts is not given: the texts of %s", ", ".join(source.name for source in texts))
     _check_pairs(config, images, texts)
     return TrainSources(images, texts, find(config.exclude))
 
@@ -134,6 +132,8 @@ def prepare_train_data(config: TrainConfig, sources: TrainSources, *, progress: 
 
     With several processes one prepares while the others wait, and then find everything prepared.
     """
+    if not config.texts and is_first_process():
+        logger.info("--texts is not given: the texts of %s", ", ".join(source.name for source in sources.texts))
     how = _preparation(config, progress)
     with _in_turn(how.folder):
         made = prepare_sources(sources.images, sources.texts, how)

@@ -43,6 +43,28 @@ def test_help_and_import_do_not_load_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "bad.yaml").write_text("A: text")
+    commands = {
+        "classify": ["nowhere", "x.png"], "evaluate": ["nowhere", "--on", "phantom"], "export": ["nowhere"],
+        "convert": ["nowhere.zip"], "search": ["nowhere", "--index", "i"], "label": ["nowhere.csv"],
+        "train": ["--images", "nih=nowhere"], "prepare": ["--images", "nih=nowhere"],
+        "audit": ["nowhere", "--on", "nih"],
+    }  # fmt: skip
+    lines = ["import sys, importlib", f"commands = {commands!r}", f"folder = {str(tmp_path)!r}",
+             "commands['classify '] = [folder, 'x.png', '--prompts', folder + '/bad.yaml']",
+             "for name, words in commands.items():",
+             "    try: importlib.import_module(f'medclip.cli.{name.strip()}').run(words)",
+             "    except (ValueError, OSError) as error: print(name, str(error).splitlines()[0][:60])",
+             "    else: print(name, 'did not fail')",
+             "    if 'torch' in sys.modules: print(name, 'imported torch'); break"]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert "did not fail" not in done.stdout
+    assert "imported torch" not in done.stdout
+    assert len(done.stdout.splitlines()) == len(commands) + 1
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_unknown_option_names_the_nearest(name: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
