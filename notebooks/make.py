@@ -66,7 +66,7 @@ pictures([overlay(film, to_square(found[0], 64)) for film, found in zip(films, m
         """# Labelling reports
 
 The labeler reads sentences and says of 14 observations which are there (1), not there (0), uncertain (-1) or not
-mentioned. No Java, no download; about 11,000 reports a second on one core.""",
+mentioned. No Java, no download; thousands of reports a second on one core.""",
         """from labelers import CHEXPERT14, load_labeler
 
 labeler = load_labeler("rules")
