@@ -21,7 +21,7 @@ from labelers.sentences import sentence_spans
 from labelers.statements import ReadMention, statements
 from labelers.vocabulary import Vocabulary, load_vocabulary
 
-_CACHE_LIMIT = 500_000
+_CACHE_LIMIT = 100_000
 _STATEMENT_CACHE_LIMIT = 50_000  # statements are larger than summaries
 
 
