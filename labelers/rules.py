@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from labelers.aggregate import RANK, Aggregator, Summary
+from labelers.attribute_states import AttributeStates
 from labelers.attributes import load_attributes
 from labelers.errors import UserError
 from labelers.findings import Finding, Span, Statement
@@ -34,15 +35,20 @@ class RuleLabeler:
     Args:
         vocabulary: A name (`chexpert14`, ...), the path of a folder, or a loaded one; see `labelers.vocabulary`.
         profile: Conventions of one annotation project, laid over the vocabulary; None for the plain reading.
+        attributes: Attributes that get columns of their own, such as "side": "Pleural Effusion (left)"; see
+            `labelers.attribute_states`.
     """
 
-    def __init__(self, vocabulary: str | Vocabulary = "chexpert14", *, profile: str | None = None) -> None:
+    def __init__(
+        self, vocabulary: str | Vocabulary = "chexpert14", *, profile: str | None = None, attributes: Sequence[str] = ()
+    ) -> None:
         self._vocabulary = vocabulary if isinstance(vocabulary, Vocabulary) else load_vocabulary(vocabulary, profile)
         self._matcher = Matcher(self._vocabulary)
         self._aggregator = Aggregator(self._vocabulary)
         self._names = self._vocabulary.observations + self._vocabulary.helpers
         self._own = frozenset(self._vocabulary.observations)
         self._attributes = load_attributes(self._vocabulary.language)
+        self._attribute_states = AttributeStates(self._vocabulary.observations, attributes) if attributes else None
         self._summaries: dict[str, Summary] = {}
         self._said: dict[str, tuple[Statement, ...]] = {}
 
@@ -54,7 +60,7 @@ class RuleLabeler:
     @property
     def observations(self) -> tuple[str, ...]:
         """The columns of the result, in order."""
-        return self._vocabulary.observations
+        return self._vocabulary.observations + (self._attribute_states.names if self._attribute_states else ())
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Returns states (N, O), float32, for N reports, sections or sentences."""
@@ -62,15 +68,24 @@ class RuleLabeler:
             raise UserError("Found one string; a labeler is called with a list of texts. Write labeler([text]).")
         if not len(texts):
             return np.empty((0, len(self.observations)), dtype=np.float32)
-        return self._aggregator.states([self._ranks(text) for text in texts])
+        return self._with_attributes(self._aggregator.states([self._ranks(text) for text in texts]), texts, whole=True)
 
     def label_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         """Returns states (N, O) of N sentences, each taken for a part of a report and not for all of it.
 
         The difference is No Finding: as a sentence, "No pneumothorax." does not claim that nothing else was found.
         """
-        ranks = [self._ranks(text, whole=False) for text in sentences]
-        return self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
+        if not len(sentences):
+            return np.empty((0, len(self.observations)), dtype=np.float32)
+        states = self._aggregator.states([self._ranks(text, whole=False) for text in sentences])
+        return self._with_attributes(states, sentences, whole=False)
+
+    def _with_attributes(self, states: np.ndarray, texts: Sequence[str], *, whole: bool) -> np.ndarray:
+        read = self._attribute_states
+        if read is None:
+            return states
+        said = ([finding.said for finding in self.findings(text)] for text in texts)
+        return np.hstack([states, np.stack([read(one, whole=whole) for one in said])])
 
     def sentences(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """Returns (section, character span) of every sentence that is labelled, in order."""
@@ -94,8 +109,9 @@ class RuleLabeler:
             evidence = self._evidence(plain, sentences)
             found.append([finding for finding in evidence if finding.said.observation in self._own])
             ranks.append(self._aggregator.ranks(self._summary(plain.text[start:end]) for _, (start, end) in sentences))
-        states = self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
-        return states, found
+        if not ranks:
+            return np.empty((0, len(self.observations)), dtype=np.float32), []
+        return self._with_attributes(self._aggregator.states(ranks), texts, whole=True), found
 
     def explain(self, text: str) -> list[Finding]:
         """Returns the evidence for every state that `text` gets: its findings, and those of helpers."""

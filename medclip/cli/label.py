@@ -17,6 +17,7 @@ from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import LabelConfig
 from medclip.sources import find_sources
 from medclip.utils.parallel import run_jobs
+from medclip.utils.text import names_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,7 +121,9 @@ def _check_findings(config: LabelConfig) -> None:
 
 def _options(config: LabelConfig) -> dict[str, Any]:
     if config.labeler == "rules":
-        return {"vocabulary": config.vocabulary, "profile": config.profile}
+        return {
+            "vocabulary": config.vocabulary, "profile": config.profile, "attributes": tuple(names_in(config.attributes))
+        }  # fmt: skip
     return {"checkpoint": config.checkpoint}
 
 

@@ -13,6 +13,7 @@ import labelers
 from labelers.labeler import Labeler, load_labeler
 from labelers.rules import RuleLabeler
 from medclip.data.prepared import digest
+from medclip.utils.text import names_in
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Labelling:
         vocabulary: Vocabulary of the rules, by name or folder. They also cut texts into sentences.
         profile: Conventions of an annotation project for the rules to follow.
         checkpoint: Checkpoint of a labeler that is a network.
+        attributes: Attributes that the rules give columns of their own, separated by commas; see `RuleLabeler`.
     """
 
     labeler: str = "rules"
     vocabulary: str = "chexpert14"
     profile: str | None = None
     checkpoint: str = ""
+    attributes: str = ""
 
     def load(self) -> Labeler:
         """Returns the labeler; built once in each process.
@@ -57,7 +60,7 @@ class Labelling:
 
 @lru_cache(maxsize=4)
 def _rules(labelling: Labelling) -> RuleLabeler:
-    return RuleLabeler(labelling.vocabulary, profile=labelling.profile)
+    return RuleLabeler(labelling.vocabulary, profile=labelling.profile, attributes=names_in(labelling.attributes))
 
 
 @lru_cache(maxsize=1)

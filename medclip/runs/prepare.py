@@ -58,9 +58,12 @@ def labelling_of(settings: LabelSettings) -> Labelling:
     Raises:
         UserError: The labeler, its vocabulary or profile is unknown.
     """
-    if settings.labeler != "rules" and settings.profile:
-        raise UserError(f"--profile belongs to the rules, not to --labeler {settings.labeler}.")
-    labelling = Labelling(settings.labeler, settings.vocabulary, settings.profile, settings.checkpoint)
+    for option, value in (("profile", settings.profile), ("attributes", settings.attributes)):
+        if settings.labeler != "rules" and value:
+            raise UserError(f"--{option} belongs to the rules, not to --labeler {settings.labeler}.")
+    labelling = Labelling(
+        settings.labeler, settings.vocabulary, settings.profile, settings.checkpoint, settings.attributes
+    )
     labelling.load()
     return labelling
 

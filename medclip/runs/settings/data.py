@@ -42,6 +42,8 @@ class LabelSettings:
     """Vocabulary of the rules, by name or as a folder of phrase files."""
     profile: str | None = None
     """Conventions of an annotation project for the rules to follow, such as openi."""
+    attributes: str = ""
+    """Attributes that get label columns of their own, separated by commas: side (left, right), size (small, large)."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,20 @@ def test_labels_of_a_table(tmp_path, kind: str) -> None:
     assert pd.read_csv(sentences)["text"].tolist() == ["The heart is enlarged.", "No effusion.", "Possible pneumonia."]
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_attributes_are_columns_of_their_own(tmp_path, kind: str) -> None:
+    (tmp_path / "r.txt").write_text("Large left pleural effusion. No pneumothorax.")
+    output = tmp_path / f"labels.{kind}"
+    assert label.run([str(tmp_path / "r.txt"), "--output", str(output), "--attributes", "side, size"]) == 0
+    row = (pd.read_csv if kind == "csv" else pd.read_parquet)(output).iloc[0]
+    assert row[["Pleural Effusion (left)", "Pleural Effusion (right)", "Pleural Effusion (large)"]].tolist() == [
+        1,
+        0,
+        1,
+    ]
+    assert row.filter(like="Pneumothorax (").isna().all()
+
+
 def test_labels_of_a_folder_and_of_stdin(tmp_path, capsys, monkeypatch) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "s1.txt").write_text("FINDINGS: No effusion.")
