@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
+from labelers.aggregate import RANK
 from labelers.errors import UserError
 from labelers.findings import Statement
 from labelers.observations import NO_FINDING
 
 #: The values that each kind of attribute distinguishes.
 VALUES = {"side": ("left", "right"), "size": ("small", "large")}
-_SIDES = {"left": ("left",), "right": ("right",), "bilateral": ("left", "right")}
-_SIZES = {"mild": ("small",), "mild to moderate": (), "moderate": (), "moderate to severe": ("large",),
-          "severe": ("large",)}  # fmt: skip
-_STATES = {"negative": 0.0, "uncertain": -1.0, "positive": 1.0}
-_RANK = {0.0: 1, -1.0: 2, 1.0: 3}
+_SAID = {
+    "left": ("left",), "right": ("right",), "bilateral": ("left", "right"),
+    "mild": ("small",), "mild to moderate": (), "moderate": (), "moderate to severe": ("large",), "severe": ("large",),
+}  # fmt: skip
 
 
 def attribute_name(observation: str, value: str) -> str:
@@ -40,7 +38,7 @@ def attribute_names(observations: Sequence[str], kinds: Sequence[str]) -> tuple[
 
 
 class AttributeStates:
-    """Reads states of attributes from statements.
+    """Reads the states of attributes from statements.
 
     Args:
         observations: Observations to read them for.
@@ -52,30 +50,33 @@ class AttributeStates:
         self._column = {name: i for i, name in enumerate(self.names)}
         self._kinds = tuple(kinds)
 
-    def __call__(self, said: Iterable[Statement], *, whole: bool) -> np.ndarray:
-        """Returns states (A,) of what one text says; NaN where it says nothing.
+    def ranks(self, said: Iterable[Statement], *, whole: bool) -> list[int]:
+        """Returns the rank of each attribute in what one text says; see `labelers.aggregate`.
 
         Args:
             said: Its statements.
-            whole: Whether it is a whole report. Then a finding that is said to be on one side only is denied for the
-                other, and one of another size for the sizes that are not said; a sentence denies what it denies.
+            whole: Whether it is a whole report. Then "left effusion" also says that there is none on the right, unless
+                the report puts one there, and a finding of one size is not of another. A sentence says nothing of
+                sides and sizes that it does not name.
         """
-        states = np.full(len(self.names), np.nan, dtype=np.float32)
+        ranks = [0] * len(self.names)
         for statement in said:
-            for kind, values in self._values(statement):
-                self._set(states, statement.observation, values, _STATES[statement.state])
-                others = [value for value in VALUES[kind] if value not in values]
+            for kind, value in self._attributes_of(statement):
+                named = _SAID.get(value)
+                if named is None:
+                    continue
+                self._raise(ranks, statement.observation, named, RANK[statement.state])
                 if whole and statement.state == "positive":
-                    self._set(states, statement.observation, others, 0.0)
-        return states
+                    self._raise(ranks, statement.observation, VALUES[kind], RANK["negative"])
+        return ranks
 
-    def _values(self, statement: Statement) -> list[tuple[str, tuple[str, ...]]]:
+    def _attributes_of(self, statement: Statement) -> list[tuple[str, str]]:
         description = statement.description
-        found = {"side": _SIDES.get(description.side), "size": _SIZES.get(description.severity)}
-        return [(kind, values) for kind in self._kinds if (values := found[kind]) is not None]
+        found = {"side": description.side, "size": description.severity}
+        return [(kind, found[kind]) for kind in self._kinds]
 
-    def _set(self, states: np.ndarray, observation: str, values: Iterable[str], state: float) -> None:
+    def _raise(self, ranks: list[int], observation: str, values: Iterable[str], rank: int) -> None:
         for value in values:
             column = self._column.get(attribute_name(observation, value))
-            if column is not None and _RANK[state] > _RANK.get(float(states[column]), 0):
-                states[column] = state
+            if column is not None:
+                ranks[column] = max(ranks[column], rank)

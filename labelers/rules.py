@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -35,8 +35,7 @@ class RuleLabeler:
     Args:
         vocabulary: A name (`chexpert14`, ...), the path of a folder, or a loaded one; see `labelers.vocabulary`.
         profile: Conventions of one annotation project, laid over the vocabulary; None for the plain reading.
-        attributes: Attributes that get columns of their own, such as "side": "Pleural Effusion (left)"; see
-            `labelers.attribute_states`.
+        attributes: Some of "side" and "size", which then get columns of their own: "Pleural Effusion (left)".
     """
 
     def __init__(
@@ -60,7 +59,12 @@ class RuleLabeler:
     @property
     def observations(self) -> tuple[str, ...]:
         """The columns of the result, in order."""
-        return self._vocabulary.observations + (self._attribute_states.names if self._attribute_states else ())
+        return self._vocabulary.observations + self.attributes
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Those of the columns that are sides and sizes of observations."""
+        return self._attribute_states.names if self._attribute_states else ()
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Returns states (N, O), float32, for N reports, sections or sentences."""
@@ -68,24 +72,15 @@ class RuleLabeler:
             raise UserError("Found one string; a labeler is called with a list of texts. Write labeler([text]).")
         if not len(texts):
             return np.empty((0, len(self.observations)), dtype=np.float32)
-        return self._with_attributes(self._aggregator.states([self._ranks(text) for text in texts]), texts, whole=True)
+        return self._aggregator.states([self._ranks(text) for text in texts])
 
     def label_sentences(self, sentences: Sequence[str]) -> np.ndarray:
         """Returns states (N, O) of N sentences, each taken for a part of a report and not for all of it.
 
         The difference is No Finding: as a sentence, "No pneumothorax." does not claim that nothing else was found.
         """
-        if not len(sentences):
-            return np.empty((0, len(self.observations)), dtype=np.float32)
-        states = self._aggregator.states([self._ranks(text, whole=False) for text in sentences])
-        return self._with_attributes(states, sentences, whole=False)
-
-    def _with_attributes(self, states: np.ndarray, texts: Sequence[str], *, whole: bool) -> np.ndarray:
-        read = self._attribute_states
-        if read is None:
-            return states
-        said = ([finding.said for finding in self.findings(text)] for text in texts)
-        return np.hstack([states, np.stack([read(one, whole=whole) for one in said])])
+        ranks = [self._ranks(text, whole=False) for text in sentences]
+        return self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
 
     def sentences(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """Returns (section, character span) of every sentence that is labelled, in order."""
@@ -108,10 +103,10 @@ class RuleLabeler:
             sentences = self._sentences(plain.text)
             evidence = self._evidence(plain, sentences)
             found.append([finding for finding in evidence if finding.said.observation in self._own])
-            ranks.append(self._aggregator.ranks(self._summary(plain.text[start:end]) for _, (start, end) in sentences))
-        if not ranks:
-            return np.empty((0, len(self.observations)), dtype=np.float32), []
-        return self._with_attributes(self._aggregator.states(ranks), texts, whole=True), found
+            own = self._aggregator.ranks(self._summary(plain.text[start:end]) for _, (start, end) in sentences)
+            ranks.append(own + self._attribute_ranks((finding.said for finding in evidence), whole=True))
+        states = self._aggregator.states(ranks) if ranks else np.empty((0, len(self.observations)), dtype=np.float32)
+        return states, found
 
     def explain(self, text: str) -> list[Finding]:
         """Returns the evidence for every state that `text` gets: its findings, and those of helpers."""
@@ -140,13 +135,18 @@ class RuleLabeler:
 
     def _ranks(self, text: str, *, whole: bool = True) -> list[int]:
         plain, language = self._plain_text(text), self._vocabulary.language
-        known, said = self._summaries, list[Summary]()
+        known, said, stated = self._summaries, list[Summary](), list[Statement]()
         for section in read_sections(plain, language=language):
             for start, end in sentence_spans(plain, section.start, section.end, language=language):
                 sentence = plain[start:end]
                 summary = known.get(sentence)
                 said.append(self._summary(sentence) if summary is None else summary)
-        return self._aggregator.ranks(said, whole=whole)
+                if self._attribute_states is not None:
+                    stated += self._statements(sentence)
+        return self._aggregator.ranks(said, whole=whole) + self._attribute_ranks(stated, whole=whole)
+
+    def _attribute_ranks(self, said: Iterable[Statement], *, whole: bool) -> list[int]:
+        return self._attribute_states.ranks(said, whole=whole) if self._attribute_states else []
 
     def _plain_text(self, text: str) -> str:
         return unwrap(normalize(text, knows=self._matcher.knows).text, language=self._vocabulary.language)

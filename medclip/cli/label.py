@@ -120,6 +120,7 @@ def _check_findings(config: LabelConfig) -> None:
 
 
 def _options(config: LabelConfig) -> dict[str, Any]:
+    config.check_labeler()
     if config.labeler == "rules":
         return {
             "vocabulary": config.vocabulary, "profile": config.profile, "attributes": tuple(names_in(config.attributes))

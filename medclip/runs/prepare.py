@@ -58,9 +58,7 @@ def labelling_of(settings: LabelSettings) -> Labelling:
     Raises:
         UserError: The labeler, its vocabulary or profile is unknown.
     """
-    for option, value in (("profile", settings.profile), ("attributes", settings.attributes)):
-        if settings.labeler != "rules" and value:
-            raise UserError(f"--{option} belongs to the rules, not to --labeler {settings.labeler}.")
+    settings.check_labeler()
     labelling = Labelling(
         settings.labeler, settings.vocabulary, settings.profile, settings.checkpoint, settings.attributes
     )

@@ -173,8 +173,27 @@ def _tables(config: TrainConfig, made: list[Prepared], sources: TrainSources) ->
     if config.limit:
         images = limit_images(images, limit=config.limit, seed=config.limit_seed)
         sentences, occurrences = limit_sentences(sentences, occurrences, limit=config.limit, seed=config.limit_seed)
+    _check_attributes(config, images)
     reports = [one.reports() for one in made if one.sentences is not None] if config.pair_text == "report" else []
     return TrainTables(images, sentences, occurrences, reports, [one.manifest or {} for one in made])
+
+
+def _check_attributes(config: TrainConfig, images: list[pd.DataFrame]) -> None:
+    """Refuses attributes of texts that no image could match.
+
+    Raises:
+        UserError: No training image has a state of any of them.
+    """
+    if not config.attributes:
+        return
+    columns = list(labelling_of(config).cutter().attributes)
+    train = [table[table["split"] == "train"].reindex(columns=columns) for table in images]
+    if not any(table.notna().to_numpy().any() for table in train):
+        raise UserError(
+            f"--attributes {config.attributes}: no training image has a label such as {columns[0]!r}, so what texts "
+            "say of it would match nothing. Images have them where their own reports are their only labels, or where a "
+            "table has such columns."
+        )
 
 
 def _patients_in(tables: list[pd.DataFrame]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from labelers.errors import UserError
 from medclip.runs.settings.base import Settings
 
 
@@ -44,6 +45,16 @@ class LabelSettings:
     """Conventions of an annotation project for the rules to follow, such as openi."""
     attributes: str = ""
     """Attributes that get label columns of their own, separated by commas: side (left, right), size (small, large)."""
+
+    def check_labeler(self) -> None:
+        """Refuses what the chosen labeler would not look at.
+
+        Raises:
+            UserError: The labeler is a network, and an option of the rules is given.
+        """
+        for option, value in (("profile", self.profile), ("attributes", self.attributes)):
+            if self.labeler != "rules" and value:
+                raise UserError(f"--{option} belongs to the rules, not to --labeler {self.labeler}.")
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,8 @@ def test_attributes_are_columns_of_their_own(tmp_path, kind: str) -> None:
     output = tmp_path / f"labels.{kind}"
     assert label.run([str(tmp_path / "r.txt"), "--output", str(output), "--attributes", "side, size"]) == 0
     row = (pd.read_csv if kind == "csv" else pd.read_parquet)(output).iloc[0]
-    assert row[["Pleural Effusion (left)", "Pleural Effusion (right)", "Pleural Effusion (large)"]].tolist() == [
-        1,
-        0,
-        1,
-    ]
+    names = ["Pleural Effusion (left)", "Pleural Effusion (right)", "Pleural Effusion (large)"]
+    assert row[names].tolist() == [1, 0, 1]
     assert row.filter(like="Pneumothorax (").isna().all()
 
 
@@ -74,6 +71,8 @@ def test_labels_of_a_folder_and_of_stdin(tmp_path, capsys, monkeypatch) -> None:
         (["r.csv", "--id-column", "uid"], "no column 'uid'"),
         (["r.doc"], r"r\.doc is no .*\.csv"),
         (["r.csv", "--labeler", "chexbert"], "checkpoint was not found"),
+        (["r.csv", "--labeler", "chexbert", "--attributes", "side"], "belongs to the rules"),
+        (["r.csv", "--attributes", "colour"], "choose from side, size"),
         (["r.csv", "--sentences", "s.csv"], "needs --output"),
         (["r.csv", "--score", "r.csv"], "shares 2 ids"),
         (["empty"], "no .txt files"),

@@ -34,8 +34,7 @@ def test_options_of_sampling_and_towers_train_together(tmp_path: Path) -> None:
     assert runs.train(
         output, "--steps", "2", "--evaluate-every", "1", "--image-weights", "1", "--text-weights", "1",
         "--balance-images", "0.5", "--balance-texts", "0.5", "--repeats", "0", "--limit", "60", "--limit-seed", "1",
-        "--vision-pooling", "cls", "--lora-vision", "2", "--attributes", "side", "--weight-decay", "0.01",
-        "--nodes", "1",
+        "--vision-pooling", "cls", "--lora-vision", "2", "--weight-decay", "0.01", "--nodes", "1",
     ) == 0  # fmt: skip
     settings_of_prompts = ["--prompt-draws", "2", "--prompts-per-draw", "1", "--resamples", "0"]
     base = [str(output), "--on", "phantom", "--prepared", str(tmp_path / "p")]

@@ -8,7 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures import runs
+from labelers.errors import UserError
+from medclip.runs.settings import TrainConfig
+from medclip.runs.train_data import TrainTables, find_train_sources, prepare_train_data
+from tests.fixtures import layouts, runs
+
+
+def tables_of(folder: Path, images: str, **options: object) -> TrainTables:
+    config = TrainConfig(images=images, cache_size=32, prepared=str(folder / "p"), attributes="side", **options)
+    return prepare_train_data(config, find_train_sources(config))
+
+
+def test_images_get_the_sides_that_their_own_reports_name(tmp_path: Path) -> None:
+    lines = layouts.csv(tmp_path).read_text().splitlines()
+    said = ["Left effusion.", "Right effusion.", "Small effusions on both sides.", "No effusion."]
+    rows = [",".join([*line.split(",")[:3], said[i % 4]]) for i, line in enumerate(lines[1:])]
+    (tmp_path / "table.csv").write_text("\n".join(["path,patient_id,view,report", *rows]) + "\n")
+    tables = tables_of(tmp_path, f"csv={tmp_path / 'table.csv'}")
+    found = tables.images[0].set_index("path")["Pleural Effusion (left)"]
+    assert found.iloc[:3].tolist() == [1, 0, 1]
+    assert found.iloc[3:4].isna().all()
+    assert "Pleural Effusion (left)" in tables.observations(TrainConfig(attributes="side"))
+
+
+def test_sides_that_no_image_has_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no training image has a label such as 'Enlarged Cardiomediastinum \(left\)'"):
+        tables_of(tmp_path, "phantom", source_options={"phantom": {"studies": 40, "size": 32}})
 
 
 @pytest.mark.slow
