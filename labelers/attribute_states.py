@@ -14,6 +14,7 @@ from labelers.observations import NO_FINDING
 
 #: The values that each kind of attribute distinguishes.
 VALUES = {"side": ("left", "right"), "size": ("small", "large")}
+#: What a value of a finding names; a moderate one is neither small nor large.
 _SAID = {
     "left": ("left",), "right": ("right",), "bilateral": ("left", "right"),
     "mild": ("small",), "mild to moderate": (), "moderate": (), "moderate to severe": ("large",), "severe": ("large",),
