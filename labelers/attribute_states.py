@@ -26,6 +26,13 @@ def attribute_name(observation: str, value: str) -> str:
     return f"{observation} ({value})"
 
 
+def observation_of(column: str) -> tuple[str, str] | None:
+    """Returns the observation and the kind of attribute of a column; None for a column that is not one of these."""
+    observation, _, value = column.removesuffix(")").rpartition(" (")
+    kinds = [kind for kind, values in VALUES.items() if value in values]
+    return (observation, kinds[0]) if observation and kinds and column.endswith(")") else None
+
+
 def attribute_names(observations: Sequence[str], kinds: Sequence[str]) -> tuple[str, ...]:
     """Returns the columns that `kinds` of attributes add to `observations`.
 

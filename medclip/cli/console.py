@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from labelers.errors import UserError
+from medclip.utils.logs import start_logging
 
 if TYPE_CHECKING:
     from medclip.utils.progress import Progress
@@ -28,8 +27,7 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-        warnings.filterwarnings("ignore", module="lightning|torch|transformers|albumentations")
+        start_logging()
         try:
             sys.exit(main(sys.argv[1:]) or 0)
         except KeyboardInterrupt:
@@ -42,16 +40,6 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
             sys.exit(_fail(str(error)))
 
     return run
-
-
-def quieten() -> None:
-    """Keeps libraries' news of themselves off the screen; to be called after their import, which sets levels."""
-    from transformers.utils import logging as transformers_logging
-
-    for name in ("lightning.pytorch", "lightning.fabric", "httpx", "matplotlib", "onnxscript", "onnx_ir", "root.onnx"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
 
 
 def _fail(message: str) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, quieten
+from medclip.cli.console import command, print_table
 from medclip.runs.settings import ConvertConfig
+from medclip.utils.logs import quieten
 
 _EXAMPLES = """\
 examples:

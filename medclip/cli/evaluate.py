@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from medclip.cli.config import given, read_config
-from medclip.cli.console import command, print_table, progress_bar, quieten
+from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import EvaluateConfig
+from medclip.utils.logs import quieten
 
 _EXAMPLES = """\
 examples:

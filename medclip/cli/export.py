@@ -6,8 +6,9 @@ from pathlib import Path
 
 from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command, quieten
+from medclip.cli.console import command
 from medclip.runs.settings import ExportConfig
+from medclip.utils.logs import quieten
 
 _EXAMPLES = """\
 examples:

@@ -6,8 +6,9 @@ import json
 
 from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar, quieten
+from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import SearchConfig
+from medclip.utils.logs import quieten
 
 _EXAMPLES = """\
 examples:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar, quieten
+from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import TrainConfig
+from medclip.utils.logs import quieten
 
 if TYPE_CHECKING:
     from medclip.training.callbacks import Profile

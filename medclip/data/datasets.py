@@ -12,7 +12,7 @@ from labelers.errors import UserError
 from labelers.observations import NO_FINDING, LabelPolicy
 from medclip.data.cache import PixelCache
 from medclip.data.samplers import balance_weights, source_weights
-from medclip.data.tables import label_matrix
+from medclip.data.tables import label_matrix, learning_labels
 from medclip.data.tokens import Ragged, Tokenize
 
 #: What becomes of texts that only deny.
@@ -33,6 +33,19 @@ class Pairs:
     def pick(self, studies: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """Returns one text of each study, for `draws` in [0, 1); every study must have one."""
         return self.texts[self.starts[studies] + (draws * self.count(studies)).astype(np.int64)]
+
+
+@dataclass(frozen=True)
+class Partners:
+    """Texts that are drawn as partners of images only; see `medclip.data.partners`.
+
+    Attributes:
+        texts: A column text, and a column of states for each observation.
+        links: Which study number (column study) has which row of `texts` (column row).
+    """
+
+    texts: pd.DataFrame
+    links: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,7 @@ def image_side(
     cache: PixelCache,
     study_numbers: dict[str, int],
     drawing: Drawing = Drawing(),
+    blank: str = "ignore",
 ) -> ImageSide:
     """Returns the train split of image tables as one side.
 
@@ -112,6 +126,7 @@ def image_side(
         cache: Holds the pixels of all of them.
         study_numbers: A number for each study id; new ones are added.
         drawing: Frequency with which each image is drawn.
+        blank: What a blank label is; see `medclip.data.tables.learning_labels`.
 
     Raises:
         UserError: No image is in the train split.
@@ -120,7 +135,7 @@ def image_side(
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise UserError("None of the images is in the train split.")
-    states = label_matrix(table, observations)
+    states = learning_labels(table, observations, blank=blank)
     return ImageSide(
         keys=table["_key"].to_numpy(dtype=object),
         labels=policy(states),
@@ -138,7 +153,7 @@ def text_side(
     observations: Sequence[str],
     policy: LabelPolicy,
     study_numbers: dict[str, int],
-    reports: Sequence[pd.DataFrame] = (),
+    partners: Partners | None = None,
     drawing: Drawing = Drawing(),
     denials: str = "as-is",
 ) -> TextSide:
@@ -151,7 +166,7 @@ def text_side(
         observations: The columns of label vectors.
         policy: Turns states into label vectors.
         study_numbers: The number of each study that has images.
-        reports: Tables of whole reports, which are then the partners of images instead of sentences.
+        partners: The partners of images; by default the sentences of their studies.
         drawing: Frequency with which each sentence is drawn.
         denials: What becomes of texts that only deny: "as-is", positive for No Finding ("no-finding"), or left out
             ("skip").
@@ -168,13 +183,12 @@ def text_side(
     states, texts = label_matrix(table, observations), table["text"]
     base = table["count"].to_numpy() ** drawing.repeats if drawing.repeats else None
     weights = _weights([len(part) for part in parts], states, drawing, base)
-    if reports:
-        whole = _reports_of(reports, occurrences, study_numbers)
-        links = pd.DataFrame({"study": whole["study"], "row": np.arange(len(whole)) + len(table)})
-        texts = pd.concat([texts, whole["text"]], ignore_index=True)
-        states = np.vstack([states, label_matrix(whole, observations)])
-    else:
+    if partners is None:
         links = _links(parts, occurrences, study_numbers)
+    else:
+        links = partners.links.assign(row=partners.links["row"] + len(table))
+        texts = pd.concat([texts, partners.texts["text"]], ignore_index=True)
+        states = np.vstack([states, label_matrix(partners.texts, observations)])
     tokens = tokenize(texts)
     return TextSide(
         tokens=tokens.ids,
@@ -184,7 +198,7 @@ def text_side(
         ids=pd.factorize(texts)[0].astype(np.int64),
         weights=weights,
         words=tokens.words,
-        pairs=pairs_from(links, len(study_numbers)) if len(links) else None,
+        pairs=pairs_from(links, max(len(study_numbers), links["study"].max() + 1)) if len(links) else None,
     )
 
 
@@ -207,19 +221,6 @@ def _links(
         said.append(pd.DataFrame({"study": study[known].astype(int), "row": occurrence["sentence"][known].map(row)}))
         offset += len(part)
     return pd.concat(said)
-
-
-def _reports_of(
-    reports: Sequence[pd.DataFrame], occurrences: Sequence[pd.DataFrame], study_numbers: dict[str, int]
-) -> pd.DataFrame:
-    """Returns the reports of training studies that have images, with their number in a column study."""
-    kept = [
-        table[(table["split"] == "train") & table["study_id"].isin(said["study_id"])]
-        for table, said in zip(reports, occurrences, strict=True)
-    ]
-    table = pd.concat(kept, ignore_index=True)
-    table = table.assign(study=table["study_id"].map(study_numbers))
-    return table[table["study"].notna()].astype({"study": int}).reset_index(drop=True)
 
 
 def with_partners(images: ImageSide, texts: TextSide) -> ImageSide:

@@ -37,7 +37,7 @@ class Source:
     obtain: ClassVar[str] = ""
     population: str = ""
     holds_images_of: ClassVar[tuple[str, ...]] = ()
-    blank_is_negative: ClassVar[bool] = False
+    blank_is_negative: bool = False
     to_pair: ClassVar[str] = ""
     draw: Callable[[str], np.ndarray] | None = None
 

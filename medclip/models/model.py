@@ -12,7 +12,7 @@ from transformers.utils import ModelOutput
 
 from labelers.errors import UserError
 from medclip.encoded import Encoded
-from medclip.models.config import SMALL_TEXT, SMALL_VISION, MedCLIPConfig
+from medclip.models.config import BUILT_IN_TEXT, BUILT_IN_VISION, MedCLIPConfig
 from medclip.models.loading import no_bar, not_to_be_had, of_run
 from medclip.models.locking import keep_locked
 from medclip.models.towers import TORCHVISION, TextTower, TorchvisionBackbone, VisionTower
@@ -177,10 +177,10 @@ def build_model(
     """Returns a new model to train.
 
     Args:
-        vision: "small"; "torchvision:ARCHITECTURE" (untrained), "torchvision:ARCHITECTURE:WEIGHTS" (fetched by
-            torchvision, e.g. IMAGENET1K_V2); or a folder or hub id of a Hugging Face backbone.
-        text: "small" or a folder or hub id of a Hugging Face text encoder.
-        vocab_size: Size of the tokenizer's vocabulary, for the small text tower.
+        vision: "small" or "tiny"; "torchvision:ARCHITECTURE" (untrained), "torchvision:ARCHITECTURE:WEIGHTS" (fetched
+            by torchvision, e.g. IMAGENET1K_V2); or a folder or hub id of a Hugging Face backbone.
+        text: "small" or "tiny", or a folder or hub id of a Hugging Face text encoder.
+        vocab_size: Size of the tokenizer's vocabulary, for the small and the tiny text tower.
         pad_token_id: Padding token of the tokenizer.
         options: Further arguments of `MedCLIPConfig`.
 
@@ -188,8 +188,11 @@ def build_model(
         OSError: A named backbone is neither on disk nor to be had; the message says what to do.
     """
     vision_config, vision_backbone = _vision_backbone(vision)
-    if text == "small":
-        text_config, text_backbone = SMALL_TEXT | {"vocab_size": vocab_size, "pad_token_id": pad_token_id}, None
+    if text in BUILT_IN_TEXT:
+        text_config, text_backbone = (
+            BUILT_IN_TEXT[text] | {"vocab_size": vocab_size, "pad_token_id": pad_token_id},
+            None,
+        )
     else:
         text_backbone = _pretrained(text, "text encoder")
         text_config = text_backbone.config.to_dict()
@@ -202,8 +205,8 @@ def build_model(
 
 
 def _vision_backbone(name: str) -> tuple[dict[str, Any], nn.Module | None]:
-    if name == "small":
-        return SMALL_VISION, None
+    if name in BUILT_IN_VISION:
+        return BUILT_IN_VISION[name], None
     if name.startswith(f"{TORCHVISION}:"):
         _, architecture, *weights = name.split(":")
         backbone = TorchvisionBackbone(architecture, weights=weights[0]) if weights else None

@@ -10,6 +10,8 @@ from labelers.errors import UserError
 from medclip.encoded import Encoded
 
 SIMILARITIES = ("cosine", "dot", "claims")
+#: A logit that has no part in a softmax, and gives no NaN where it is multiplied by a target of 0.
+MASKED = -1e9
 
 
 def product(rows: Tensor, columns: Tensor) -> Tensor:
@@ -149,14 +151,45 @@ def mean_of(image_to_text: Tensor, text_to_image: Tensor) -> dict[str, Tensor]:
     }
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Returns the mean cross entropy of rows of `logits` (N, M) against distributions `targets` (N, M)."""
-    return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+def among_pairs(images: Encoded, texts: Encoded, to_texts: Tensor, to_images: Tensor) -> Tensor:
+    """Returns the InfoNCE of both directions among the images and texts of a batch that have partners in it.
+
+    A text that is word for word the partner's counts as partner, too. Zero where the batch has no pair.
+
+    Args:
+        images: I images.
+        texts: T texts.
+        to_texts: (i, T) logits of the images in `images.rows`.
+        to_images: (t, I) logits of the texts in `texts.rows`.
+    """
+    own = same_study(images, texts)
+    of_pairs = own.any(dim=0)
+    if texts.ids is not None:
+        own = product(own.float(), (texts.ids[:, None] == texts.ids[None, :]).float()) > 0
+    own = own & of_pairs
+    forward = _found(to_texts, own[images.rows], of_pairs)
+    return (forward + _found(to_images, own.T[texts.rows], own.any(dim=1))) / 2
 
 
-def entropy(targets: Tensor) -> Tensor:
-    """Returns the mean entropy of distributions (N, M): the floor that no model's cross entropy goes below."""
-    return -torch.xlogy(targets, targets).sum(dim=1).mean()
+def _found(logits: Tensor, own: Tensor, columns: Tensor) -> Tensor:
+    """Returns the mean cross entropy of those rows of `logits` (N, M) that have `own` (N, M) among `columns` (M,)."""
+    share = own / own.sum(dim=1, keepdim=True).clamp(min=1)
+    return soft_cross_entropy(logits.masked_fill(~columns, MASKED), share, own.any(dim=1))
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Returns the mean cross entropy of rows of `logits` (N, M), those of `rows` (N,), against `targets` (N, M)."""
+    return _mean(-(targets * logits.log_softmax(dim=1)).sum(dim=1), rows)
+
+
+def entropy(targets: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Returns the mean entropy of distributions (N, M), of `rows` (N,): what no model's cross entropy goes below."""
+    return _mean(-torch.xlogy(targets, targets).sum(dim=1), rows)
+
+
+def _mean(values: Tensor, rows: Tensor | None) -> Tensor:
+    """Returns the mean of `values` (N,) over `rows` (N,), 0 where there are none."""
+    return values.mean() if rows is None else (values * rows).sum() / rows.sum().clamp(min=1)
 
 
 def check_pairs(name: str, images: Encoded, texts: Encoded) -> None:

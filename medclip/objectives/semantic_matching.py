@@ -12,7 +12,9 @@ from labelers.errors import UserError
 from medclip.encoded import Encoded
 from medclip.objectives import Objective
 from medclip.objectives._targets import (
+    MASKED,
     SIMILARITIES,
+    among_pairs,
     cosines,
     entropy,
     label_similarity,
@@ -23,7 +25,6 @@ from medclip.objectives._targets import (
 
 FORMS = ("softmax", "sigmoid")
 UNKNOWNS = ("differ", "mask")
-_MASKED = -1e9  # a logit that has no part in a softmax, and gives no NaN where it is multiplied by a target of 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class _Pairs:
         own, known = (None if matrix is None else matrix.T for matrix in (self.own, self.known))
         return _Pairs(self.similarity.T, own, known)
 
+    def among(self, which: Tensor) -> _Pairs:
+        """Returns the same with those that are not of `which`, (I, T) or (1, T), left out."""
+        known = which if self.known is None else self.known & which
+        return _Pairs(self.similarity, self.own, known.expand_as(self.similarity))
+
     def counted(self) -> Tensor | None:
         """Returns which pairs count, None where all do."""
         return self.known if self.known is None or self.own is None else self.known | self.own
@@ -74,6 +80,10 @@ class SemanticMatching(Objective):
         form: "softmax", or "sigmoid": each combination is a question of its own, whose answer is the similarity (the
             loss of SigLIP, Zhai et al. 2023, with soft targets); contradictions count as 0.
         pair_weight: Share of the target that goes to texts of the image's own study, where the batch has any.
+        pair_loss: Weight of a second loss, in which images and the texts of their own studies find each other among
+            the pairs of the batch (InfoNCE, as `clip`). Semantic matching then sees the other texts only. For
+            batches of which a share is paired, with whole reports as partners: it teaches what the labels do not
+            tell, such as sides.
         unknown: What an image and a text are to each other that speak of no observation in common, when label vectors
             tell silence (0) from denial (-1): "differ", like a pair whose labels disagree, as in the paper; or "mask",
             left out of the loss, and what the image is silent about does not count in "claims". For images that are
@@ -97,6 +107,7 @@ class SemanticMatching(Objective):
         rarity: float = 0.0,
         form: str = "softmax",
         pair_weight: float = 0.0,
+        pair_loss: float = 0.0,
         unknown: str = "differ",
         self_trust: float = 0.0,
     ) -> None:
@@ -115,7 +126,13 @@ class SemanticMatching(Objective):
             raise UserError(
                 f"semantic_matching: pair_weight and self_trust are shares; found {pair_weight}, {self_trust}."
             )
+        if pair_loss < 0 or (pair_loss and (pair_weight or form != "softmax")):
+            raise UserError(
+                f"semantic_matching: pair_loss is a weight of at least 0 that goes with form softmax and without "
+                f"pair_weight; found {pair_loss}, with form {form} and pair_weight {pair_weight}."
+            )
         self.similarity, self.target_temperature, self.rarity = similarity, target_temperature, rarity
+        self.pair_loss = pair_loss
         self.form, self.pair_weight, self.self_trust, self.unknown = form, pair_weight, self_trust, unknown
         self.observation_weights: Tensor | None
         self.register_buffer("observation_weights", None)
@@ -143,28 +160,41 @@ class SemanticMatching(Objective):
         pairs = _Pairs(similarity, same_study(images, texts) if self.pair_weight else None, known)
         if self.form == "sigmoid":
             return self._pairwise(to_texts, pairs.of(images.rows), scale)
+        alone = None
+        if self.pair_loss:
+            assert texts.study_ids is not None
+            alone = texts.study_ids < 0
+            pairs = pairs.among(alone[None, :])
         of_images = self._direction(to_texts, pairs.of(images.rows), scale)
-        of_texts = self._direction(to_images, pairs.turned().of(texts.rows), scale)
+        of_texts = self._direction(
+            to_images, pairs.turned().of(texts.rows), scale, rows=None if alone is None else alone[texts.rows]
+        )
         loss = (of_images[0] + of_texts[0]) / 2
-        return {
-            "loss": loss,
+        terms = {
             "image_to_text": of_images[0].detach(),
             "text_to_image": of_texts[0].detach(),
             "excess": (loss - (of_images[1] + of_texts[1]) / 2).detach(),
         }
+        if self.pair_loss:
+            of_pairs = among_pairs(images, texts, scale * to_texts, scale * to_images)
+            loss = loss + self.pair_loss * of_pairs
+            terms["pairs"] = of_pairs.detach()
+        return {"loss": loss, **terms}
 
-    def _direction(self, cosine: Tensor, pairs: _Pairs, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the loss of the rows of one side against the other, and the least it can be."""
+    def _direction(
+        self, cosine: Tensor, pairs: _Pairs, scale: Tensor, rows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the loss of the rows of one side (those of `rows`) against the other, and the least it can be."""
         logits, like = scale * cosine, pairs.similarity / self.target_temperature
         counted = pairs.counted()
         if counted is not None:
-            logits, like = logits.masked_fill(~counted, _MASKED), like.masked_fill(~counted, _MASKED)
+            logits, like = logits.masked_fill(~counted, MASKED), like.masked_fill(~counted, MASKED)
         target = like.softmax(dim=1)
         if pairs.own is not None:
             target = self.with_pairs(target, pairs.own)
         if self.self_trust:
             target = (1 - self.self_trust) * target + self.self_trust * logits.softmax(dim=1).detach()
-        return soft_cross_entropy(logits, target), entropy(target)
+        return soft_cross_entropy(logits, target, rows), entropy(target, rows)
 
     def label_similarity(self, image_labels: Tensor, text_labels: Tensor) -> Tensor:
         """Returns how alike label vectors (I, O) and (T, O) are, (I, T), with the weights of observations."""

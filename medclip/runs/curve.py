@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import yaml
 
 from labelers.errors import UserError
 from medclip.evaluation.data_efficiency import Point, draw, points_of, statement, tidy, verdict
+from medclip.evaluation.evaluators.supervised import Supervised
+from medclip.evaluation.evaluators.zero_shot import ZeroShot
 from medclip.evaluation.protocol import load_protocol, sources_of
+from medclip.runs.curve_search import Trial, best_trial, save_score, saved_score, trials_of, with_choice
 from medclip.runs.settings import CurveConfig, EvaluateConfig, TrainConfig
 from medclip.runs.train_data import find_train_sources
+from medclip.runs.train_supervised import train_supervised
 from medclip.utils.io import write_atomically
+from medclip.utils.logs import quieten, start_logging
 from medclip.utils.plugins import load_plugin
 from medclip.utils.progress import Progress
 from medclip.utils.text import names_in
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -33,14 +39,27 @@ class Plan:
     Attributes:
         config: Settings of the curve.
         points: Training settings by point.
+        trials: Training settings by trial of the search, where there is one.
+        supervised: Arms that learn from the labels alone.
     """
 
     config: CurveConfig
     points: Mapping[Point, TrainConfig]
+    trials: Mapping[Trial, TrainConfig]
+    supervised: frozenset[str]
 
     def folder(self, point: Point) -> Path:
         """Returns the folder of a point."""
         return Path(self.config.output) / "points" / point.name
+
+    def scores(self) -> dict[Trial, float]:
+        """Returns the validation score of each trial that is done.
+
+        Raises:
+            UserError: One was made with other settings.
+        """
+        found = {trial: saved_score(Path(config.output), config) for trial, config in self.trials.items()}
+        return {trial: score for trial, score in found.items() if score is not None}
 
     def is_done(self, point: Point) -> bool:
         """Tells whether a point is there, as these settings make it.
@@ -86,42 +105,101 @@ class CurveResult:
 
 
 def plan_curve(config: CurveConfig) -> Plan:
-    """Returns the points of a curve.
+    """Returns the points of a curve, with what a search chose for their arms where it is done.
 
     Raises:
         UserError: A setting is wrong.
     """
     recipe, sizes = _recipe(config), [_number(size) for size in config.sizes.split(",")]
     arms = _arms(config)
+    spaces = {name: settings.pop("search", None) or {} for name, settings in arms.items()}
+    supervised = frozenset(name for name, settings in arms.items() if settings.pop("supervised", False))
     points = points_of(list(arms), sizes, config.seeds)
     if not -1 <= config.point < len(points):
         raise UserError(f"--point {config.point}: there are points 0 to {len(points) - 1}; see --list.")
-    return Plan(config, {p: _settings(config, recipe | arms[p.arm], p, max(sizes)) for p in points})
+    trials = {
+        trial: _trial_settings(config, recipe | arms[arm], trial)
+        for arm, space in spaces.items()
+        if config.trials and space
+        for trial in trials_of(arm, space, trials=config.trials, seed=config.search_seed)
+    }
+    plan = Plan(config, {}, trials, supervised)
+    chosen = {arm: trial.choice for arm, trial in _chosen(plan).items()}
+    settings = {arm: with_choice(recipe | arms[arm], chosen.get(arm, {})) for arm in arms}
+    return replace(plan, points={p: _settings(config, settings[p.arm], p, max(sizes)) for p in points})
+
+
+def _chosen(plan: Plan) -> dict[str, Trial]:
+    """Returns the best trial of each arm all of whose trials are done."""
+    scores = plan.scores()
+    arms = {trial.arm: [other for other in plan.trials if other.arm == trial.arm] for trial in plan.trials}
+    return {
+        arm: best_trial({trial: scores[trial] for trial in trials})
+        for arm, trials in arms.items()
+        if all(trial in scores for trial in trials)
+    }
 
 
 def run_curve(plan: Plan, *, progress: Progress | None = None) -> CurveResult:
     """Trains and evaluates the points that are not done yet, and sums up; writes curve.csv, curve.png, statement.txt.
 
+    With a search, the trials come first, and search.csv says what they scored and which were chosen.
+
     Raises:
-        UserError: A point was made with other settings, or no point has the metrics asked for.
+        UserError: A point was made with other settings, no point has the metrics asked for, or a single point is asked
+            for before the search is done.
         FileNotFoundError: A source is not where it was looked for.
     """
-    config, points = plan.config, list(plan.points)
+    config = plan.config
     for settings in {p.arm: s for p, s in plan.points.items()}.values():
         find_train_sources(settings)
+    plan = _searched(plan, progress)
+    points = list(plan.points)
     wanted = points if config.point < 0 else [points[config.point]]
     todo = [point for point in wanted if not plan.is_done(point)]
-    for done, point in enumerate(_work(plan, todo), start=1):
+    tasks = [(plan, point) for point in todo]
+    for done, point in enumerate(_work(_train_point, tasks, config.workers), start=1):
         logger.info("%s is done", point.name)
         if progress is not None:
             progress("training points", done, len(todo))
     return _sum_up(plan)
 
 
+def _searched(plan: Plan, progress: Progress | None) -> Plan:
+    """Returns the plan with what its search chose; trials that are not done yet are trained first."""
+    if not plan.trials:
+        return plan
+    done = plan.scores()
+    todo = [trial for trial in plan.trials if trial not in done]
+    if todo and plan.config.point >= 0:
+        raise UserError(
+            f"{len(todo)} of {len(plan.trials)} trials of the search are not done. Run the command without --point "
+            "first; it can be stopped and run again."
+        )
+    tasks = [(plan, trial) for trial in todo]
+    for count, trial in enumerate(_work(_train_trial, tasks, plan.config.workers), start=1):
+        logger.info("%s, trial %d is done", trial.arm, trial.number)
+        if progress is not None:
+            progress("searching", count, len(todo))
+    _write_search(plan)
+    return plan_curve(plan.config)
+
+
+def _write_search(plan: Plan) -> None:
+    scores, chosen = plan.scores(), _chosen(plan)
+    rows = [
+        {"arm": trial.arm, "trial": trial.number, "choice": json.dumps(dict(trial.choice)), "valid": round(score, 6),
+         "chosen": chosen[trial.arm] == trial}
+        for trial, score in scores.items()
+    ]  # fmt: skip
+    file = Path(plan.config.output) / "search.csv"
+    write_atomically(file, lambda part: pd.DataFrame(rows).to_csv(part, index=False))
+
+
 def _arms(config: CurveConfig) -> dict[str, dict[str, Any]]:
     """Returns the settings of each arm."""
     if config.arms:
-        return {name: settings or {} for name, settings in config.arms.items()}
+        return {name: dict(settings or {}) for name, settings in config.arms.items()}
     names = names_in(config.objectives)
     for name in names:
         load_plugin("objectives", name)
@@ -140,9 +218,7 @@ def _settings(config: CurveConfig, settings: dict[str, Any], point: Point, large
     Raises:
         UserError: A setting is unknown, or equal steps were asked for and there are none to be equal.
     """
-    made = TrainConfig.from_mapping(settings, origin=f"Arm {point.arm!r}")
-    output = Path(config.output) / "points" / point.name
-    made = replace(made, limit=point.size, limit_seed=point.seed, seed=point.seed, output=str(output))
+    made = _limited(settings, point, Path(config.output) / "points" / point.name)
     if config.budget == "steps" and not made.steps:
         raise UserError(
             f"--budget steps gives every size equally many steps, and {point.arm!r} has none. Write steps into the "
@@ -154,32 +230,48 @@ def _settings(config: CurveConfig, settings: dict[str, Any], point: Point, large
     return made
 
 
+def _trial_settings(config: CurveConfig, settings: dict[str, Any], trial: Trial) -> TrainConfig:
+    point = Point(trial.arm, config.search_size, config.search_seed)
+    folder = Path(config.output) / "search" / f"{trial.arm}-{trial.number}"
+    return _limited(with_choice(settings | config.search_settings, trial.choice), point, folder)
+
+
+def _limited(settings: dict[str, Any], point: Point, output: Path) -> TrainConfig:
+    made = TrainConfig.from_mapping(settings, origin=f"Arm {point.arm!r}")
+    return replace(made, limit=point.size, limit_seed=point.seed, seed=point.seed, output=str(output))
+
+
 def _recipe(config: CurveConfig) -> dict[str, Any]:
     settings = yaml.safe_load(Path(config.recipe).read_text(encoding="utf-8")) if config.recipe else {}
     given = {"images": config.images, "texts": config.texts, "data_root": config.data_root}
     return settings | {name: value for name, value in given.items() if value}
 
 
-def _work(plan: Plan, todo: list[Point]) -> Iterable[Point]:
-    """Yields points as they are done: one after the other, or in processes of their own, each with a GPU."""
-    tasks = [(plan, point) for point in todo]
-    if plan.config.workers <= 1 or len(tasks) < 2:
-        yield from map(_train_point, tasks)
+def _work(train: Callable[[Any], T], tasks: list[Any], workers: int) -> Iterable[T]:
+    """Yields what `train` returns as it is done: one after the other, or in processes of their own, each with a GPU."""
+    if workers <= 1 or len(tasks) < 2:
+        yield from map(train, tasks)
         return
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from multiprocessing import get_context
 
     context = get_context("spawn")
     slots = context.Queue()
-    for slot in range(plan.config.workers):
+    for slot in range(workers):
         slots.put(slot)
-    with ProcessPoolExecutor(plan.config.workers, mp_context=context, initializer=_take_gpu, initargs=(slots,)) as pool:
-        for future in as_completed([pool.submit(_train_point, task) for task in tasks]):
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(slots,)) as pool:
+        for future in as_completed([pool.submit(train, task) for task in tasks]):
             yield future.result()
 
 
+def _start_worker(slots: Any) -> None:
+    """Readies a process for training points; to be called before torch looks for GPUs."""
+    start_logging()
+    _take_gpu(slots)
+
+
 def _take_gpu(slots: Any) -> None:
-    """Gives this process one of the GPUs that the command may use; to be called before torch looks for them."""
+    """Gives this process one of the GPUs that the command may use."""
     slot = slots.get()
     visible = names_in(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     count = len(visible) or len(list(Path("/dev").glob("nvidia[0-9]*")))
@@ -187,20 +279,46 @@ def _take_gpu(slots: Any) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[slot % count] if visible else str(slot % count)
 
 
+def _train_trial(task: tuple[Plan, Trial]) -> Trial:
+    """Trains one trial and saves its best validation score."""
+    from medclip.runs.train import train
+
+    quieten()
+    plan, trial = task
+    settings = plan.trials[trial]
+    if trial.arm in plan.supervised:
+        found = train_supervised(settings, split="valid", resamples=0)
+        score = found.metrics[Supervised.primary].value
+    else:
+        metrics = train(settings, bar=False).metrics
+        score = metrics["best"].get(ZeroShot.primary)
+    save_score(Path(settings.output), settings, trial.choice, float("nan") if score is None else float(score))
+    return trial
+
+
 def _train_point(task: tuple[Plan, Point]) -> Point:
     """Trains and evaluates one point in its own folder."""
     from medclip.runs.evaluate import evaluate
     from medclip.runs.train import train
 
+    quieten()
     plan, point = task
     config, settings = plan.config, plan.points[point]
+    folder = Path(settings.output) / "evaluation"
+    if point.arm in plan.supervised:
+        found = train_supervised(settings, split=config.split, resamples=config.resamples)
+        text = json.dumps({"model": {"supervised": found.numbers}}, indent=2)
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.save(Path(settings.output) / "config.yaml")
+        write_atomically(folder / "metrics.json", lambda part: part.write_text(text))
+        return point
     train(settings, bar=False)
     evaluate(
         EvaluateConfig(
-            model=settings.output, on=config.on or settings.images, evaluators=config.evaluators,
+            model=settings.output, on=config.on or settings.images, evaluators=config.evaluators, split=config.split,
             texts="" if config.evaluators == "zero-shot" else settings.texts or settings.images,
             resamples=config.resamples, prepared=settings.prepared, protocol=config.published,
-            output=str(Path(settings.output) / "evaluation"), overwrite=True,
+            output=str(folder), overwrite=True,
         )
     )  # fmt: skip
     return point

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from labelers.observations import LabelPolicy
 from medclip.data.cache import PixelCache
-from medclip.data.datasets import Drawing, ImageSide, TextSide, image_side, text_side, with_partners
+from medclip.data.datasets import Drawing, ImageSide, Partners, TextSide, image_side, text_side, with_partners
 from medclip.data.loader import Steps
+from medclip.data.partners import prompts_of_labels, reports_of_equal_labels, reports_of_studies
 from medclip.data.tokens import cached_tokens
 from medclip.data.transforms import Augmentation
 from medclip.inference.prompts import Prompts
@@ -74,16 +75,30 @@ def batches_of(
     observations, numbers = tables.observations(config), dict[str, int]()
     images = image_side(
         tables.images, observations=observations, policy=parts.policy, cache=cache, study_numbers=numbers,
-        drawing=Drawing(config.image_weights or None, config.balance_images),
+        drawing=Drawing(config.image_weights or None, config.balance_images), blank=config.blank,
     )  # fmt: skip
     tokenize = partial(
         cached_tokens, folder=Path(config.prepared) / "tokens", tokenizer=processor.tokenizer,
         max_length=config.max_length, words=parts.objective.needs_words,
     )  # fmt: skip
+    images, partners = _partners(config, images, tables, observations, numbers)
     texts = text_side(
-        tables.sentences, tables.occurrences, reports=tables.reports, tokenize=tokenize, observations=observations,
+        tables.sentences, tables.occurrences, partners=partners, tokenize=tokenize, observations=observations,
         policy=parts.policy, study_numbers=numbers, denials=config.denials,
         drawing=Drawing(config.text_weights or None, config.balance_texts, config.repeats),
     )  # fmt: skip
     paired = with_partners(images, texts) if parts.objective.needs_pairs else images
     return TrainBatches(config, parts, paired, texts)
+
+
+def _partners(
+    config: TrainConfig, images: ImageSide, tables: TrainTables, observations: list[str], numbers: dict[str, int]
+) -> tuple[ImageSide, Partners | None]:
+    """Returns the images and their partners, as the settings have it; None for the sentences of their studies."""
+    if config.pair_text == "prompts":
+        return prompts_of_labels(images, observations, seed=config.seed)
+    if config.pair_by == "labels":
+        return reports_of_equal_labels(images, tables.reports, tables.occurrences, observations)
+    if config.pair_text == "report":
+        return images, reports_of_studies(tables.reports, tables.occurrences, numbers)
+    return images, None

@@ -103,12 +103,17 @@ def find_train_sources(config: TrainConfig) -> TrainSources:
 
 
 def _check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) -> None:
-    if config.objective_options.get("pair_weight") and not config.pairs:
-        raise UserError(
-            "pair_weight has no effect without pairs in the batches. Say what share of the texts are to be partners of "
-            "images, such as --pairs 0.5."
-        )
+    for option in ("pair_weight", "pair_loss"):
+        if config.objective_options.get(option) and not config.pairs:
+            raise UserError(
+                f"{option} has no effect without pairs in the batches. Say what share of the texts are to be partners "
+                "of images, such as --pairs 0.5."
+            )
+    if config.objective_options.get("pair_loss") and config.pairs >= 1:
+        raise UserError("With --pairs 1 pair_loss leaves no text for semantic matching. Choose a share below 1.")
     if not load_plugin("objectives", config.objective).needs_pairs and not config.pairs:
+        return
+    if config.pair_by == "labels" or config.pair_text == "prompts":
         return
     if any(image.shares_studies(text) for image in images for text in texts):
         return
@@ -174,7 +179,8 @@ def _tables(config: TrainConfig, made: list[Prepared], sources: TrainSources) ->
         images = limit_images(images, limit=config.limit, seed=config.limit_seed)
         sentences, occurrences = limit_sentences(sentences, occurrences, limit=config.limit, seed=config.limit_seed)
     _check_attributes(config, images)
-    reports = [one.reports() for one in made if one.sentences is not None] if config.pair_text == "report" else []
+    whole = config.pair_text == "report" or config.pair_by == "labels"
+    reports = [one.reports() for one in made if one.sentences is not None] if whole else []
     return TrainTables(images, sentences, occurrences, reports, [one.manifest or {} for one in made])
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from medclip.models import MedCLIPModel, MedCLIPProcessor
+from medclip.models.config import BUILT_IN_TEXT
 from medclip.models.locking import add_lora, lock
 from medclip.models.model import build_model, check_inputs
 from medclip.models.processor import learned_tokenizer, load_tokenizer
@@ -24,7 +25,7 @@ def check_towers(config: TrainConfig, objective: Objective) -> None:
     Raises:
         UserError: A tower is unknown, or cannot take images or texts of the configured size.
     """
-    tokenizer = None if config.text == "small" else load_tokenizer(config.text)
+    tokenizer = None if config.text in BUILT_IN_TEXT else load_tokenizer(config.text)
     with torch.random.fork_rng(devices=[]):
         model = _towers(config, objective, tokenizer)
     check_inputs(model, image_size=config.image_size, max_length=config.max_length)
@@ -33,8 +34,8 @@ def check_towers(config: TrainConfig, objective: Objective) -> None:
 def new_model(
     config: TrainConfig, sentences: Sequence[pd.DataFrame], objective: Objective
 ) -> tuple[MedCLIPModel, MedCLIPProcessor]:
-    """Returns the model to train and its processor; a small text tower learns its vocabulary from `sentences`."""
-    if config.text == "small":
+    """Returns the model to train and its processor; a built-in text tower learns its vocabulary from `sentences`."""
+    if config.text in BUILT_IN_TEXT:
         texts = pd.concat([table.loc[table["split"] == "train", "text"] for table in sentences])
         tokenizer = learned_tokenizer(texts, vocab_size=config.vocab_size, folder=Path(config.prepared) / "tokens")
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
+from labelers.attribute_states import observation_of
 from labelers.errors import UserError
 from medclip.data.cache import PixelCache
 from medclip.data.tables import label_matrix, learning_labels, observations_of
@@ -93,9 +94,14 @@ class EvaluationData:
         return rows
 
     def observations(self, wanted: Sequence[str] = ()) -> list[str]:
-        """Returns those of `wanted` (or of all observation columns) that have states in the split to report on."""
+        """Returns those of `wanted` that have states in the split to report on.
+
+        By default of all observation columns but sides and sizes ("Pleural Effusion (left)"), which are no
+        observations of their own.
+        """
         table = self.rows()
-        columns = [name for name in (wanted or observations_of(table)) if name in table.columns]
+        columns = wanted or [name for name in observations_of(table) if observation_of(name) is None]
+        columns = [name for name in columns if name in table.columns]
         known = ~np.isnan(label_matrix(table, columns))
         return [name for name, any_known in zip(columns, known.any(axis=0), strict=True) if any_known]
 

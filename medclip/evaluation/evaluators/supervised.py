@@ -24,8 +24,8 @@ class Supervised(Evaluator):
     """What labels alone would give: a network like the model's vision tower, trained on the train split.
 
     It takes of the model its architecture only; see `medclip.training.supervised`. The pass that does best on the
-    validation split is kept. With few images it is a weak ceiling: it overfits sooner than it saturates, so state how
-    many there were.
+    validation split is kept, the last one where the report is about that split. With few images it is a weak
+    ceiling: it overfits sooner than it saturates, so state how many there were.
 
     Args:
         data: Images and their states, in all three splits.
@@ -33,6 +33,8 @@ class Supervised(Evaluator):
         observations: Observations to learn; by default all that have states.
         classes: Classes of the multiclass score.
         epochs: Passes over the train split.
+        steps: Steps instead of passes; 0 for none.
+        every: Steps between validations; 0 for one a pass.
         batch_size: Images in a step.
         learning_rate: Peak, of AdamW.
         augmentation: Random changes of training images.
@@ -52,6 +54,8 @@ class Supervised(Evaluator):
         observations: Sequence[str] = (),
         classes: Sequence[str] = (),
         epochs: float = 10.0,
+        steps: int = 0,
+        every: int = 0,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
         augmentation: Augmentation | None = None,
@@ -64,6 +68,7 @@ class Supervised(Evaluator):
         self._names = data.observations(observations)
         self._classes = [name for name in (classes or CHEXPERT5) if name in self._names]
         self._batch_size, self._learning_rate, self._epochs = batch_size, learning_rate, epochs
+        self._steps, self._every = steps, every
         self._augmentation = augmentation
         patients = data.rows()["patient_id"].to_numpy()
         self._resamples = bootstrap(patients, resamples=resamples, seed=seed)
@@ -74,13 +79,16 @@ class Supervised(Evaluator):
         config, train = model.config, self._train
         tower = VisionTower(config.vision_config, projection_dim=len(self._names), pooling=config.vision_pooling)
         tower = tower.to(model.device).to(memory_format=torch.channels_last)
-        every = max(1, len(train) // self._batch_size)
+        lap = max(1, len(train) // self._batch_size)
         settings = SupervisedSettings(
-            steps=max(1, round(self._epochs * every)), every=every, seed=self._seed, batch_size=self._batch_size,
-            learning_rate=self._learning_rate, augmentation=self._augmentation or Augmentation(),
+            steps=self._steps or max(1, round(self._epochs * lap)), every=self._every or lap, seed=self._seed,
+            batch_size=self._batch_size, learning_rate=self._learning_rate,
+            augmentation=self._augmentation or Augmentation(),
         )  # fmt: skip
+        # Nothing may be chosen on what is reported on; an empty table keeps the last pass.
+        valid = train.iloc[:0] if self._data.split == "valid" else self._data.other("valid")
         train_tower(
-            tower, self._data.labelled(train, self._names), self._data.labelled(self._data.other("valid"), self._names),
+            tower, self._data.labelled(train, self._names), self._data.labelled(valid, self._names),
             cache=self._data.cache, processor=processor, settings=settings,
             score=mean_auroc(self._names, self._min_count), progress=self._progress,
         )  # fmt: skip

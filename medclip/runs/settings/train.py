@@ -44,6 +44,9 @@ class Labels:
     """What uncertain states become in label vectors; soft is 0.5."""
     negative: Literal["absent", "opposite"] = "opposite"
     """What negative states become in label vectors: 0 (absent) or -1 (opposite)."""
+    blank: Literal["ignore", "source", "negative"] = "ignore"
+    """What a blank label of an image is: not known, negative where the source says so (CheXpert and MIMIC-CXR), or
+    always negative."""
     denials: Literal["as-is", "no-finding", "skip"] = "as-is"
     """Texts that only deny: used as they are, with No Finding positive as in the published system, or not drawn."""
 
@@ -72,8 +75,11 @@ class Sampling:
     """Seed that chooses the patients of --limit."""
     pairs: float = 0.0
     """Share of the texts drawn from the study of an image. Objectives that need pairs take 1."""
-    pair_text: Literal["sentence", "report"] = "sentence"
-    """What is drawn for a pair: one sentence of the report, or the whole report."""
+    pair_by: Literal["study", "labels"] = "study"
+    """What makes a pair: one study, or labels: any whole report with the same positive observations as the image."""
+    pair_text: Literal["sentence", "report", "prompts"] = "sentence"
+    """What is drawn for a pair: one sentence of the report, the whole report, or prompts written from the labels of
+    the image, as in CXR-CLIP."""
     augmentation: dict[str, Any] = field(default_factory=dict)
     """Random changes of training images: crop, flip, jitter, rotate, shift, scale."""
     augment_on: Literal["cpu", "device"] = "cpu"
@@ -85,9 +91,9 @@ class ModelSettings:
     """model"""
 
     vision: str = "small"
-    """Image tower: small, torchvision:ARCHITECTURE[:WEIGHTS], or the folder or hub id of a Hugging Face backbone."""
+    """Image tower: small, tiny, torchvision:ARCHITECTURE[:WEIGHTS], or the folder or hub id of a backbone."""
     text: str = "small"
-    """Text tower: small, or the folder or hub id of a Hugging Face text encoder."""
+    """Text tower: small, tiny, or the folder or hub id of a Hugging Face text encoder."""
     image_size: int = 224
     """Side of the images that the model sees, in pixels."""
     cache_size: int = 256
@@ -95,7 +101,7 @@ class ModelSettings:
     max_length: int = 77
     """Number of tokens of a text that the model sees."""
     vocab_size: int = 4000
-    """Size of the vocabulary that is learned for the small text tower."""
+    """Size of the vocabulary that is learned for a small or tiny text tower."""
     projection_dim: int = 512
     """Size of embeddings."""
     text_pooling: Literal["mean", "max", "layers", "last4", "cls"] = "mean"

@@ -13,19 +13,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from labelers.attribute_states import VALUES
 from labelers.errors import UserError
 from labelers.observations import CHEXPERT14
+from labelers.rules import RuleLabeler
 from medclip.data.source import Source
 from medclip.data.tables import check_boxes, check_images, check_texts
-from medclip.sources.phantom.population import Study, draw_study, states_of
+from medclip.sources.phantom.population import Study, attributes_of, draw_study, states_of
 from medclip.sources.phantom.radiograph import draw_boxes, draw_radiograph
 from medclip.sources.phantom.report import LANGUAGES, write_report
+
+IMAGE_LABELS = ("reader", "report")
+_VOCABULARIES = {"en": "chexpert14", "zh": "chexpert14-zh"}
 
 
 class Phantom(Source):
     """A made-up population.
 
-    Images of the train split carry states as a reader would report them, those of valid and test the truth.
+    Images of the train split carry states as a reader would report them, or what is read from the reports; those of
+    valid and test the truth. Columns of sides and sizes ("Pleural Effusion (left)") of the valid and test split are
+    about findings that are there: one-sided ones, and small or large ones.
 
     Args:
         root: Not used; nothing is on disk.
@@ -35,6 +42,10 @@ class Phantom(Source):
         paired: Whether the reports are about the images, or about another part of the population.
         language: Language of the reports: "en" (English) or "zh" (Chinese).
         observations: Observations that images are labelled for, as data sets differ in it; by default all 14.
+        image_labels: Where states of the train split come from: "reader", all 14 of every image without an error; or
+            "report", what the rule labeler reads in the image's report, blank where that is silent, as CheXpert's.
+        label_errors: Share of the states of the train split that are turned round.
+        attributes: Attributes that images are labelled for, too: some of "side" and "size".
     """
 
     name = "phantom"
@@ -44,16 +55,24 @@ class Phantom(Source):
 
     def __init__(
         self, root: Path = Path(), *, studies: int = 6000, size: int = 128, seed: int = 0, paired: bool = False,
-        language: str = "en", observations: Sequence[str] = (),
+        language: str = "en", observations: Sequence[str] = (), image_labels: str = "reader",
+        label_errors: float = 0.0, attributes: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(root)
         if studies < 1 or size < 16:
             raise UserError(f"phantom: needs studies >= 1 and size >= 16, found studies={studies}, size={size}.")
-        for found, known in (([language], LANGUAGES), (observations, CHEXPERT14)):
+        if not 0 <= label_errors <= 1:
+            raise UserError(f"phantom: label_errors is a share, found {label_errors}.")
+        for found, known in (
+            ([language], LANGUAGES), (observations, CHEXPERT14), ([image_labels], IMAGE_LABELS), (attributes, VALUES)
+        ):  # fmt: skip
             if unknown := sorted(set(found) - set(known)):
                 raise UserError(f"phantom: found {', '.join(unknown)}; choose from {', '.join(known)}.")
         self.studies, self.size, self.seed, self.paired = studies, size, seed, paired
         self.language, self.observations = language, list(observations) or list(CHEXPERT14)
+        # Reports pass over what is absent, and over nothing else.
+        self.blank_is_negative = image_labels == "report"
+        self.image_labels, self.label_errors, self.attributes = image_labels, label_errors, list(attributes)
         self.draw = partial(_draw, seed=seed, size=size)
 
     @classmethod
@@ -67,6 +86,7 @@ class Phantom(Source):
 
     def images(self) -> pd.DataFrame:
         """Returns one frontal image a study, with the states of the 14 observations."""
+        studies = self._drawn(0)
         rows = [
             {
                 **_ids(study),
@@ -76,11 +96,25 @@ class Phantom(Source):
                 "split": study.split,
                 "age": study.age,
                 "sex": study.sex,
-                **{name: state for name, state in states_of(study).items() if name in self.observations},
             }
-            for study in self._drawn(0)
+            for study in studies
         ]
-        return check_images(pd.DataFrame(rows), origin=self.name)
+        table = pd.concat([pd.DataFrame(rows), self._states(studies)], axis=1)
+        return check_images(table, origin=self.name)
+
+    def _states(self, studies: Sequence[Study]) -> pd.DataFrame:
+        """Returns the states of studies: of observations, then of attributes."""
+        states = pd.DataFrame([states_of(study) | attributes_of(study, self.attributes) for study in studies])
+        train = np.array([study.split == "train" for study in studies])
+        if self.image_labels == "report" and train.any():
+            labeler = RuleLabeler(_VOCABULARIES[self.language], attributes=self.attributes)
+            reports = [write_report(study, self.language) for study in studies if study.split == "train"]
+            states.loc[train, list(labeler.observations)] = labeler(reports)
+        if self.label_errors:
+            rng = np.random.default_rng([self.seed, 4])
+            wrong = (rng.random(states.shape) < self.label_errors) & train[:, None]
+            states = states.mask(wrong, states.isin([0, -1]).astype(float).where(states.notna()))
+        return states[[*self.observations, *states.columns[len(CHEXPERT14) :]]]
 
     def texts(self) -> pd.DataFrame:
         """Returns one report a study."""

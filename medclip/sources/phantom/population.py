@@ -7,12 +7,14 @@ what goes together clinically (fluid overload, infection, collapse with effusion
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
+from labelers.attribute_states import VALUES, attribute_name, attribute_names
 from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, NO_FINDING
 
@@ -128,6 +130,40 @@ def states_of(study: Study) -> dict[str, int]:
     states = {f.observation: int(f.present) if expert else f.state for f in study.signs}
     found = any(state != 0 for name, state in states.items() if name != "Support Devices")
     return {name: int(not found) if name == NO_FINDING else states[name] for name in CHEXPERT14}
+
+
+def attributes_of(study: Study, kinds: Sequence[str]) -> dict[str, float]:
+    """Returns the states of sides and sizes as they would stand in a label file.
+
+    In the train split they are what a reader reports: 0 where the observation is absent, -1 where it is uncertain. In
+    valid and test they are the truth about findings that are there, of sides about one-sided ones; otherwise blank.
+
+    Args:
+        study: The study.
+        kinds: Some of "side" and "size".
+    """
+    states: dict[str, float] = {}
+    for sign in study.signs:
+        # As in reports: the lower two of four grades are small, the highest is large.
+        sizes = ("small",) if sign.severity < 0.5 else ("large",) if sign.severity >= 0.75 else ()
+        sides = ("left", "right") if sign.side == "bilateral" else (sign.side,)
+        for kind, values in (("side", sides), ("size", sizes)):
+            if kind in kinds:
+                told = _told(study, sign, kind)
+                absent = told if np.isnan(told) else 0.0
+                states |= {
+                    attribute_name(sign.observation, value): told if value in values else absent
+                    for value in VALUES[kind]
+                }
+    return {name: states.get(name, np.nan) for name in attribute_names(CHEXPERT14, kinds)}
+
+
+def _told(study: Study, sign: Sign, kind: str) -> float:
+    """Returns the state of an attribute that `sign` has."""
+    if study.split == "train":
+        return float(sign.state)
+    counts = sign.present and not (kind == "side" and sign.side == "bilateral")
+    return 1.0 if counts else float("nan")
 
 
 @lru_cache(maxsize=8)

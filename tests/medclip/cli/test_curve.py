@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -76,3 +77,53 @@ def test_every_comparison_is_valid(name: str, monkeypatch, capsys) -> None:
     monkeypatch.chdir(ROOT)
     assert curve.run(["--config", f"benchmarks/{name}.yaml", "--list"]) == 0
     assert "4,000" in capsys.readouterr().out
+
+
+def test_a_search_chooses_on_another_seed_and_is_frozen(tmp_path, capsys, monkeypatch) -> None:
+    recipe = {"images": "phantom", "source_options": {"phantom": {"studies": 160, "size": 32, "paired": True}},
+              "image_size": 32, "cache_size": 32, "projection_dim": 16, "batch_images": 16, "batch_texts": 16,
+              "steps": 4, "evaluate_every": 2, "workers": 0, "threads": 1, "prepared": str(tmp_path / "p"),
+              "accelerator": "cpu"}  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    arms = """
+      pairs: {objective: clip, search: {pair_text: [report], learning_rate: [1.0e-3, 1.0e-2, 2.0e-2]}}
+      labels: {supervised: true, search: {learning_rate: [1.0e-3, 1.0e-2]}}
+      fixed: {objective_options: {target_temperature: 0.1}}
+    """
+    arguments = ["--recipe", str(tmp_path / "recipe.yaml"), "--sizes", "60", "--seeds", "1", "--resamples", "0",
+                 "--arms", yaml.safe_dump(yaml.safe_load(arms)), "--trials", "2", "--search_size", "40",
+                 "--search_settings", "{steps: 2}", "--output", str(tmp_path / "c"), "--metrics",
+                 "auroc/mean"]  # fmt: skip
+    with pytest.raises(ValueError, match="4 of 4 trials of the search are not done"):
+        curve.run([*arguments, "--point", "0"])
+    assert curve.run(arguments) == 0
+    table = pd.read_csv(tmp_path / "c" / "search.csv")
+    assert table.groupby("arm")["chosen"].sum().to_dict() == {"labels": 1, "pairs": 1}
+    for arm in ("pairs", "labels"):
+        part = table[table["arm"] == arm]
+        choice = json.loads(part.loc[part["chosen"], "choice"].iloc[0])
+        assert part.loc[part["chosen"], "valid"].iloc[0] == part["valid"].max()
+        saved = yaml.safe_load((tmp_path / "c" / "points" / f"{arm}-60-0" / "config.yaml").read_text())
+        assert saved["learning_rate"] == choice["learning_rate"]
+        assert (saved["steps"], saved["limit"], saved["limit_seed"]) == (4, 60, 0)
+    trial = json.loads((tmp_path / "c" / "search" / "pairs-0" / "trial.json").read_text())["settings"]
+    assert (trial["steps"], trial["limit"], trial["limit_seed"]) == (2, 40, 99)
+    assert set(pd.read_csv(tmp_path / "c" / "curve.csv")["arm"]) == {"pairs", "labels", "fixed"}
+    monkeypatch.setattr("medclip.runs.curve._train_trial", None)  # nothing is searched again
+    assert curve.run(arguments) == 0
+    with pytest.raises(ValueError, match="made with other settings"):
+        curve.run([*arguments[:-6], "--search_settings", "{steps: 3}", *arguments[-4:]])
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [("{a: {search: {learning_rate: 1}}}", "needs a list"), ("{a: {search: {lerning_rate: [1]}}}", "'learning_rate'")],
+)
+def test_a_search_is_checked(arms: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_curve(CurveConfig(arms=yaml.safe_load(arms), trials=2, budget="epochs"))
+
+
+def test_a_search_has_a_seed_of_its_own() -> None:
+    with pytest.raises(ValueError, match="search-seed 2"):
+        CurveConfig(trials=2, search_seed=2)

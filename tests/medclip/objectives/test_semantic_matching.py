@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,3 +132,43 @@ def test_labels_are_needed() -> None:
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="semantic_matching"):
         SemanticMatching(**options)
+
+
+def test_pairs_are_found_among_pairs_and_the_rest_is_matched() -> None:
+    """Loops: semantic matching over the texts that are nobody's, InfoNCE over those that belong to an image."""
+    images, texts = encoded(0, 5), encoded(1, 7)
+    images, texts = (
+        replace(images, study_ids=torch.tensor([3, 4, 5, -1, 4])),
+        replace(texts, study_ids=torch.tensor([3, 4, 5, -1, -1, -1, -1]), ids=torch.tensor([0, 1, 0, 2, 0, 3, 4])),
+    )
+    found = SemanticMatching(similarity="cosine", target_temperature=0.2, pair_loss=0.7)(
+        images, texts, torch.tensor(14.0)
+    )
+    alone = Encoded(texts.embeds[3:], labels=texts.labels[3:])
+    matching = naive(images, alone, 14.0, similarity="cosine", temperature=0.2)
+    logits = 14.0 * (images.embeds @ texts.embeds.T).detach().numpy()
+    # Images 1 and 4 are of one study; texts 0 and 2 are the same word for word, so either is right for images 0 and 2.
+    right = {0: [0, 2], 1: [1], 2: [0, 2], 4: [1]}
+
+    def loss(row: np.ndarray, columns: list[int], among: list[int]) -> float:
+        return float(np.mean([math.log(np.exp(row[among]).sum()) - row[c] for c in columns]))
+
+    forward = np.mean([loss(logits[i], columns, [0, 1, 2]) for i, columns in right.items()])
+    owners = {t: [i for i, columns in right.items() if t in columns] for t in (0, 1, 2)}
+    backward = np.mean([loss(logits[:, t], rows, [0, 1, 2, 4]) for t, rows in owners.items()])
+    assert found["pairs"].item() == pytest.approx((forward + backward) / 2)
+    assert found["loss"].item() == pytest.approx(matching + 0.7 * found["pairs"].item())
+
+
+def test_a_batch_without_pairs_has_no_loss_of_pairs() -> None:
+    images = replace(encoded(0, 3), study_ids=torch.tensor([1, 2, 3]))
+    texts = replace(encoded(1, 4), study_ids=torch.tensor([-1] * 4))
+    terms = SemanticMatching(pair_loss=1.0)(images, texts, torch.tensor(5.0))
+    assert terms["pairs"] == 0
+    assert terms["loss"] == SemanticMatching()(images, texts, torch.tensor(5.0))["loss"]
+
+
+@pytest.mark.parametrize("options", [{"pair_weight": 0.5}, {"form": "sigmoid"}])
+def test_a_loss_of_pairs_is_not_mixed_with_other_forms(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="pair_loss"):
+        SemanticMatching(pair_loss=0.5, **options)

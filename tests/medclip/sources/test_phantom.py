@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from labelers.rules import RuleLabeler
@@ -99,3 +100,52 @@ def test_a_population_may_be_labelled_for_some_observations_only() -> None:
 def test_negative_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="count from 0"):
         draw_study(0, -1)
+
+
+def test_labels_read_from_reports() -> None:
+    truth, read = (Phantom(studies=300, image_labels=how).images() for how in ("reader", "report"))
+    train = (read["split"] == "train").to_numpy()
+    names = observations_of(read)
+    pd.testing.assert_frame_equal(read[~train], truth[~train])
+    reports = Phantom(studies=300, paired=True).texts()["text"]
+    np.testing.assert_array_equal(read.loc[train, names], RuleLabeler()(reports[train].tolist()))
+    claims = [name for name in names if name != "No Finding"]
+    said, states = read.loc[train, claims].to_numpy(), truth.loc[train, claims].to_numpy()
+    assert np.isnan(said).mean() > 0.3
+    assert (said[states != 0] == states[states != 0]).mean() > 0.97
+
+
+def test_label_errors_are_as_many_as_asked_for() -> None:
+    right, wrong = (Phantom(studies=600, label_errors=share).images() for share in (0.0, 0.1))
+    train = (right["split"] == "train").to_numpy()
+    names = observations_of(right)
+    assert (right.loc[train, names] != wrong.loc[train, names]).to_numpy().mean() == pytest.approx(0.1, abs=0.01)
+    pd.testing.assert_frame_equal(right[~train], wrong[~train])
+
+
+def test_sides_and_sizes_are_those_of_the_signs() -> None:
+    table = Phantom(studies=400, attributes=["side", "size"]).images()
+    for row in table.to_dict("records"):
+        sign = draw_study(0, int(row["image_id"].split("-")[1])).sign("Pleural Effusion")
+        left, right, large = (row[f"Pleural Effusion ({value})"] for value in ("left", "right", "large"))
+        if row["split"] == "train":
+            assert left == (sign.state if sign.side in ("left", "bilateral") else 0)
+        elif sign.present and sign.side != "bilateral":
+            assert (left, right) == (sign.side == "left", sign.side == "right")
+            assert large == (sign.severity >= 0.75)
+        else:
+            assert np.isnan(left)
+            assert np.isnan(right)
+
+
+def test_sides_are_read_from_reports() -> None:
+    read = Phantom(studies=300, attributes=["side"], image_labels="report").images()
+    own = Phantom(studies=300, attributes=["side"]).images()
+    train = (own["split"] == "train") & (own["Pneumothorax"] == 1)
+    assert (read.loc[train, "Pneumothorax (left)"] == own.loc[train, "Pneumothorax (left)"]).all()
+
+
+@pytest.mark.parametrize("options", [{"image_labels": "guess"}, {"attributes": ["colour"]}, {"label_errors": 2}])
+def test_wrong_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="phantom"):
+        Phantom(**options)

@@ -8,8 +8,11 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from medclip.data.cache import PixelCache
+from medclip.data.preparation import Preparation
+from medclip.data.prepare_images import prepare_images
 from medclip.data.transforms import Augmentation
-from medclip.evaluation.evaluators import EvaluationData
+from medclip.evaluation.evaluators import EvaluationData, attributes
 from medclip.evaluation.evaluators import zero_shot as zero_shot_module
 from medclip.evaluation.evaluators.calibration import CalibrationEvaluator
 from medclip.evaluation.evaluators.fine_tune import FineTune
@@ -20,6 +23,7 @@ from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
 from medclip.inference.prompts import Prompts, load_prompts
 from medclip.training.supervised import masked_bce
+from medclip.utils.plugins import load_plugin
 
 PLAIN = Augmentation(crop=1.0, jitter=0.0, rotate=0.0, shift=0.0, scale=(1.0, 1.0))
 
@@ -218,3 +222,27 @@ def test_groups_of_a_few_patients_are_left_out(data, model) -> None:
     images.loc[few, "sex"] = "X"
     table = ZeroShot(dataclasses.replace(data, images=images), resamples=5)(*model).tables["groups"]
     assert set(table.loc[table["group"] == "sex", "value"]) == {"F", "M"}
+
+
+def test_attributes_are_told_apart_by_prompts(tmp_path, model, monkeypatch) -> None:
+    """Images that point to the side of their effusion, and texts that point to the side they name."""
+    source = load_plugin("sources", "phantom")(studies=900, size=32, attributes=["side"])
+    images = prepare_images(source, Preparation(tmp_path, size=32)).images
+    data = EvaluationData(images, PixelCache(tmp_path / "cache", 32))
+    assert not any("(" in name for name in data.observations())
+    rows = data.rows()
+    left = rows["Pleural Effusion (left)"].to_numpy()
+    monkeypatch.setattr(attributes, "embed_images", lambda *a, **k: np.stack([left == 1, left == 0], 1).astype(float))
+    monkeypatch.setattr(
+        attributes, "embed_texts", lambda m, texts, p: np.array([["eft" in t, "ight" in t] for t in texts], float)
+    )
+    found = attributes.Attributes(data, resamples=20)(*model)
+    assert found.metrics["side/Pleural Effusion (left)"].value == 1
+    assert found.metrics["side/Pleural Effusion (right)"].value == 1
+    assert 0.3 < found.metrics["side/Atelectasis (left)"].value < 0.7
+    assert found.headline == ("side/mean",)
+
+
+def test_attributes_need_such_columns(data) -> None:
+    with pytest.raises(ValueError, match="states of sides or sizes"):
+        attributes.Attributes(data)

@@ -1,0 +1,53 @@
+"""The supervised comparison of a run: a classifier that learns from the labels of the same images, without texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from labelers.observations import CHEXPERT14
+from medclip.data.cache import PixelCache
+from medclip.data.transforms import augmentation_from
+from medclip.evaluation.evaluators import EvaluationData, Result
+from medclip.evaluation.evaluators.supervised import Supervised
+from medclip.inference.prompts import load_prompts
+from medclip.objectives import Objective
+from medclip.runs.settings import TrainConfig
+from medclip.runs.train_data import find_train_sources, prepare_train_data
+from medclip.runs.train_model import new_model
+
+
+def train_supervised(config: TrainConfig, *, split: Literal["valid", "test"], resamples: int) -> Result:
+    """Returns how well the run's vision tower does as a classifier of the observations that have prompts.
+
+    It has the images, labels, limits, augmentation, batch, learning rate and steps of `config`, and leaves out what is
+    about texts. Blank and uncertain states are masked. The best pass by the valid split is kept; with `split` "valid"
+    that is the last one.
+
+    Args:
+        config: The settings of the run.
+        split: The split to report on.
+        resamples: Number of bootstrap resamples; 0 for none.
+
+    Raises:
+        UserError: A setting is wrong.
+        FileNotFoundError: A source is not where it was looked for.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    tables = prepare_train_data(config, find_train_sources(config))
+    images = pd.concat(tables.images, ignore_index=True)
+    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
+    data = EvaluationData(images, cache, split=split)
+    known = [name for name in CHEXPERT14 if name in load_prompts(config.prompts)]
+    evaluator = Supervised(
+        data, seed=config.seed, observations=known, resamples=resamples, batch_size=config.batch_images,
+        epochs=config.epochs, steps=config.steps, every=config.evaluate_every, learning_rate=config.learning_rate,
+        augmentation=augmentation_from(config.augmentation),
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        model, processor = new_model(config, tables.sentences, Objective())
+    return evaluator(model, processor)
