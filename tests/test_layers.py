@@ -28,7 +28,7 @@ DOORS = {
     "lightning": ("medclip/training/", "medclip/runs/train.py"),
     "transformers": (
         "medclip/models/",
-        "medclip/cli/console.py",
+        "medclip/utils/logs.py",
         "medclip/evaluation/report.py",
         "labelers/chexbert.py",
     ),

@@ -39,7 +39,8 @@ class EvaluationSettings:
     protocol: str = ""
     """Published protocol to follow: medclip-2022, gloria or chexzero."""
     evaluators: str = "zero-shot"
-    """Evaluators, separated by commas: zero-shot, retrieval, linear-probe, fine-tune, grounding, calibration."""
+    """Evaluators, separated by commas: zero-shot, retrieval, linear-probe, fine-tune, grounding, attributes,
+    calibration."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""
     observations: list[str] = field(default_factory=list)

@@ -109,7 +109,7 @@ def test_a_search_chooses_on_another_seed_and_is_frozen(tmp_path, capsys, monkey
     trial = json.loads((tmp_path / "c" / "search" / "pairs-0" / "trial.json").read_text())["settings"]
     assert (trial["steps"], trial["limit"], trial["limit_seed"]) == (2, 40, 99)
     assert set(pd.read_csv(tmp_path / "c" / "curve.csv")["arm"]) == {"pairs", "labels", "fixed"}
-    monkeypatch.setattr("medclip.runs.curve._train_trial", None)  # nothing is searched again
+    monkeypatch.setattr(runs_train, "train", None)  # nothing is trained again
     assert curve.run(arguments) == 0
     with pytest.raises(ValueError, match="made with other settings"):
         curve.run([*arguments[:-6], "--search_settings", "{steps: 3}", *arguments[-4:]])

@@ -214,6 +214,8 @@ def test_batch_normalisation_counts_each_part_once() -> None:
 @pytest.mark.parametrize(
     ("objective", "extra"),
     [("moco", ()), ("clip", ("--pair-text", "report", "--encode-batch", "5")),
+     ("clip", ("--pair-by", "labels", "--blank", "source")), ("clip", ("--pair-text", "prompts", "--vision", "tiny")),
+     ("semantic-matching", ("--pair-text", "report", "--pairs", "0.5", "--objective-options", "{pair_loss: 0.5}")),
      *(pytest.param(*case, marks=pytest.mark.slow) for case in
        (("gloria", ("--vision-local", "previous")), ("convirt", ("--projection", "mlp", "--lock-text", "1")),
         ("filip", ("--lock-vision", "all"))))],
@@ -292,9 +294,15 @@ def test_masking_what_is_unknown_needs_denials_that_are_told_from_silence(comman
         command("none", "--objective-options", "{unknown: mask}", "--negative", "absent")
 
 
-def test_a_weight_of_pairs_needs_pairs(command) -> None:
-    with pytest.raises(ValueError, match="pair_weight has no effect without pairs"):
-        command("none", "--objective-options", "{pair_weight: 0.5}")
+@pytest.mark.parametrize("option", ["pair_weight", "pair_loss"])
+def test_a_weight_of_pairs_needs_pairs(command, option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option} has no effect without pairs"):
+        command("none", "--objective-options", f"{{{option}: 0.5}}")
+
+
+def test_a_loss_of_pairs_leaves_texts_to_match(command) -> None:
+    with pytest.raises(ValueError, match="leaves no text for semantic matching"):
+        command("none", "--objective-options", "{pair_loss: 0.5}", "--pairs", "1")
 
 
 def test_without_validation_the_last_model_is_kept(tmp_path, caplog) -> None:
