@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
+import sys
 import typing
 from argparse import Action, RawDescriptionHelpFormatter
 from pathlib import Path
@@ -18,7 +20,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_setti
 
 from labelers.errors import UserError
 from medclip import __version__
-from medclip.runs.settings.base import Settings, check_choice, choices
+from medclip.runs.settings.base import Settings, check_choice, choices, read_yaml
 from medclip.utils.text import names_in, suggest
 
 T = TypeVar("T", bound=Settings)
@@ -39,6 +41,27 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):  # type: ig
         default = action.default
         shown = default not in (None, "", False, [], {}) and default != "==SUPPRESS=="
         return (action.help or "") + (f" (default: {default})".replace("%", "%%") if shown else "")
+
+
+class _Parser(ArgumentParser):  # type: ignore[misc]
+    """Ends with the mistake alone: what an option is for, `--help` says."""
+
+    def error(self, message: str, ex: Exception | None = None) -> typing.NoReturn:
+        print(f"error: {_plain(message)}", file=sys.stderr)
+        raise SystemExit(2) from ex
+
+
+#: What types are called in messages.
+_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+
+
+def _plain(message: str) -> str:
+    """Returns a message in one line; that of the parser about a value of another type in plain words."""
+    key, value = re.search(r'Parser key "(\w+)"', message), re.search(r"(?:Got|Given) value: (.*)", message)
+    kind = re.search(r"<class '(\w+)'>", message)
+    if key and value and kind:
+        return f"--{key[1].replace('_', '-')} {value[1].strip()}: expected {_TYPES.get(kind[1], kind[1])}."
+    return " ".join(message.split())
 
 
 #: Options of every command; the first takes a value.
@@ -64,7 +87,7 @@ def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, 
 def _parser(kind: type[Settings], prog: str, description: str) -> ArgumentParser:
     """Returns the parser of a command; making it takes longer than parsing, so it is made once."""
     plain = "".join(f"{name.upper()} " for name in kind.positional)
-    parser = ArgumentParser(
+    parser = _Parser(
         prog=prog, version=__version__, description=description, formatter_class=_Formatter, allow_abbrev=False,
         usage=f"{prog} {plain}[--config FILE] [options]",
     )  # fmt: skip
@@ -78,7 +101,7 @@ def _expanded(word: str) -> list[str]:
     """Returns a word, or for --config=FILE the settings in that file as words."""
     if _name(word) != "config":
         return [word]
-    content = yaml.safe_load(Path(word.partition("=")[2]).read_text(encoding="utf-8")) or {}
+    content = read_yaml(Path(word.partition("=")[2]))
     return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in content.items()]
 
 
@@ -101,16 +124,24 @@ def _structured(parser: ArgumentParser, kind: type[Settings], given: list[str]) 
         flag, _, value = word.partition("=")
         name, *keys = flag.removeprefix("--").split(".")
         if name == "config":
-            content = yaml.safe_load(Path(value).read_text(encoding="utf-8")) or {}
+            content = read_yaml(Path(value))
             made |= {key: content[key] or made[key] for key in made if key in content}
         elif name in made:
-            inner = _scalar(value) if keys else yaml.safe_load(value) or made[name]
+            inner = _scalar(value) if keys else _value_in(parser, name, value) or made[name]
             for key in reversed(keys):
                 inner = {key: inner}
             made[name] = _merged(made[name], inner) if keys else inner
     for name, value in made.items():
         _check_items(parser, kind, name, value)
     return made
+
+
+def _value_in(parser: ArgumentParser, name: str, value: str) -> Any:
+    """Returns the mapping or the list that a text on the command line says, in YAML."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        parser.error(f"--{name.replace('_', '-')} {value}: this is no YAML ({getattr(error, 'problem', error)}).")
 
 
 def _scalar(value: str) -> Any:
@@ -152,7 +183,7 @@ def groups(kind: type[Settings]) -> list[type[Any]]:
 def given(argv: list[str]) -> set[str]:
     """Returns the settings that somebody gave, by flag or in a file of `--config`, whatever their values."""
     flags = {word[2:].split("=", 1)[0].replace("-", "_") for word in argv if word.startswith("--")}
-    files = [yaml.safe_load(path.read_text(encoding="utf-8")) or {} for path in _config_files(argv)]
+    files = [read_yaml(path) for path in _config_files(argv)]
     return flags | {str(key) for content in files for key in content}
 
 
@@ -223,9 +254,11 @@ def _positionals(parser: ArgumentParser, kind: type[Settings], words: list[str])
 def _check_files(parser: ArgumentParser, argv: list[str], names: list[str], known: dict[str, tuple[Any, ...]]) -> None:
     """Names the nearest valid key for an unknown one in a YAML file; the parser's own message names none."""
     for path in _config_files(argv):
-        if not path.is_file():
-            parser.error(f"--config {path}: there is no such file.")
-        for key, value in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).items():
+        try:
+            content = read_yaml(path)
+        except (UserError, OSError) as error:
+            parser.error(f"--config {error}")
+        for key, value in content.items():
             if key is True:
                 parser.error(f'{path}: write "on" in quotes; YAML takes the bare word for true.')
             if str(key).replace("-", "_") not in names:
@@ -236,6 +269,5 @@ def _check_files(parser: ArgumentParser, argv: list[str], names: list[str], know
 
 def _config_files(argv: list[str]) -> list[Path]:
     pairs = zip(argv, [*argv[1:], ""], strict=False)
-    return [
-        Path(a.split("=", 1)[1] if "=" in a else b) for a, b in pairs if a == "--config" or a.startswith("--config=")
-    ]
+    given = [a.split("=", 1)[1] if "=" in a else b for a, b in pairs if a == "--config" or a.startswith("--config=")]
+    return [Path(name) for name in given if name]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import yaml
 
 from labelers.errors import UserError
 from medclip.evaluation.data_efficiency import Point, draw, points_of, statement, tidy, verdict
@@ -20,6 +19,7 @@ from medclip.evaluation.evaluators.zero_shot import ZeroShot
 from medclip.evaluation.protocol import load_protocol, sources_of
 from medclip.runs.curve_search import Trial, best_trial, save_score, saved_score, trials_of, with_choice
 from medclip.runs.settings import CurveConfig, EvaluateConfig, TrainConfig
+from medclip.runs.settings.base import read_yaml
 from medclip.runs.train_data import find_train_sources
 from medclip.runs.train_supervised import train_supervised
 from medclip.utils.io import write_atomically
@@ -71,7 +71,7 @@ class Plan:
         if not (folder / "evaluation" / "metrics.json").is_file():
             return False
         saved = folder / "config.yaml"
-        before = yaml.safe_load(saved.read_text(encoding="utf-8")) if saved.is_file() else {}
+        before = read_yaml(saved) if saved.is_file() else {}
         wanted = vars(self.points[point])
         if changed := sorted(name for name in wanted if before.get(name) != wanted[name]):
             raise UserError(
@@ -242,7 +242,7 @@ def _limited(settings: dict[str, Any], point: Point, output: Path) -> TrainConfi
 
 
 def _recipe(config: CurveConfig) -> dict[str, Any]:
-    settings = yaml.safe_load(Path(config.recipe).read_text(encoding="utf-8")) if config.recipe else {}
+    settings = read_yaml(Path(config.recipe)) if config.recipe else {}
     given = {"images": config.images, "texts": config.texts, "data_root": config.data_root}
     return settings | {name: value for name, value in given.items() if value}
 

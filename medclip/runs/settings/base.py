@@ -36,6 +36,35 @@ def check_choice(name: str, value: Any, known: Sequence[Any]) -> None:
         )
 
 
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Returns the settings that a YAML file holds, by name.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        UserError: It is a folder, no YAML in UTF-8, or holds no settings; in one line.
+    """
+    if path.is_dir():
+        inside = " Did you mean the config.yaml in it?" if (path / "config.yaml").is_file() else ""
+        raise UserError(f"{path} is a folder; expected a YAML file of settings.{inside}")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file; expected a YAML file of settings.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8: byte {error.start} cannot be read. Save it as UTF-8.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise UserError(
+            f"{path} is no YAML ({place}{getattr(error, 'problem', '') or 'it cannot be read'})."
+        ) from error
+    if content is None:
+        raise UserError(f"{path} is empty; expected settings, one 'name: value' a line.")
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds {type(content).__name__}, not settings; expected one 'name: value' a line.")
+    return content
+
+
 T = TypeVar("T", bound="Settings")
 
 
@@ -71,9 +100,10 @@ class Settings:
         """Returns the settings that `save` wrote.
 
         Raises:
-            UserError: The file holds an unknown key.
+            FileNotFoundError: There is no such file.
+            UserError: It holds an unknown key, or no settings, see `read_yaml`.
         """
-        return cls.from_mapping(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, origin=str(path))
+        return cls.from_mapping(read_yaml(path), origin=str(path))
 
     def save(self, path: Path) -> None:
         """Writes the settings as YAML, which `--config` reads back."""

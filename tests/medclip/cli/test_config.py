@@ -80,7 +80,12 @@ def test_an_unknown_option_names_the_nearest(name: str, capsys) -> None:
         (["--augment_on=gpu"], "--augment-on gpu: choose from cpu, device."),
         (["--seed"], "--seed needs a value"),
         (["phantom"], "unexpected argument 'phantom'"),
-        (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file"),
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml: there is no such file; expected a YAML file"),
+        (["--config"], "--config needs a value"),
+        (["--steps", "many"], "error: --steps many: expected a whole number.\n"),
+        (["--epochs", "many"], "error: --epochs many: expected a number.\n"),
+        (["--source-options", "{csv: [}"], "--source-options {csv: [}: this is no YAML (expected the node content"),
+        (["--observations", "[Edema"], "--observations [Edema: this is no YAML (expected ',' or ']'"),
     ],
 )
 def test_a_wrong_value_says_what_is_expected(arguments: list[str], message: str, capsys) -> None:
@@ -88,6 +93,40 @@ def test_a_wrong_value_says_what_is_expected(arguments: list[str], message: str,
         read_config(TrainConfig, arguments, prog="medclip-train", description="")
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is a folder; expected a YAML file of settings. Did you mean the config.yaml in it?"),
+        (b"", "is empty; expected settings, one 'name: value' a line."),
+        (b"# nothing but a comment\n", "is empty; expected settings"),
+        (b"steps: 5\n\timages: [", "is no YAML (line 2: found character"),
+        (b"just some words", "holds str, not settings; expected one 'name: value' a line."),
+        (b"- images\n- texts", "holds list, not settings"),
+        ("# F\xfcr Aufnahmen\n".encode("latin-1"), "is not UTF-8: byte 3 cannot be read. Save it as UTF-8."),
+        (bytes(range(256)), "is not UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("name", ["medclip-train", "medclip-evaluate"])
+def test_a_file_that_holds_no_settings_is_refused_in_one_line(name, content, message, tmp_path, capsys) -> None:
+    path = tmp_path / "run.yaml"
+    if content is None:
+        path.mkdir()
+        (path / "config.yaml").write_text("steps: 5")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(SystemExit) as stopped:
+        COMMANDS[name].run(["--config", str(path)])
+    assert stopped.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert f"--config {path} {message}" in line
+
+
+def test_a_wrong_value_of_an_option_that_may_be_blank_is_told_as_plainly(capsys) -> None:
+    with pytest.raises(SystemExit):
+        evaluate.run(["runs/mine", "--split-seed", "first"])
+    assert capsys.readouterr().err == "error: --split-seed first: expected a whole number.\n"
 
 
 def test_choices_hold_in_python_and_in_yaml_too(tmp_path, capsys) -> None:
