@@ -107,7 +107,7 @@ arms = {
     "clip, pairs": {"objective": "clip", "source_options": {"phantom": {**small, "paired": True}}},
 }
 result = run_curve(plan_curve(CurveConfig(
-    sizes="100,400", seeds=2, resamples=0, arms=arms, recipe="recipe.yaml", output="runs/notebook-curve",
+    sizes="100,400", seeds=2, arms=arms, recipe="recipe.yaml", output="runs/notebook-curve",
 )))""",
         """# Every point is a row; a point that is done is not done again, so more seeds or sizes cost only what is new.""",
         """from medclip.evaluation.data_efficiency import draw, summary
@@ -115,6 +115,8 @@ result = run_curve(plan_curve(CurveConfig(
 summary(result.table)""",
         """%matplotlib inline
 draw(result.table, ["auroc/mean", "accuracy"])""",
+        """# What the points say in words. Of an arm that is not shown to be better than guessing, it says only that: so
+# few images and steps teach little, and a factor of data between two arms at chance would mean nothing.""",
         """print(*result.lines, sep="\\n")""",
     ],
 }

@@ -40,14 +40,45 @@ def points_of(arms: Sequence[str], sizes: Sequence[int], seeds: int) -> list[Poi
 
 
 def tidy(found: Mapping[Point, Mapping[str, Any]], metrics: Sequence[str]) -> pd.DataFrame:
-    """Returns a row for each point and metric: arm, size, seed, metric, value."""
+    """Returns a row for each point and metric: arm, size, seed, metric, value, low and high.
+
+    The last two bound the 95 % bootstrap interval over patients; they are NaN where none was computed.
+    """
     rows = [
-        (point.arm, point.size, point.seed, metric, values[metric])
+        (point.arm, point.size, point.seed, metric, values[metric], *_bounds(values, metric))
         for point, values in found.items()
         for metric in metrics
         if values.get(metric) is not None
     ]
-    return pd.DataFrame(rows, columns=["arm", "size", "seed", "metric", "value"])
+    return pd.DataFrame(rows, columns=["arm", "size", "seed", "metric", "value", "low", "high"])
+
+
+def _bounds(values: Mapping[str, Any], metric: str) -> list[float]:
+    found = [values.get(f"{metric}/{bound}") for bound in ("low", "high")]
+    return [float("nan") if value is None else float(value) for value in found]
+
+
+def chance_of(metric: str) -> float | None:
+    """Returns what guessing gets in `metric`, where that does not depend on the data: .5 for every AUROC."""
+    return 0.5 if "auroc" in metric.split("/") else None
+
+
+def at_chance(runs: pd.DataFrame, chance: float) -> bool:
+    """Tells whether runs of one arm and one size are not shown to be better than `chance`.
+
+    They are where the mean of the lower bounds of their 95 % intervals over patients is above it. Without these
+    intervals, that of the mean over seeds (t) counts; a single run without any shows nothing.
+
+    Args:
+        runs: Rows as `tidy` gives them.
+        chance: What guessing gets.
+    """
+    low = runs["low"].mean() if "low" in runs.columns else float("nan")
+    if np.isnan(low) and len(runs) > 1:
+        from scipy.stats import t
+
+        low = runs["value"].mean() - t.ppf(0.975, len(runs) - 1) * runs["value"].std() / np.sqrt(len(runs))
+    return not low > chance
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -71,13 +102,26 @@ def needed(sizes: np.ndarray, values: np.ndarray, target: float) -> float:
 
 
 def statement(table: pd.DataFrame, metric: str) -> list[str]:
-    """Returns sentences: how many samples each arm needs to reach the best of each other."""
+    """Returns sentences: how many samples each arm needs to reach the best of each other.
+
+    Of an arm whose best is not shown to be better than guessing, nothing is claimed but that. What guessing gets in
+    accuracy depends on the classes, so there the mean AUROC of the same runs tells.
+    """
     means = summary(table[table["metric"] == metric])
-    curves = {}
+    judge = "auroc/mean" if metric.endswith("accuracy") else metric
+    guessing = _guessing(table[table["metric"] == judge], chance_of(judge))
+    curves, lines = {}, []
     for arm in means["arm"].unique().tolist():
         part = means[means["arm"] == arm]
-        curves[arm] = part["size"].to_numpy(dtype=float), part["mean"].to_numpy()
-    lines = []
+        sizes, values = part["size"].to_numpy(dtype=float), part["mean"].to_numpy()
+        best = sizes[int(np.argmax(values))]
+        if (arm, int(best)) in guessing:
+            lines.append(
+                f"{arm}: at {best:,.0f} samples, where its {metric} is best ({values.max():.3f}), its {judge} is not "
+                "shown to be better than chance (0.500). Nothing is said of how many samples it needs."
+            )
+        else:
+            curves[arm] = sizes, values
     for (arm, (sizes, values)), (other, (their_sizes, theirs)) in itertools.permutations(curves.items(), 2):
         best = int(np.argmax(theirs))
         found = needed(sizes, values, theirs[best])
@@ -96,19 +140,25 @@ def verdict(table: pd.DataFrame, metric: str) -> list[str]:
     """Returns sentences: at which sizes the first arm is ahead of each other, level with it, or behind it.
 
     Level means that zero is within the 95 % interval of the difference of means over seeds (Welch's t); a size with
-    one seed only has no interval, and is told as unknown.
+    one seed only has no interval, and is told as unknown. Where neither is shown to be better than guessing, there is
+    nothing to compare.
     """
     from scipy.stats import t
 
     rows = table[table["metric"] == metric]
     grouped = rows.groupby(["arm", "size"])["value"].agg(["mean", "var", "size"])
-    arms = list(dict.fromkeys(rows["arm"]))
+    arms, guessing = list(dict.fromkeys(rows["arm"])), _guessing(rows, chance_of(metric))
     lines = []
     for other in arms[1:]:
-        sides: dict[str, list[str]] = {"ahead": [], "level": [], "behind": [], "unknown, with one seed,": []}
+        sides: dict[str, list[str]] = {
+            "ahead": [], "level": [], "behind": [], "unknown, with one seed,": [], "both at chance": []
+        }  # fmt: skip
         for size in sorted(set(grouped.loc[arms[0]].index) & set(grouped.loc[other].index)):
             mine, theirs = grouped.loc[(arms[0], size)], grouped.loc[(other, size)]
             difference = mine["mean"] - theirs["mean"]
+            if {(arms[0], size), (other, size)} <= guessing:
+                sides["both at chance"].append(f"{size:,}")
+                continue
             if min(mine["size"], theirs["size"]) < 2:
                 sides["unknown, with one seed,"].append(f"{size:,} ({difference:+.3f})")
                 continue
@@ -122,10 +172,21 @@ def verdict(table: pd.DataFrame, metric: str) -> list[str]:
     return lines
 
 
+def _guessing(rows: pd.DataFrame, chance: float | None) -> set[tuple[str, int]]:
+    """Returns the arms and sizes of one metric that are not shown to be better than `chance`; none where it is None."""
+    if chance is None:
+        return set()
+    return {
+        (str(arm), int(size))
+        for arm, size in rows[["arm", "size"]].drop_duplicates().to_numpy().tolist()
+        if at_chance(rows[(rows["arm"] == arm) & (rows["size"] == size)], chance)
+    }
+
+
 def draw(
     table: pd.DataFrame, metrics: Sequence[str], *, published: Mapping[str, Sequence[tuple[str, float, float]]] = {}
 ) -> Figure:
-    """Returns a figure with one panel a metric: the mean over seeds, their spread, and every run as a dot.
+    """Returns a figure with one panel a metric: the mean over seeds, their spread, every run as a dot, and chance.
 
     Args:
         table: What `tidy` gives.
@@ -149,6 +210,8 @@ def draw(
         for label, size, value in published.get(metric, ()):
             axes.scatter([size], [value], color="black", marker="x")
             axes.annotate(label, (size, value), fontsize=8, xytext=(4, 4), textcoords="offset points")
+        if (chance := chance_of(metric)) is not None:
+            axes.axhline(chance, color="grey", linestyle="--", linewidth=1, label="chance")
         axes.set_xscale("log")
         ticks = sorted(rows["size"].unique())
         axes.set_xticks(ticks, [f"{size:,}" for size in ticks], rotation=30)
