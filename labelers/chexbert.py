@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from labelers.errors import UserError
+from labelers.hub import on_disk
 from labelers.observations import CHEXPERT14, NO_FINDING
 
 #: Order of the heads in the published checkpoint; No Finding is the last and has two classes only.
@@ -139,7 +140,7 @@ def _find(checkpoint: str) -> Path:
 
 def _tokenizer(name: str) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(on_disk(name))
     except (OSError, ValueError) as error:
         raise OSError(
             f"The tokenizer {name!r} is neither in a folder here nor to be had from the hub. Put the vocab.txt of "

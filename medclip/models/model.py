@@ -11,6 +11,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from labelers.errors import UserError
+from labelers.hub import on_disk
 from medclip.encoded import Encoded
 from medclip.models.config import BUILT_IN_TEXT, BUILT_IN_VISION, MedCLIPConfig
 from medclip.models.loading import no_bar, not_to_be_had, of_run
@@ -76,7 +77,9 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
         name = str(args[0]) if args else ""
         try:
             with no_bar():
-                return super().from_pretrained(*(of_run(name), *args[1:]) if args else (), **kwargs)
+                given = {option: kwargs[option] for option in ("revision", "cache_dir") if option in kwargs}
+                found = (on_disk(of_run(name), **given), *args[1:]) if args else ()
+                return super().from_pretrained(*found, **kwargs)
         except OSError as error:
             raise OSError(not_to_be_had("model", name, error)) from error
 
@@ -217,6 +220,6 @@ def _vision_backbone(name: str) -> tuple[dict[str, Any], nn.Module | None]:
 
 def _pretrained(name: str, role: str) -> Any:
     try:
-        return AutoModel.from_pretrained(name)
+        return AutoModel.from_pretrained(on_disk(name))
     except (OSError, ValueError) as error:
         raise OSError(not_to_be_had(role, name, error, " Or train with 'small'.")) from error

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from transformers.utils import PushToHubMixin, cached_file
 
 from labelers.errors import UserError
+from labelers.hub import on_disk
 from medclip.data.preprocessing import MEAN, STD, Preprocessing
 from medclip.data.tokens import text_digest
 from medclip.models.loading import not_to_be_had, of_run
@@ -170,8 +171,9 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
             name: kwargs[name] for name in ("cache_dir", "revision", "token", "local_files_only") if name in kwargs
         }
         try:
-            path = cached_file(str(folder), _FILE, **known)
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), **known)
+            found = on_disk(folder, revision=kwargs.get("revision"), cache_dir=kwargs.get("cache_dir"))
+            path = cached_file(found, _FILE, **known)
+            tokenizer = AutoTokenizer.from_pretrained(found, **known)
         except (OSError, ValueError) as error:
             raise OSError(not_to_be_had("processor", str(folder), error)) from error
         return cls(tokenizer, **json.loads(Path(path).read_text()))
@@ -223,6 +225,6 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         OSError: It is neither on disk nor to be had.
     """
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(on_disk(name))
     except (OSError, ValueError) as error:
         raise OSError(not_to_be_had("tokenizer", name, error)) from error

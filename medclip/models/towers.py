@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ class TorchvisionBackbone(nn.Module):
 
         if architecture not in torchvision.models.list_models(module=torchvision.models):
             raise UserError(f"torchvision has no model {architecture!r}. Try resnet50, densenet121 or efficientnet_b0.")
-        model = torchvision.models.get_model(architecture, weights=weights)
+        model = _torchvision_model(architecture, weights)
         self._rectified = architecture.startswith("densenet")  # its own forward ends in a ReLU, the others' do not
         self._channels_last = hasattr(model, "permute")  # swin computes in (I, h, w, C)
         if hasattr(model, "features"):  # densenet, efficientnet, convnext, vgg, swin
@@ -111,6 +112,29 @@ class TorchvisionBackbone(nn.Module):
         if self._channels_last:
             last, previous = last.permute(0, 3, 1, 2), previous.permute(0, 3, 1, 2)
         return functional.relu(last) if self._rectified else last, previous
+
+
+def _torchvision_model(architecture: str, weights: str | None) -> Any:
+    """Returns a torchvision model, with `weights` that torchvision fetches where they were not fetched before.
+
+    Raises:
+        UserError: There are no such weights.
+        OSError: They cannot be fetched.
+    """
+    import torchvision
+
+    known = [weight.name for weight in torchvision.models.get_model_weights(architecture)]
+    if weights is not None and weights not in (*known, "DEFAULT"):
+        raise UserError(f"torchvision has no weights {weights!r} of {architecture}; choose from {', '.join(known)}.")
+    try:
+        return torchvision.models.get_model(architecture, weights=weights)
+    except OSError as error:
+        address = torchvision.models.get_model_weights(architecture)[str(weights)].url
+        raise OSError(
+            f"The weights {weights} of torchvision's {architecture} were not fetched before, and cannot be fetched now "
+            f"({error}). Fetch {address} where there is a network and put the file into "
+            f"{Path(torch.hub.get_dir()) / 'checkpoints'}; or leave the weights away: torchvision:{architecture}."
+        ) from error
 
 
 class VisionTower(nn.Module):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from urllib.error import URLError
+
 import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoProcessor, BertTokenizerFast
 
+from labelers.errors import UserError
 from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
 from medclip.models.locking import lock
 from medclip.models.model import build_model
@@ -131,6 +134,28 @@ def test_backbones_from_a_folder_bring_their_weights(tmp_path, processor) -> Non
 def test_without_a_network_a_hub_name_says_what_to_do(call) -> None:
     with pytest.raises(OSError, match="Without a network, run 'hf download nobody/nothing"):
         call()
+
+
+@pytest.mark.parametrize("load", [load_tokenizer, lambda name: build_model(text=name)])
+def test_what_a_name_can_only_mean_is_what_the_message_is_about(load, tmp_path) -> None:
+    with pytest.raises(OSError, match=r"There is no folder /models/bert\. Name one that holds a"):
+        load("/models/bert")
+    with pytest.raises(OSError, match=r"The folder .* holds no .* that can be loaded"):
+        load(str(tmp_path))
+    with pytest.raises(OSError, match="is not asked, as HF_HUB_OFFLINE says"):
+        load("nobody/nothing")
+
+
+def test_weights_of_torchvision_are_named_and_said_to_be_missing(monkeypatch, tmp_path) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    with pytest.raises(UserError, match="no weights 'IMAGENET9' of resnet18; choose from IMAGENET1K_V1"):
+        build_model(vision="torchvision:resnet18:IMAGENET9")
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(OSError, match=r"Fetch https://.*/resnet18.*\.pth .* into .*checkpoints; or .* torchvision:res"):
+        build_model(vision="torchvision:resnet18:IMAGENET1K_V1")
 
 
 @pytest.mark.parametrize(
