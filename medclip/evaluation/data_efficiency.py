@@ -60,7 +60,7 @@ def _bounds(values: Mapping[str, Any], metric: str) -> list[float]:
 
 def chance_of(metric: str) -> float | None:
     """Returns what guessing gets in `metric`, where that does not depend on the data: .5 for every AUROC."""
-    return 0.5 if "auroc" in metric.split("/") else None
+    return 0.5 if {"auroc", "side", "size"} & set(metric.split("/")) else None
 
 
 def at_chance(runs: pd.DataFrame, chance: float) -> bool:
@@ -87,6 +87,29 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(mean="mean", sd="std", seeds="size").reset_index()
 
 
+@dataclass(frozen=True)
+class Factor:
+    """How many times as many samples one arm needs as another, to be equally good.
+
+    Attributes:
+        level: The metric at which they are compared: the best that both reach.
+        mine: Samples that the first arm needs for it.
+        theirs: Samples that the other one needs.
+        low: Lower bound of the 95 % interval of theirs over mine; NaN if nothing says how precise the runs are.
+        high: Upper bound of it.
+        mine_bounded: Whether the first arm is that good at its smallest size already, and so needs no more than `mine`.
+        theirs_bounded: The same of the other arm.
+    """
+
+    level: float
+    mine: float
+    theirs: float
+    low: float
+    high: float
+    mine_bounded: bool
+    theirs_bounded: bool
+
+
 def needed(sizes: np.ndarray, values: np.ndarray, target: float) -> float:
     """Returns the size at which a curve first reaches `target`, interpolated on a log scale; infinity if it never does.
 
@@ -101,39 +124,101 @@ def needed(sizes: np.ndarray, values: np.ndarray, target: float) -> float:
     return float("inf")
 
 
+def rising(values: np.ndarray) -> np.ndarray:
+    """Returns the nearest values (least squares) that never fall: more data do no harm (isotonic regression)."""
+    from sklearn.isotonic import IsotonicRegression
+
+    return np.asarray(IsotonicRegression().fit_transform(np.arange(len(values)), values))
+
+
+def factor(mine: pd.DataFrame, theirs: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> Factor:
+    """Returns how many times as many samples the arm `theirs` needs as `mine` to be equally good in one metric.
+
+    Both curves are fitted by `rising` and read between sizes on a log scale, never beyond them. The interval draws
+    seeds anew, and for every arm and size an error with the spread of its interval over patients. These errors are
+    taken as independent, although the arms are tested on the same patients; so the interval is rather too wide.
+
+    Args:
+        mine: Rows of one arm and metric, as `tidy` gives them.
+        theirs: Those of another.
+        draws: Number of resamples.
+        seed: Seed of the resamples.
+    """
+    rng = np.random.default_rng(seed)
+    runs = [_by_size(arm) for arm in (mine, theirs)]
+
+    def compared(curves: list[np.ndarray]) -> tuple[float, float, float]:
+        fitted = [rising(curve) for curve in curves]
+        level = min(curve[-1] for curve in fitted)
+        first, second = (needed(sizes, curve, level) for (sizes, _, _), curve in zip(runs, fitted, strict=True))
+        return level, first, second
+
+    level, first, second = compared([np.array([np.mean(v) for v in values]) for _, values, _ in runs])
+    known = all(np.isfinite(errors).all() or min(map(len, values)) > 1 for _, values, errors in runs)
+    ratios = []
+    for _ in range(draws if known else 0):
+        drawn = [
+            np.array([np.mean(rng.choice(v, len(v))) for v in values]) + rng.standard_normal(len(errors)) * errors
+            for _, values, errors in ((s, v, np.nan_to_num(e)) for s, v, e in runs)
+        ]
+        _, one, other = compared(drawn)
+        ratios.append(other / one)
+    low, high = np.quantile(ratios, [0.025, 0.975]) if ratios else (float("nan"), float("nan"))
+    smallest = [sizes[0] for sizes, _, _ in runs]
+    return Factor(level, first, second, float(low), float(high), first == smallest[0], second == smallest[1])
+
+
+def _by_size(rows: pd.DataFrame) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+    """Returns the sizes of an arm, the values of the runs of each, and the standard error of each over patients."""
+    sizes = sorted(rows["size"].unique().tolist())
+    groups = [rows[rows["size"] == size] for size in sizes]
+    errors = [float((group["high"] - group["low"]).mean()) / (2 * 1.96) for group in groups]
+    return np.array(sizes, dtype=float), [group["value"].to_numpy() for group in groups], np.array(errors)
+
+
 def statement(table: pd.DataFrame, metric: str) -> list[str]:
-    """Returns sentences: how many samples each arm needs to reach the best of each other.
+    """Returns sentences: how many times as many samples each arm needs as the first to be equally good; see `factor`.
 
     Of an arm whose best is not shown to be better than guessing, nothing is claimed but that. What guessing gets in
     accuracy depends on the classes, so there the mean AUROC of the same runs tells.
     """
-    means = summary(table[table["metric"] == metric])
+    rows = table[table["metric"] == metric]
+    means = summary(rows)
     judge = "auroc/mean" if metric.endswith("accuracy") else metric
     guessing = _guessing(table[table["metric"] == judge], chance_of(judge))
-    curves, lines = {}, []
-    for arm in means["arm"].unique().tolist():
+    arms, lines = [], []
+    for arm in dict.fromkeys(rows["arm"]):
         part = means[means["arm"] == arm]
-        sizes, values = part["size"].to_numpy(dtype=float), part["mean"].to_numpy()
-        best = sizes[int(np.argmax(values))]
-        if (arm, int(best)) in guessing:
+        best = part.iloc[int(np.argmax(part["mean"].to_numpy()))]
+        if (arm, int(best["size"])) in guessing:
             lines.append(
-                f"{arm}: at {best:,.0f} samples, where its {metric} is best ({values.max():.3f}), its {judge} is not "
-                "shown to be better than chance (0.500). Nothing is said of how many samples it needs."
+                f"{arm}: at {best['size']:,.0f} samples, where its {metric} is best ({best['mean']:.3f}), its {judge} "
+                "is not shown to be better than chance (0.500). Nothing is said of how many samples it needs."
             )
-        else:
-            curves[arm] = sizes, values
-    for (arm, (sizes, values)), (other, (their_sizes, theirs)) in itertools.permutations(curves.items(), 2):
-        best = int(np.argmax(theirs))
-        found = needed(sizes, values, theirs[best])
-        reached = f"{other}'s best {metric} of {theirs[best]:.3f}, at {their_sizes[best]:,.0f} samples"
-        if np.isinf(found):
-            lines.append(f"{arm} does not reach {reached}; its own best is {values.max():.3f}.")
-        else:
-            few = "no more than " if found <= sizes[0] else "about "
-            lines.append(
-                f"{arm} reaches {reached}, with {few}{found:,.0f}: {found / their_sizes[best]:.2f} times as many."
-            )
+        elif len(part) > 1:
+            arms.append(arm)
+    first = rows["arm"].iloc[0] if len(rows) else None
+    for other in arms if first in arms else ():
+        if other != first:
+            found = factor(rows[rows["arm"] == first], rows[rows["arm"] == other])
+            lines.append(_told(str(first), str(other), metric, found))
     return lines
+
+
+def _told(first: str, other: str, metric: str, found: Factor) -> str:
+    ratio = found.theirs / found.mine
+    bounds = {(True, False): "at least ", (False, True): "at most "}.get((found.mine_bounded, found.theirs_bounded), "")
+    interval = "no interval" if np.isnan(found.low) else f"95 % interval {found.low:.2g} to {found.high:.2g}"
+    mine, theirs = (
+        f"{'no more than ' if bounded else 'about '}{size:,.0f}"
+        for size, bounded in ((found.mine, found.mine_bounded), (found.theirs, found.theirs_bounded))
+    )
+    if found.mine_bounded and found.theirs_bounded:
+        return f"{first} and {other} both have {metric} {found.level:.3f} at their smallest sizes; no factor is told."
+    return (
+        f"{first} has {metric} {found.level:.3f} with {mine} samples, {other} with {theirs}: {bounds}{ratio:.2g} times "
+        f"as many ({interval})."
+    )
 
 
 def verdict(table: pd.DataFrame, metric: str) -> list[str]:
