@@ -306,7 +306,7 @@ def _train_point(task: tuple[Plan, Point]) -> Point:
     config, settings = plan.config, plan.points[point]
     folder = Path(settings.output) / "evaluation"
     if point.arm in plan.supervised:
-        found = train_supervised(settings, split=config.split, resamples=config.resamples)
+        found = train_supervised(settings, split=config.split, resamples=config.resamples, on=config.on)
         text = json.dumps({"model": {"supervised": found.numbers}}, indent=2)
         folder.mkdir(parents=True, exist_ok=True)
         settings.save(Path(settings.output) / "config.yaml")

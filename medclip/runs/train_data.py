@@ -139,7 +139,7 @@ def prepare_train_data(config: TrainConfig, sources: TrainSources, *, progress: 
     """
     if not config.texts and is_first_process():
         logger.info("--texts is not given: the texts of %s", ", ".join(source.name for source in sources.texts))
-    how = _preparation(config, progress)
+    how = preparation_of(config, progress)
     with _in_turn(how.folder):
         made = prepare_sources(sources.images, sources.texts, how)
     if is_first_process():
@@ -147,7 +147,8 @@ def prepare_train_data(config: TrainConfig, sources: TrainSources, *, progress: 
     return _tables(config, made, sources)
 
 
-def _preparation(config: TrainConfig, progress: Progress | None) -> Preparation:
+def preparation_of(config: TrainConfig, progress: Progress | None = None) -> Preparation:
+    """Returns how the sources of a run are prepared."""
     return Preparation(
         folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
         dicom=config.dicom, progress=progress, labelling=labelling_of(config),
@@ -215,7 +216,7 @@ def _patients_with_images_of(
     if not related:
         return set()
     logger.info("--exclude %s: comparing images, which may have other ids in the training data", source.name)
-    excluded = prepare_images(source, _preparation(config, None)).images
+    excluded = prepare_images(source, preparation_of(config)).images
     assert excluded is not None
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
     ours = side_of("training images", pd.concat(related, ignore_index=True), cache)

@@ -15,12 +15,14 @@ from medclip.evaluation.evaluators import EvaluationData, Result
 from medclip.evaluation.evaluators.supervised import Supervised
 from medclip.inference.prompts import load_prompts
 from medclip.objectives import Objective
+from medclip.runs.prepare import prepare_sources
 from medclip.runs.settings import TrainConfig
-from medclip.runs.train_data import find_train_sources, prepare_train_data
+from medclip.runs.train_data import find_train_sources, preparation_of, prepare_train_data
 from medclip.runs.train_model import new_model
+from medclip.sources import find_sources
 
 
-def train_supervised(config: TrainConfig, *, split: Literal["valid", "test"], resamples: int) -> Result:
+def train_supervised(config: TrainConfig, *, split: Literal["valid", "test"], resamples: int, on: str = "") -> Result:
     """Returns how well the run's vision tower does as a classifier of the observations that have prompts.
 
     It has the images, labels, limits, augmentation, batch, learning rate and steps of `config`, and leaves out what is
@@ -31,6 +33,7 @@ def train_supervised(config: TrainConfig, *, split: Literal["valid", "test"], re
         config: The settings of the run.
         split: The split to report on.
         resamples: Number of bootstrap resamples; 0 for none.
+        on: Image sources to report on; by default those of the run.
 
     Raises:
         UserError: A setting is wrong.
@@ -40,6 +43,11 @@ def train_supervised(config: TrainConfig, *, split: Literal["valid", "test"], re
         torch.set_num_threads(config.threads)
     tables = prepare_train_data(config, find_train_sources(config))
     images = pd.concat(tables.images, ignore_index=True)
+    if on:
+        found = find_sources(on, data_root=config.data_root, options=config.source_options)
+        made = prepare_sources(found, [], preparation_of(config))
+        reported = pd.concat([one.images for one in made if one.images is not None])
+        images = pd.concat([images[images["split"] != split], reported[reported["split"] == split]], ignore_index=True)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
     data = EvaluationData(images, cache, split=split)
     known = [name for name in CHEXPERT14 if name in load_prompts(config.prompts)]
