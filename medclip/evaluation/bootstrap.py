@@ -27,6 +27,7 @@ class Metric:
         high: Upper bound of its 95 % interval.
         sd: Standard deviation over repetitions, such as draws of prompts.
         count: What it was counted over, where not all images count.
+        chance: What an answer without looking gets, where that is known.
     """
 
     value: float
@@ -34,10 +35,11 @@ class Metric:
     high: float = _NAN
     sd: float = _NAN
     count: int | None = None
+    chance: float = _NAN
 
 
 def flat(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """Returns numbers by name, as metrics.json has them: NAME, NAME/low, NAME/high, NAME/sd and NAME/rows."""
+    """Returns numbers by name, as metrics.json has them: NAME, NAME/low, /high, /sd, /rows and /chance."""
     numbers: dict[str, float] = {}
     for name, metric in metrics.items():
         numbers[name] = metric.value
@@ -45,6 +47,8 @@ def flat(metrics: Mapping[str, Metric]) -> dict[str, float]:
         numbers |= {f"{name}/{end}": value for end, value in ends.items() if np.isfinite(value)}
         if metric.count is not None:
             numbers[f"{name}/rows"] = float(metric.count)
+        if np.isfinite(metric.chance):
+            numbers[f"{name}/chance"] = float(metric.chance)
     return numbers
 
 

@@ -85,6 +85,8 @@ class Page:
 
 
 def _cell(value: object) -> str:
+    if value is pd.NA:
+        return "-"
     if isinstance(value, float):
         if value != value:
             return "-"

@@ -157,11 +157,20 @@ def multilabel(
             sampled = _sample_known(statistic, known, resamples)
             if min(positives, negatives) >= min_count:
                 counted[metric].append(sampled)
-            found = metrics[f"{metric}/{name}"] = sampled.metric()
+            found = metrics[f"{metric}/{name}"] = replace(
+                sampled.metric(), chance=_chance(metric, positives, negatives)
+            )
             row |= {metric: found.value, f"{metric}_low": found.low, f"{metric}_high": found.high}
         rows.append(row)
     means = {f"{metric}/mean": mean_sampled(of).metric() for metric, of in counted.items() if of or metric == "auroc"}
+    means["auroc/mean"] = replace(means["auroc/mean"], chance=0.5)
     return means | metrics, pd.DataFrame(rows)
+
+
+def _chance(metric: str, positives: int, negatives: int) -> float:
+    """Returns what scores that say nothing get: half of the area, or the share of positives as precision."""
+    known = {"auroc": 0.5, "ap": positives / max(positives + negatives, 1)}
+    return known.get(metric, float("nan")) if positives else float("nan")
 
 
 def _sample_known(statistic: Statistic, known: np.ndarray, resamples: Resamples | None) -> Sampled:
@@ -206,8 +215,8 @@ def multiclass(
         drawn = None if resamples is None else resamples.take(single)
         recalls = [sample(partial(_share_right, truth, predicted, c), drawn) for c in np.unique(truth)]
         right = interval(partial(_share_right, truth, predicted, None), drawn)
-        metrics["accuracy"] = replace(right, count=int(single.sum()))
-        metrics["balanced_accuracy"] = mean_sampled(recalls).metric()
+        metrics["accuracy"] = replace(right, count=int(single.sum()), chance=1 / len(classes))
+        metrics["balanced_accuracy"] = replace(mean_sampled(recalls).metric(), chance=1 / len(classes))
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion, (truth, predicted), 1)
     return metrics, pd.DataFrame(confusion, columns=list(classes)).assign(truth=list(classes)).set_index(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "zero-shot": ("Zero-shot classification", "Asked with prompts, not trained on the task."),
+    "flip": ("Flipped sentences", "A sentence of a report against the same with one state turned round."),
     "retrieval": ("Retrieval", "Texts nearest to an image, and images nearest to a text."),
     "linear-probe": ("Linear probe", "Logistic regressions on frozen features, with some and all of the labels."),
     "fine-tune": ("Fine-tuning", "The image tower trained further, with some and all of the labels."),
@@ -61,13 +62,22 @@ class Results:
         return {key: value for part in parts for key, value in part.items()}
 
     def comparison(self) -> pd.DataFrame:
-        """Returns the headline metrics (rows) of all that were compared (columns), with their intervals."""
+        """Returns the headline metrics (rows) of all that were compared (columns), with intervals, chance and counts.
+
+        Columns for chance and for what was counted are there where a metric of the model knows them.
+        """
         columns = list(dict.fromkeys(who for who, _ in self.found))
         by_column = {who: self.metrics(who) for who in columns}
         models = [result for (who, _), result in self.found.items() if who == "model"]
         wanted = [name for result in models for name in result.headline or result.metrics if name in result.metrics]
         rows = [[name, *(_cell(by_column[who].get(name)) for who in columns)] for name in wanted]
-        return pd.DataFrame(rows, columns=["metric", *columns])
+        table = pd.DataFrame(rows, columns=["metric", *columns])
+        known = [self.metrics()[name] for name in wanted]
+        if any(metric.chance == metric.chance for metric in known):
+            table["chance"] = ["-" if m.chance != m.chance else f"{m.chance:.3f}" for m in known]
+        if any(metric.count is not None for metric in known):
+            table["n"] = ["-" if m.count is None else f"{m.count:,}" for m in known]
+        return table
 
     def beside_published(self) -> pd.DataFrame:
         """Returns ours beside what was published on the same test set by the same protocol."""

@@ -176,12 +176,16 @@ def _ask_for_images(trained: dict[str, Any]) -> str:
 def _prepare(run: _Evaluation, processor: MedCLIPProcessor, progress: Progress | None) -> list[Prepared]:
     config = run.config
     split_seed = config.split_seed if config.split_seed is not None else int(run.trained.get("split_seed", 0))
-    labelling = {field.name: run.trained[field.name] for field in fields(Labelling) if field.name in run.trained}
     how = Preparation(
-        Path(config.prepared), processor.cache_size, split_seed, Labelling(**labelling), dicom=processor.dicom,
+        Path(config.prepared), processor.cache_size, split_seed, _labelling(run), dicom=processor.dicom,
         workers=config.workers, progress=progress,
     )  # fmt: skip
     return prepare_sources(run.sources, run.texts, how)
+
+
+def _labelling(run: _Evaluation) -> Labelling:
+    """Returns how the texts of the training run were labelled."""
+    return Labelling(**{f.name: run.trained[f.name] for f in fields(Labelling) if f.name in run.trained})
 
 
 def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcessor) -> EvaluationData:
@@ -196,8 +200,9 @@ def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcesso
         kept = [table for source in run.sources if (table := prepare_boxes(source, reported)) is not None]
         boxes = pd.concat(kept, ignore_index=True) if kept else None
     return EvaluationData(
-        images, cache, split=config.split, sentences=sentences, occurrences=occurrences, boxes=boxes, blank=config.blank
-    )
+        images, cache, split=config.split, sentences=sentences, occurrences=occurrences, boxes=boxes,
+        blank=config.blank, labelling=_labelling(run),
+    )  # fmt: skip
 
 
 def _run(

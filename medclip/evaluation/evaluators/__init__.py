@@ -12,6 +12,7 @@ import pandas as pd
 from labelers.attribute_states import observation_of
 from labelers.errors import UserError
 from medclip.data.cache import PixelCache
+from medclip.data.labelling import Labelling
 from medclip.data.tables import label_matrix, learning_labels, observations_of
 from medclip.evaluation.bootstrap import Metric, flat
 from medclip.training.supervised import LabelledImages
@@ -34,6 +35,7 @@ class EvaluationData:
         occurrences: Which study says which row of it.
         boxes: Where observations are, see `medclip.data.boxes.prepare_boxes`.
         blank: What a blank label is where labels are learned from, see `medclip.data.tables.learning_labels`.
+        labelling: How the sentences were labelled.
     """
 
     images: pd.DataFrame
@@ -43,6 +45,7 @@ class EvaluationData:
     occurrences: pd.DataFrame | None = None
     boxes: pd.DataFrame | None = None
     blank: str = "source"
+    labelling: Labelling = field(default_factory=Labelling)
 
     def learning_labels(self, table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
         """Returns states (N, O) of `names` to learn, choose or fit on; what is reported on counts blanks never."""

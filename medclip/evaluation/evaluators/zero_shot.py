@@ -16,6 +16,7 @@ from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap
+from medclip.evaluation.denial import deniable, denial, terse_prompts
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import multiclass, multilabel
 from medclip.inference.calibration import best_threshold
@@ -42,6 +43,11 @@ class ZeroShot(Evaluator):
     ones; rows whose state is neither 1 nor 0 do not count for it. AUROC and average precision need no threshold; F1
     takes the one that is best on the validation split. Multiclass, as in CheXpert-5x200: rows with exactly one of the
     classes positive, the nearest class wins.
+
+    Claims and denials apart (`denial/*`): AUROC by the positive prompts alone (pos), by the negative ones alone turned
+    round (neg) and by their difference (pnc), in the wording of the prompts (report) and as "X" and "no X" (terse). A
+    model that does not understand "no" ranks by denials below 0.5. Means are over the same observations in all six;
+    No Finding, which is a denial itself, is left out.
 
     It can mislead where disease goes with something else that shows (a portable film, a hospital's border): read it
     beside the untrained model, and within one view and source (the groups). Means leave out observations with fewer
@@ -120,6 +126,10 @@ class ZeroShot(Evaluator):
             )
             metrics |= more
             headline = ["accuracy", "balanced_accuracy", *headline]
+        more, denied = self._denial(images, vectors)
+        if len(denied):
+            metrics, tables["denial"] = metrics | more, denied
+            headline += [name for name in more if name.endswith("/mean")]
         if self._draws:
             drawn = self._draw(images, vectors)
             tables["prompt_draws"] = drawn
@@ -134,7 +144,9 @@ class ZeroShot(Evaluator):
         return Result(metrics | more, tuple(headline), tables, self._figures(scores, positive, tables))
 
     def _encode_prompts(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> dict[str, np.ndarray]:
-        sides = (side for entry in self._prompts.values() for side in (entry.positive, entry.negative))
+        terse = terse_prompts(deniable(self._prompts))
+        entries = [*self._prompts.values(), *terse.values()]
+        sides = (side for entry in entries for side in (entry.positive, entry.negative))
         texts = list(dict.fromkeys(text for side in sides for text in side))
         return dict(zip(texts, embed_texts(model, texts, processor), strict=True))
 
@@ -142,13 +154,30 @@ class ZeroShot(Evaluator):
         self, images: np.ndarray, prompts: Mapping[str, Prompts], vectors: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns (I, O) similarities to positive prompts, and those minus the ones to negative prompts."""
+        positive, negative = self._sides(images, prompts, vectors)
+        return positive, positive - negative
+
+    def _sides(
+        self, images: np.ndarray, prompts: Mapping[str, Prompts], vectors: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (I, O) similarities to positive and to negative prompts."""
         positive, negative = (
             Directions.of(
                 [getattr(p, side) for p in prompts.values()], vectors, dim=images.shape[1], ensemble=self._ensemble
             ).similarity(images)
             for side in ("positive", "negative")
         )
-        return positive, positive - negative
+        return positive, negative
+
+    def _denial(self, images: np.ndarray, vectors: Mapping[str, np.ndarray]) -> tuple[dict[str, Metric], pd.DataFrame]:
+        """Returns AUROC by claims, by denials and by both, in two wordings; see `denial`."""
+        names = deniable(self._prompts)
+        wordings = {"report": select_prompts(self._prompts, names), "terse": terse_prompts(names)}
+        similarities = {wording: self._sides(images, prompts, vectors) for wording, prompts in wordings.items()}
+        states = self._states[:, [self._names.index(name) for name in names]]
+        if not names:
+            return {}, pd.DataFrame()
+        return denial(states, similarities, names, resamples=self._resamples, min_count=self._min_count)
 
     def _compared(self, positive: np.ndarray) -> np.ndarray:
         return standardised(positive) if self._standardise else positive

@@ -39,7 +39,7 @@ class EvaluationSettings:
     protocol: str = ""
     """Published protocol to follow: medclip-2022, gloria or chexzero."""
     evaluators: str = "zero-shot"
-    """Evaluators, separated by commas: zero-shot, retrieval, linear-probe, fine-tune, grounding, attributes,
+    """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, linear-probe, fine-tune, grounding,
     calibration."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""

@@ -13,7 +13,7 @@ from medclip.evaluation.evaluators.fine_tune import FineTune
 from medclip.inference.calibration import Calibration
 from tests.fixtures import runs
 
-EVALUATORS = "zero-shot,retrieval,linear-probe,fine-tune,grounding,calibration"
+EVALUATORS = "zero-shot,flip,retrieval,linear-probe,fine-tune,grounding,calibration"
 FIVE = "Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion"
 
 
@@ -63,11 +63,12 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     found = {name: value for part in saved["model"].values() for name, value in part.items()}
     for name in ("ap/mean", "f1/mean", "draws/accuracy/sd", "auroc/mean/sex=F", "precision@1/image_to_text",
                  "recall@10/text_to_image", "linear-probe/auroc/20%/sd", "fine-tune/auroc/100%", "grounding/pointing",
-                 "calibration/skill"):  # fmt: skip
+                 "calibration/skill", "denial/terse/neg/mean", "flip/claimed"):  # fmt: skip
         assert found[name] is not None, name
     page = (folder / "all" / "report.html").read_text()
     for title in (
         "Summary",
+        "Flipped sentences",
         "Retrieval",
         "Linear probe",
         "Fine-tuning",

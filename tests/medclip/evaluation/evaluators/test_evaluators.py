@@ -32,7 +32,7 @@ def test_zero_shot_names_its_numbers_and_bounds_them(data, model) -> None:
     result = ZeroShot(data, resamples=200)(*model)
     for name in ("auroc/mean", "auroc/Edema", "accuracy", "balanced_accuracy"):
         assert result.numbers[f"{name}/low"] <= result.numbers[name] <= result.numbers[f"{name}/high"]
-    assert set(result.tables) == {"zero_shot", "classes", "groups"}
+    assert set(result.tables) == {"zero_shot", "classes", "groups", "denial"}
     assert set(result.figures) == {"roc", "precision_recall", "confusion", "prompts"}
     assert set(result.headline) <= set(result.metrics)
 
