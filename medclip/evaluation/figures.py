@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from medclip.evaluation.bootstrap import Metric
+
 #: A name with truth (N,) and scores (N,).
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -107,6 +109,32 @@ def learning(table: pd.DataFrame, title: str) -> Figure:
     axes.set_xticks(shares, [f"{share:.0%}" for share in shares])
     axes.minorticks_off()
     axes.set(xlabel="labelled training images used", ylabel="mean AUROC", title=title)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def few_shot(table: pd.DataFrame, zero: Metric) -> Figure:
+    """Returns mean AUROC against shots, a line for each method, with the middle 95 % of its draws.
+
+    Args:
+        table: Columns shots (text, in order), method, auroc_mean, auroc_mean_low and auroc_mean_high.
+        zero: Mean AUROC of zero-shot, which is what no shots give.
+    """
+    figure, axes = _axes(7, 4.5)
+    shots = ["0", *table["shots"].unique()]
+    axes.axhline(zero.value, color="grey", linestyle=":", label="zero-shot")
+    if zero.low == zero.low:
+        axes.axhspan(zero.low, zero.high, color="grey", alpha=0.12)
+    for method, part in table.groupby("method", sort=False):
+        places = [shots.index(value) for value in part["shots"]]
+        low, high = part["auroc_mean_low"].to_numpy(), part["auroc_mean_high"].to_numpy()
+        axes.plot(places, part["auroc_mean"], marker="o", markersize=4, label=str(method))
+        axes.fill_between(places, low, high, alpha=0.15)
+    axes.set_xticks(range(len(shots)), shots)
+    axes.set(
+        xlabel="labelled images of the rarer state", ylabel="mean AUROC", title="Few-shot: mean of draws, 95 % of them"
+    )
+    axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
     return figure
 

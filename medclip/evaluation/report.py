@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from medclip.evaluation.evaluators import Result
     from medclip.evaluation.protocol import Protocol
 
+#: Longest table that the page shows; longer ones are beside it.
+_ROWS = 200
 _TITLES = {
     "zero-shot": ("Zero-shot classification", "Asked with prompts, not trained on the task."),
     "flip": ("Flipped sentences", "A sentence of a report against the same with one state turned round."),
     "retrieval": ("Retrieval", "Texts nearest to an image, and images nearest to a text."),
+    "few-shot": ("Few-shot", "A few labelled images, the real imbalance, nothing to tune on, many draws."),
     "linear-probe": ("Linear probe", "Logistic regressions on frozen features, with some and all of the labels."),
     "fine-tune": ("Fine-tuning", "The image tower trained further, with some and all of the labels."),
     "grounding": ("Grounding", "Similarity maps of prompts against the boxes of readers."),
@@ -150,8 +153,11 @@ class Results:
         for (who, name), result in self.found.items():
             if who == "model":  # of the others the summary is enough; their tables are beside this page
                 page.section(*_TITLES.get(name, (name, "")))
-                for table in result.tables.values():
-                    page.table(table)
+                for table_name, table in result.tables.items():
+                    if len(table) <= _ROWS:
+                        page.table(table)
+                    else:
+                        page.text(f"{len(table):,} rows are in {who}-{table_name}.csv.")
                 for figure_name in result.figures:
                     png = (output / f"{who}-{figure_name}.png").read_bytes()
                     page.figure(png, figure_name.replace("_", " "))

@@ -39,8 +39,8 @@ class EvaluationSettings:
     protocol: str = ""
     """Published protocol to follow: medclip-2022, gloria or chexzero."""
     evaluators: str = "zero-shot"
-    """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, linear-probe, fine-tune, grounding,
-    calibration."""
+    """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, few-shot, linear-probe, fine-tune,
+    grounding, calibration."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""
     observations: list[str] = field(default_factory=list)
@@ -49,6 +49,10 @@ class EvaluationSettings:
     """Classes of the multiclass score. By default CheXpert's five."""
     shares: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
     """Shares of the labels that linear-probe and fine-tune learn from."""
+    shots: list[int] = field(default_factory=lambda: [1, 2, 4, 8, 16])
+    """Labelled images of the rarer state that few-shot learns from, beside none and all."""
+    shot_draws: int = 20
+    """Number of draws of each number of shots."""
     blank: Literal["source", "ignore", "negative"] = "source"
     """What a blank label is where labels are learned or fitted on: negative where the source says so (CheXpert and
     MIMIC-CXR), never known, or always negative. In the split reported on, blanks do not count."""

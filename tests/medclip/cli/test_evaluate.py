@@ -13,7 +13,7 @@ from medclip.evaluation.evaluators.fine_tune import FineTune
 from medclip.inference.calibration import Calibration
 from tests.fixtures import runs
 
-EVALUATORS = "zero-shot,flip,retrieval,linear-probe,fine-tune,grounding,calibration"
+EVALUATORS = "zero-shot,flip,retrieval,few-shot,linear-probe,fine-tune,grounding,calibration"
 FIVE = "Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion"
 
 
@@ -53,6 +53,7 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     monkeypatch.setitem(FineTune.__init__.__kwdefaults__, "least_steps", 3)
     more = ["--texts", "phantom", "--evaluators", EVALUATORS, "--baselines", "supervised", "--examples", "2",
             "--resamples", "20", "--shares", "[0.2, 1.0]", "--label-draws", "2", "--supervised-epochs", "0.2",
+            "--shots", "[1, 2]", "--shot-draws", "2",
             "--observations", FIVE, "--output", str(folder / "all")]  # fmt: skip
     assert evaluate.run([*arguments(folder), *more]) == 0
     saved = json.loads((folder / "all" / "metrics.json").read_text())
@@ -63,13 +64,15 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     found = {name: value for part in saved["model"].values() for name, value in part.items()}
     for name in ("ap/mean", "f1/mean", "draws/accuracy/sd", "auroc/mean/sex=F", "precision@1/image_to_text",
                  "recall@10/text_to_image", "linear-probe/auroc/20%/sd", "fine-tune/auroc/100%", "grounding/pointing",
-                 "calibration/skill", "denial/terse/neg/mean", "flip/claimed"):  # fmt: skip
+                 "calibration/skill", "denial/terse/neg/mean", "flip/claimed",
+                 "few-shot/anchored/2/sd", "few-shot/knn/all"):  # fmt: skip
         assert found[name] is not None, name
     page = (folder / "all" / "report.html").read_text()
     for title in (
         "Summary",
         "Flipped sentences",
         "Retrieval",
+        "Few-shot",
         "Linear probe",
         "Fine-tuning",
         "Grounding",
@@ -84,6 +87,7 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
 def test_what_comes_out_holds_no_report_and_no_patient_unless_asked(folder) -> None:
     output = folder / "plain"
     assert evaluate.run([*arguments(folder), "--texts", "phantom", "--evaluators", EVALUATORS.replace("fine-tune,", ""),
+                         "--shot-draws", "1",
                          "--shares", "[1.0]", "--observations", FIVE, "--output", str(output)]) == 0  # fmt: skip
     sentences = pd.read_parquet(next((folder / "p").glob("phantom-sentences-*/sentences.parquet")))["text"]
     written = "".join(path.read_text() for path in output.iterdir() if path.suffix in (".csv", ".json", ".html"))

@@ -1,0 +1,182 @@
+"""Few-shot: what a handful of labelled images add to zero-shot, with the real imbalance and nothing to tune on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from labelers.errors import UserError
+from medclip.data.tables import label_matrix
+from medclip.evaluation import figures
+from medclip.evaluation.bootstrap import Metric, bootstrap
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.metrics import multilabel
+from medclip.evaluation.probes import Examples, anchored, nearest, plain_linear
+from medclip.inference.classifier import prompt_directions
+from medclip.inference.embed import embed_images
+from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+
+if TYPE_CHECKING:
+    from medclip.models import MedCLIPModel, MedCLIPProcessor
+
+METHODS = ("anchored", "linear", "knn")
+_ALL = "all"
+
+
+class FewShot(Evaluator):
+    """Mean AUROC after 1, 2, 4, ... labelled images of the rarer state of each observation, many times over.
+
+    Patients of the train split come in a random order; of each observation the first images are taken that hold K
+    of the rarer state, and of the other state as many as come along. So the imbalance is the real one, and no label
+    serves to choose anything. All methods see the same image embeddings:
+
+    - `anchored`: ridge regression towards the zero-shot text direction, in closed form, which stays with the texts
+      where leaving out one example at a time does not show that learning helps; see `medclip.evaluation.probes`.
+    - `linear`: logistic regression, as usual. `knn`: votes of the nearest examples.
+
+    `few-shot/METHOD/K` is the mean over draws, with its deviation; `few-shot/METHOD/below` the share of draws of
+    1, 2, 4, ... that end below `few-shot/zero-shot`.
+
+    It can mislead: K counts the rarer state, so a rare observation takes many more labelled images than K (the table
+    has the mean number). Draws share one test split: their deviation is about draws, not about patients.
+
+    Args:
+        data: Images and their states, in the train split and in the one to report on.
+        seed: Seed of the draws and of the bootstrap.
+        observations: Observations to learn; by default all that have states and prompts.
+        prompts: A set by name, a file, or prompts.
+        shots: Examples of the rarer state.
+        draws: Number of draws of each.
+        resamples: Number of bootstrap resamples over patients, for zero-shot and all labels; 0 for none.
+        min_count: Positives and negatives an observation needs to count in the mean.
+    """
+
+    primary = "few-shot/anchored/all"
+    settings: ClassVar[Mapping[str, str]] = {"draws": "shot_draws"}
+
+    def __init__(
+        self,
+        data: EvaluationData,
+        *,
+        seed: int = 0,
+        observations: Sequence[str] = (),
+        prompts: str | dict[str, Prompts] = "chexpert14",
+        shots: Sequence[int] = (1, 2, 4, 8, 16),
+        draws: int = 20,
+        resamples: int = 1000,
+        min_count: int = 5,
+    ) -> None:
+        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
+        self._prompts = select_prompts(loaded, data.observations(observations))
+        if not self._prompts:
+            raise UserError("few-shot: no observation of these images has prompts. Name a set: --prompts.")
+        self._train, self._test = data.training_rows("few-shot"), data.rows()
+        self._names = list(self._prompts)
+        self._states = label_matrix(self._test, self._names)
+        self._known = data.learning_labels(self._train, self._names)
+        self._data, self._seed, self._shots, self._draws = data, seed, sorted(set(shots)), draws
+        self._resamples = bootstrap(self._test["patient_id"].to_numpy(), resamples=resamples, seed=seed)
+        self._min_count = min_count
+
+    def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
+        """Encodes each image once, and fits as often as there are shots and draws."""
+        train, test = (
+            embed_images(model, table["_key"].tolist(), processor, cache=self._data.cache)
+            for table in (self._train, self._test)
+        )
+        texts = self._texts(model, processor)
+        zero = self._auroc(test @ texts.T, resampled=True)
+        rows: list[dict[str, object]] = []
+        ends: dict[str, Metric] = {}
+        for shots in [*self._shots, None]:
+            for draw in range(self._draws if shots else 1):
+                examples = self._examples(train, shots, draw)
+                scores, strength = self._scores(examples, texts, test)
+                found = {name: self._auroc(scores[name], resampled=shots is None) for name in METHODS}
+                anchor = {METHODS[0]: strength} if np.isfinite(strength) else {}
+                images = float(np.mean([len(one.truth) for one in examples]))
+                rows += [{"shots": str(shots or _ALL), "draw": draw, "method": name, "images": images,
+                          "auroc_mean": found[name].value, "anchor": anchor.get(name)}
+                         for name in METHODS]  # fmt: skip
+                ends = found
+        return self._result(pd.DataFrame(rows), zero, ends)
+
+    def _texts(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
+        """Returns the directions (O, D) from denial to claim."""
+        positive, negative = (
+            prompt_directions(model, processor, [getattr(entry, side) for entry in self._prompts.values()]).centres()
+            for side in ("positive", "negative")
+        )
+        return positive - negative
+
+    def _examples(self, train: np.ndarray, shots: int | None, draw: int) -> list[Examples]:
+        """Returns the examples of each observation in one draw; fewer shots of a draw are part of more."""
+        rng = np.random.default_rng([self._seed, draw])
+        patients, member = np.unique(self._train["patient_id"].to_numpy().astype(str), return_inverse=True)
+        order = np.argsort(rng.permutation(len(patients))[member], kind="stable")
+        found = []
+        for j in range(len(self._names)):
+            rows = order[np.isin(self._known[order, j], (0.0, 1.0))]
+            truth = self._known[rows, j] == 1
+            if shots is not None:
+                enough = [int(np.searchsorted(np.cumsum(side), shots)) + 1 for side in (truth, ~truth)]
+                rows, truth = rows[: max(enough)], truth[: max(enough)]
+            found.append(Examples(train[rows], truth))
+        return found
+
+    def _scores(
+        self, examples: Sequence[Examples], texts: np.ndarray, test: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], float]:
+        """Returns scores (N, O) of each method, and the strength of the anchor."""
+        weights, strength = anchored(examples, texts)
+        scores = {METHODS[0]: test @ weights.T}
+        for name, fit in zip(METHODS[1:], (plain_linear, nearest), strict=True):
+            scores[name] = np.zeros((len(test), len(examples)))
+            for j, one in enumerate(examples):
+                if one.rarer:
+                    scores[name][:, j] = fit(one)(test)
+        return scores, strength
+
+    def _auroc(self, scores: np.ndarray, *, resampled: bool) -> Metric:
+        drawn = self._resamples if resampled else None
+        found, _ = multilabel(self._states, scores, self._names, resamples=drawn, min_count=self._min_count)
+        return found["auroc/mean"]
+
+    def _result(self, table: pd.DataFrame, zero: Metric, ends: Mapping[str, Metric]) -> Result:
+        metrics = {"few-shot/zero-shot": zero}
+        for name in METHODS:
+            mine = table[table["method"] == name]
+            for shots in self._shots:
+                values = mine.loc[mine["shots"] == str(shots), "auroc_mean"]
+                deviation = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+                metrics[f"few-shot/{name}/{shots}"] = Metric(
+                    float(values.mean()), sd=deviation, count=len(values), chance=0.5
+                )
+            metrics[f"few-shot/{name}/{_ALL}"] = replace(ends[name], count=1)
+            drawn = mine.loc[mine["shots"] != _ALL, "auroc_mean"]
+            if len(drawn):
+                below = float((drawn < zero.value - 1e-9).mean())
+                metrics[f"few-shot/{name}/below"] = Metric(below, count=len(drawn))
+        summary = summed(table, zero.value)
+        figure = figures.few_shot(summary, zero)
+        return Result(metrics, tables={"few_shot": summary, "few_shot_draws": table}, figures={"few_shot": figure})
+
+
+def summed(table: pd.DataFrame, zero: float) -> pd.DataFrame:
+    """Returns, for each method and number of shots, the mean, the middle 95 % of draws and the share below zero-shot.
+
+    Args:
+        table: Columns shots, method, images and auroc_mean, a row for each draw.
+        zero: Mean AUROC of zero-shot.
+    """
+    rows = []
+    for (shots, method), part in table.groupby(["shots", "method"], sort=False):
+        low, high = np.quantile(part["auroc_mean"], (0.025, 0.975)) if len(part) > 1 else (np.nan, np.nan)
+        row = {"shots": shots, "method": method, "draws": len(part), "images": part["images"].mean()}
+        row |= {"auroc_mean": part["auroc_mean"].mean(), "auroc_mean_low": low, "auroc_mean_high": high}
+        rows.append(row | {"below zero-shot": (part["auroc_mean"] < zero - 1e-9).mean(), "chance": 0.5})
+    return pd.DataFrame(rows)
