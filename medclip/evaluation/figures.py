@@ -113,6 +113,22 @@ def learning(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def by_group(table: pd.DataFrame, name: str) -> Figure:
+    """Returns a rate of each group with its interval; `table` has group, value, and NAME with its _low and _high."""
+    known = table[table[name].notna()][::-1]
+    figure, axes = _axes(7, 1.5 + 0.22 * len(known))
+    places = np.arange(len(known))
+    axes.plot(known[name], places, "o", markersize=4)
+    axes.hlines(places, known[f"{name}_low"], known[f"{name}_high"], alpha=0.5)
+    for value in known.loc[known["group"] == "all", name]:
+        axes.axvline(value, color="grey", linestyle=":")
+    axes.set_yticks(places, [f"{row['group']}: {row['value']} ({row['patients']})" for row in known.to_dict("records")])
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set(xlabel=f"{name}, mean over observations", title="By group (patients), 95 % intervals; dotted: everybody")
+    axes.grid(alpha=0.3, axis="x")
+    return figure
+
+
 def few_shot(table: pd.DataFrame, zero: Metric) -> Figure:
     """Returns mean AUROC against shots, a line for each method, with the middle 95 % of its draws.
 

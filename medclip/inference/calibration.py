@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,6 +61,24 @@ def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     scale = float(np.std(scores)) or 1.0
     fitted = LogisticRegression(C=1e3).fit(np.asarray(scores)[:, None] / scale, truth)
     return float(fitted.coef_[0, 0]) / scale, float(fitted.intercept_[0])
+
+
+def best_thresholds(states: np.ndarray, scores: np.ndarray, names: Sequence[str], *, least: int) -> dict[str, float]:
+    """Returns the score with the best F1 of each observation that has enough of both states.
+
+    Args:
+        states: (N, O), of a validation split; rows whose state is neither 1 nor 0 do not count.
+        scores: (N, O), higher for positive.
+        names: Names of the O observations.
+        least: Positives and negatives that a threshold needs.
+    """
+    found = {}
+    for j, name in enumerate(names):
+        known = np.isin(states[:, j], (0.0, 1.0))
+        truth = states[known, j] == 1
+        if min(truth.sum(), (~truth).sum()) >= least:
+            found[name] = best_threshold(truth, scores[known, j])
+    return found
 
 
 def best_threshold(truth: np.ndarray, probabilities: np.ndarray) -> float:

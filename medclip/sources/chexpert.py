@@ -167,6 +167,7 @@ class Chexpert(Source):
                 "split": split,
                 "age": raw.get("Age", blank),
                 "sex": raw.get("Sex", blank).map({"Female": "F", "Male": "M"}),
+                "race": raw.get("race", blank),
                 **{name: raw[name] for name in CHEXPERT14 if name in raw.columns},
             }
         )

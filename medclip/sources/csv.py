@@ -40,6 +40,7 @@ _ALIASES = {
     "view": ("viewposition", "projection"),
     "age": ("patientage",),
     "sex": ("gender", "patientsex", "patientgender"),
+    "race": ("patientrace", "primaryrace"),
 }
 #: Sections that are joined where a table has no column of whole texts.
 _SECTIONS = ("findings", "impression")
@@ -48,12 +49,12 @@ _SECTIONS = ("findings", "impression")
 class Csv(Source):
     """A table with a `path` column (images) or a `text` column (texts), one row each.
 
-    `image_id`, `study_id`, `patient_id`, `view`, `split`, `age` and `sex` are taken where they exist, in capitals and
-    under common other names, too (`Path`, `PatientID`, `MRN`, `report`); which were taken is logged. Without a study or
-    patient id, each row is its own, which is said. Columns `findings` and `impression` are joined where there is no
-    text. Labels are either one column per observation, holding 1, 0, -1 or blank, or one column of names (`labels_in`);
-    of several columns that mean one observation, see `medclip.data.tables.joined_states`. Paths are relative to the
-    table's folder. Rows without a path, or with a blank id, are left out and listed.
+    `image_id`, `study_id`, `patient_id`, `view`, `split`, `age`, `sex` and `race` are taken where they exist, in
+    capitals and under common other names, too (`Path`, `PatientID`, `MRN`, `report`); which were taken is logged.
+    Without a study or patient id, each row is its own, which is said. Columns `findings` and `impression` are joined
+    where there is no text. Labels are either one column per observation, holding 1, 0, -1 or blank, or one column of
+    names (`labels_in`); of several columns that mean one observation, see `medclip.data.tables.joined_states`. Paths
+    are relative to the table's folder. Rows without a path, or with a blank id, are left out and listed.
 
     Args:
         root: The table, a .parquet file or a text file of columns with any common separator, gzipped or not.

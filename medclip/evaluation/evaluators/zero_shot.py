@@ -18,8 +18,9 @@ from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.denial import deniable, denial, terse_prompts
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.groups import COLUMNS, groups_by
 from medclip.evaluation.metrics import multiclass, multilabel
-from medclip.inference.calibration import best_threshold
+from medclip.inference.calibration import best_thresholds
 from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 from medclip.inference.scoring import Directions
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
 
 logger = logging.getLogger(__name__)
-
-_LEAST_PATIENTS = 10  # of a group: fewer say nothing, and could be recognised
-_AGES = (0, 40, 60, 80)
-_BANDS = ("0-39", "40-59", "60-79", "80+")
 
 
 class ZeroShot(Evaluator):
@@ -86,7 +83,7 @@ class ZeroShot(Evaluator):
         standardise: bool = False,
         draws: int = 0,
         per_draw: int = 0,
-        groups: Sequence[str] = ("sex", "age", "view"),
+        groups: Sequence[str] = COLUMNS,
         resamples: int = 1000,
         min_count: int = 5,
     ) -> None:
@@ -191,13 +188,7 @@ class ZeroShot(Evaluator):
         rows = self._data.other("valid")
         images = embed_images(model, rows["_key"].tolist(), processor, cache=self._data.cache)
         states, (_, scores) = self._data.learning_labels(rows, self._names), self._score(images, self._prompts, vectors)
-        found = {}
-        for j, name in enumerate(self._names):
-            known = np.isin(states[:, j], (0.0, 1.0))
-            truth = states[known, j] == 1
-            if min(truth.sum(), (~truth).sum()) >= self._min_count:
-                found[name] = best_threshold(truth, scores[known, j])
-        return found
+        return best_thresholds(states, scores, self._names, least=self._min_count)
 
     def _draw(self, images: np.ndarray, vectors: Mapping[str, np.ndarray]) -> pd.DataFrame:
         """Returns the main metrics of each draw of prompts; what is drawn for one observation leaves others alone."""
@@ -227,16 +218,17 @@ class ZeroShot(Evaluator):
         """Returns mean AUROC and accuracy of the images of each group, as a table and as metrics."""
         rows, metrics = [], {}
         for column in self._groups:
-            for value, among in _members(self._table, column):
-                if self._table.loc[among, "patient_id"].nunique() < _LEAST_PATIENTS:
+            for group in groups_by(self._table, column):
+                if not group.large_enough:
                     continue
+                value, among = group.value, group.rows
                 drawn = None if self._resamples is None else self._resamples.take(among)
                 states = self._states[among]
                 found, _ = multilabel(states, scores[among], self._names, resamples=drawn, min_count=self._min_count)
                 if len(self._classes) > 1:
                     found |= multiclass(states, positive[among], self._names, self._classes, resamples=drawn)[0]
                 row: dict[str, object] = {"group": column, "value": value, "images": int(among.sum())}
-                row["patients"] = self._table.loc[among, "patient_id"].nunique()
+                row["patients"] = group.patients
                 for name in ("auroc/mean", "accuracy"):
                     metric = replace(found.get(name, Metric(float("nan"))), count=None)
                     row |= {name: metric.value, f"{name}/low": metric.low, f"{name}/high": metric.high}
@@ -260,18 +252,6 @@ class ZeroShot(Evaluator):
         if "classes" in tables:
             drawn["confusion"] = figures.confusion(tables["classes"])
         return drawn
-
-
-def _members(table: pd.DataFrame, column: str) -> list[tuple[str, np.ndarray]]:
-    """Returns the values of a column with their rows (N,), ages in bands; one value alone is no group."""
-    if column not in table.columns:
-        return []
-    values = table[column]
-    if column == "age":
-        values = pd.cut(values.astype(float), [*_AGES, np.inf], right=False, labels=_BANDS)
-    values = values.astype("string")
-    found = [(str(value), (values == value).fillna(False).to_numpy(bool)) for value in sorted(values.dropna().unique())]
-    return found if len(found) > 1 else []
 
 
 def standardised(scores: np.ndarray) -> np.ndarray:

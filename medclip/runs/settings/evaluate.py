@@ -40,7 +40,7 @@ class EvaluationSettings:
     """Published protocol to follow: medclip-2022, gloria or chexzero."""
     evaluators: str = "zero-shot"
     """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, few-shot, linear-probe, fine-tune,
-    grounding, calibration."""
+    grounding, calibration, subgroups."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""
     observations: list[str] = field(default_factory=list)

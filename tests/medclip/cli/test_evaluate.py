@@ -13,7 +13,7 @@ from medclip.evaluation.evaluators.fine_tune import FineTune
 from medclip.inference.calibration import Calibration
 from tests.fixtures import runs
 
-EVALUATORS = "zero-shot,flip,retrieval,few-shot,linear-probe,fine-tune,grounding,calibration"
+EVALUATORS = "zero-shot,flip,retrieval,few-shot,linear-probe,fine-tune,grounding,calibration,subgroups"
 FIVE = "Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion"
 
 
@@ -65,7 +65,7 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     for name in ("ap/mean", "f1/mean", "draws/accuracy/sd", "auroc/mean/sex=F", "precision@1/image_to_text",
                  "recall@10/text_to_image", "linear-probe/auroc/20%/sd", "fine-tune/auroc/100%", "grounding/pointing",
                  "calibration/skill", "denial/terse/neg/mean", "flip/claimed",
-                 "few-shot/anchored/2/sd", "few-shot/knn/all"):  # fmt: skip
+                 "few-shot/anchored/2/sd", "few-shot/knn/all", "subgroups/fnr_gap/sex"):  # fmt: skip
         assert found[name] is not None, name
     page = (folder / "all" / "report.html").read_text()
     for title in (
@@ -77,6 +77,7 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
         "Fine-tuning",
         "Grounding",
         "Calibration",
+        "Subgroups",
         "How to repeat it",
     ):
         assert f">{title}</h2>" in page

@@ -163,6 +163,7 @@ def images_of(name: str, folder, **options):
 
 def test_chexpert_plus_brings_reports_and_their_labels(tmp_path) -> None:
     source = layouts.source_of("chexpert, plus", tmp_path)
+    assert set(source.images()["race"]) == {"Asian"}
     images, texts = source.images(), source.texts().set_index("study_id")
     assert images["split"].tolist() == [None] * 9 + ["test"]
     assert images["Cardiomegaly"].tolist() == [1] * 10
