@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table
 from medclip.runs.settings import ConvertConfig
 from medclip.utils.logs import quieten
+
+logger = logging.getLogger(__name__)
 
 _EXAMPLES = """\
 examples:
@@ -37,13 +40,17 @@ def run(argv: list[str]) -> int:
         raise UserError("Which checkpoint? medclip-convert CHECKPOINT --output FOLDER")
     if not Path(config.checkpoint).exists():
         raise FileNotFoundError(f"There is no checkpoint {config.checkpoint}.")
-    from medclip.models.conversion.convert import convert
+    from medclip.models.conversion.convert import check_tokenizer, convert
     from medclip.models.processor import MedCLIPProcessor, load_tokenizer
 
     quieten()
     made = convert(config.checkpoint, text_heads=config.text_heads or None)
     name = config.tokenizer or _TOKENIZERS.get(made.kind, "emilyalsentzer/Bio_ClinicalBERT")
-    processor = MedCLIPProcessor(load_tokenizer(name), image_size=224, **made.processor)
+    if not config.tokenizer:
+        logger.info("Taking the tokenizer of the authors, %s; --tokenizer names another.", name)
+    tokenizer = load_tokenizer(name)
+    check_tokenizer(made.model, len(tokenizer), name)
+    processor = MedCLIPProcessor(tokenizer, image_size=224, **made.processor)
     made.model.save_pretrained(config.output)
     processor.save_pretrained(config.output)
     rows = [["used", str(len(made.used)), ""]]

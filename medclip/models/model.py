@@ -165,6 +165,26 @@ def check_inputs(model: MedCLIPModel, *, image_size: int, max_length: int) -> No
     model.train(training)
 
 
+def check_tokens(model: MedCLIPModel, count: int, name: str) -> None:
+    """Checks that the text tower has an embedding for each of the `count` tokens of the tokenizer called `name`.
+
+    Raises:
+        UserError: It has fewer; both sizes are named.
+    """
+    rows = token_rows(model)
+    if count > rows:
+        raise UserError(
+            f"--text {name}: its tokenizer has {count:,} tokens, but its text encoder has embeddings of {rows:,}. "
+            "Are the files of two models in one folder?"
+        )
+
+
+def token_rows(model: MedCLIPModel) -> int:
+    """Returns the number of rows in the text tower's table of embeddings."""
+    table: Any = model.text.backbone.get_input_embeddings()  # type: ignore[operator]
+    return int(table.num_embeddings)
+
+
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 

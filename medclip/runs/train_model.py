@@ -13,7 +13,7 @@ import torch
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.models.config import BUILT_IN_TEXT
 from medclip.models.locking import add_lora, lock
-from medclip.models.model import build_model, check_inputs
+from medclip.models.model import build_model, check_inputs, check_tokens
 from medclip.models.processor import learned_tokenizer, load_tokenizer
 from medclip.objectives import Objective
 from medclip.runs.settings import TrainConfig
@@ -29,6 +29,8 @@ def check_towers(config: TrainConfig, objective: Objective) -> None:
     with torch.random.fork_rng(devices=[]):
         model = _towers(config, objective, tokenizer)
     check_inputs(model, image_size=config.image_size, max_length=config.max_length)
+    if tokenizer is not None:
+        check_tokens(model, len(tokenizer), config.text)
 
 
 def new_model(

@@ -6,26 +6,21 @@ Files are read without running any code in them. Every key of a checkpoint is ac
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel
 
-from labelers.errors import UserError
 from medclip.models.config import MedCLIPConfig
+from medclip.models.conversion.checkpoint_file import CheckpointError, State, read_state
 from medclip.models.conversion.openai_clip import is_openai_clip, openai_text, openai_vision
 from medclip.models.conversion.shapes import bert_config, resnet_name, swin_config
-from medclip.models.model import MedCLIPModel
+from medclip.models.model import MedCLIPModel, token_rows
 
-State = dict[str, Tensor]
 #: Buffers that are the same in every model of a kind; newer code makes them when it needs them.
 _COMPUTED = re.compile(r"position_ids$|relative_position_index$|attn_mask$|num_batches_tracked$")
 #: What newer transformers calls the parts of a Swin, and what files call them that every version can read.
@@ -39,12 +34,8 @@ _TORCHVISION = {"conv1": "body.0", "bn1": "body.1", "layer1": "body.4", "layer2"
                 "layer4": "body.7"}  # fmt: skip
 
 
-#: How many times its packed size a file of weights may have; weights hardly compress.
-_INFLATION = 50
-
-
-class CheckpointError(UserError):
-    """A file that is no checkpoint we know; the message says why."""
+#: Of an embedding table, rows that may belong to no token: tables are padded to a multiple of 128 at most.
+_PADDING = 127
 
 
 @dataclass(frozen=True)
@@ -162,59 +153,6 @@ def convert(path: str | Path, *, text_heads: int | None = None) -> Conversion:
     return Conversion(kind, model.float().eval(), tuple(used), tuple(unused), tuple(missing), plan.processor)
 
 
-def read_state(path: Path) -> State:
-    """Returns the tensors in a checkpoint by name, running nothing that it may hold.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: It is damaged, holds code, or holds no tensors.
-    """
-    if path.is_dir():
-        found = [path / name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()]
-        if not found:
-            raise FileNotFoundError(f"{path} holds neither model.safetensors nor pytorch_model.bin.")
-        return read_state(found[0])
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}.")
-    if zipfile.is_zipfile(path) and path.suffix == ".zip":
-        return _read_zip(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds code beside its weights, which is not run here. If you trust who made it, load it elsewhere "
-            f"and save its state_dict alone. ({str(error).splitlines()[0]})"
-        ) from error
-    except Exception as error:  # safetensors and torch raise many kinds for damaged files; all mean the same here
-        raise CheckpointError(f"{path} is damaged or no checkpoint ({type(error).__name__}: {error}).") from error
-    for name in ("state_dict", "model_state_dict", "model"):
-        if isinstance(saved, dict) and isinstance(saved.get(name), dict):
-            saved = saved[name]
-    if not isinstance(saved, dict) or not any(isinstance(value, Tensor) for value in saved.values()):
-        raise CheckpointError(f"{path} holds no tensors by name, but {type(saved).__name__}.")
-    return {str(name): value for name, value in saved.items() if isinstance(value, Tensor)}
-
-
-def _read_zip(path: Path) -> State:
-    with zipfile.ZipFile(path) as archive:
-        inside = [name for name in archive.namelist() if name.endswith((".bin", ".safetensors"))]
-        if len(inside) != 1:
-            raise CheckpointError(f"{path} holds {len(inside)} files of weights; expected one pytorch_model.bin.")
-        member = archive.getinfo(inside[0])
-        if member.file_size > _INFLATION * member.compress_size:
-            raise CheckpointError(
-                f"{path}: {inside[0]} grows from {member.compress_size:,} to {member.file_size:,} bytes, which weights "
-                "do not. It is not unpacked."
-            )
-        with tempfile.TemporaryDirectory() as folder:
-            target = Path(folder) / Path(inside[0]).name
-            with archive.open(member) as packed, target.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
-            return read_state(target)
-
-
 def _kind_of(state: State) -> str:
     if "vision_model.model.conv1.weight" in state:
         return "medclip-resnet"
@@ -226,8 +164,36 @@ def _kind_of(state: State) -> str:
         return "chexzero"
     if "res_l1.weight" in state and "bert_l1.weight" in state:
         return "convirt"
+    raise CheckpointError(_unknown(state))
+
+
+def _unknown(state: State) -> str:
+    """Returns the message for weights of no known kind."""
     names = ", ".join(list(state)[:4])
-    raise CheckpointError(f"These weights are of none of {', '.join(_PLANS)}; their keys begin with {names}.")
+    known = f"These {len(state)} weights are of none of {', '.join(_PLANS)}; their keys begin with {names}."
+    if any(name.startswith("vision.backbone.") for name in state):
+        return f"{known} This is a model of this package already: give its folder to the commands as it is."
+    if not any("proj" in name or "embedder" in name for name in state):
+        return (
+            f"{known} They hold one tower and no projection into a shared space. To train from them, give a folder in "
+            "the format of Hugging Face to medclip-train: --vision FOLDER or --text FOLDER."
+        )
+    return f"{known} Expected is the state_dict of one of these, with the names its authors' code gives."
+
+
+def check_tokenizer(model: MedCLIPModel, size: int, name: str) -> None:
+    """Checks that a tokenizer of `size` tokens is one that the text tower can have been trained with.
+
+    Raises:
+        CheckpointError: The table of embeddings has fewer rows, or many more; both sizes are named.
+    """
+    rows = token_rows(model)
+    if not size <= rows <= size + _PADDING:
+        raise CheckpointError(
+            f"The tokenizer {name!r} has {size:,} tokens, but the text tower of the checkpoint has embeddings of "
+            f"{rows:,}. With another tokenizer than it was trained with, a model reads nonsense. Name the right one: "
+            "--tokenizer FOLDER or NAME/MODEL."
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor, BertTokenizerFast
 from labelers.errors import UserError
 from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
 from medclip.models.locking import lock
-from medclip.models.model import build_model
+from medclip.models.model import build_model, check_tokens
 from medclip.models.processor import load_tokenizer, train_tokenizer
 from medclip.models.towers import sum_words
 
@@ -168,6 +168,13 @@ def test_weights_of_torchvision_are_named_and_said_to_be_missing(monkeypatch, tm
 def test_unknown_backbones(vision: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny(vision)
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused() -> None:
+    model = tiny(TINY_RESNET)  # whose text tower has 200
+    check_tokens(model, 200, "bert")
+    with pytest.raises(ValueError, match=r"--text bert: its tokenizer has 1,201 tokens, .* has embeddings of 200\."):
+        check_tokens(model, 1201, "bert")
 
 
 def test_unknown_pooling() -> None:

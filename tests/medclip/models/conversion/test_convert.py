@@ -20,9 +20,12 @@ from benchmarks.parity_models import (
     swin,
     texts_and_swin,
 )
+from medclip.cli import convert as command
 from medclip.models import MedCLIPModel
-from medclip.models.conversion.convert import CheckpointError, convert, read_state
+from medclip.models.conversion.checkpoint_file import CheckpointError, read_state
+from medclip.models.conversion.convert import check_tokenizer, convert
 from medclip.models.model import build_model
+from medclip.models.processor import load_tokenizer, train_tokenizer
 
 
 def far_off(found: Iterable[Difference], *, least: int) -> list[Difference]:
@@ -112,15 +115,81 @@ def test_what_is_no_checkpoint_is_refused(checkpoint, tmp_path, capsys) -> None:
     torch.save({k: v for k, v in state.items() if "projection_head" not in k}, tmp_path / "headless.bin")
     torch.save(state | {"text_model.projection_head.weight": torch.zeros(512, 31)}, tmp_path / "shape.bin")
     for name, message in {
-        "short.bin": "damaged", "text.bin": "damaged|code", "harmful.bin": "holds code", "harmful.pt": "holds code",
+        "short.bin": "damaged", "text.bin": r"is a text file; expected weights in a \.bin",
+        "harmful.bin": "holds code", "harmful.pt": "holds code",
         "other.bin": "none of medclip-resnet, medclip-vit, gloria", "list.bin": "no tensors by name",
-        "ours": "none of medclip-resnet", "headless.bin": "no projection", "shape.bin": r"\(512, 31\) in the",
+        "ours": "a model of this package already", "headless.bin": "no projection", "shape.bin": r"\(512, 31\) in the",
     }.items():  # fmt: skip
         with pytest.raises(CheckpointError, match=message):
             convert(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         convert(tmp_path / "absent.bin")
     assert "must not" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("mine.yaml", b"images: phantom\nsteps: 10\n", "is a text file"),
+        ("notes.pt", "Gewichte f\xfcr Lungen".encode(), "is a text file"),
+        ("vit.bin", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
+        ("vit.zip", b"<!DOCTYPE html><html><body>Log in</body></html>", "is a web page"),
+        ("keras.pt", b"\x89HDF\r\n\x1a\n" + bytes(64), "is an HDF5 file"),
+        ("film.pt", b"\x89PNG\r\n\x1a\n" + bytes(64), "is an image"),
+        ("model.onnx", b"\x08\x07\x12\x04torch" + bytes(64), r"is a \.onnx file"),
+        ("weights.pt", b"", "is empty"),
+        ("weights.safetensors", b"\xff" * 64, "is damaged or no checkpoint"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(tmp_path, name: str, content: bytes, found: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"{name} {found}.*expected weights in a \.bin, \.pt") as raised:
+        read_state(tmp_path / name)
+    assert "weights_only" not in str(raised.value)  # torch's own advice is to run what a file holds
+
+
+def test_folders_and_archives_without_weights_say_what_they_hold(tmp_path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors nor pytorch_model\.bin\. Found: notes"):
+        read_state(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="weights in several parts"):
+        read_state(tmp_path)
+    with zipfile.ZipFile(tmp_path / "films.zip", "w") as archive:
+        archive.writestr("a.png", "")
+    with pytest.raises(CheckpointError, match="a zip archive of 1 files, 0 of them weights"):
+        read_state(tmp_path / "films.zip")
+
+
+def test_weights_are_told_by_content(checkpoint, tmp_path) -> None:
+    from safetensors.torch import save_file
+
+    state = {name: value.contiguous() for name, value in read_state(checkpoint).items()}
+    save_file(state, tmp_path / "weights.bin")
+    assert set(read_state(tmp_path / "weights.bin")) == set(state)
+
+
+def test_one_tower_alone_is_sent_to_training(tmp_path) -> None:
+    torch.save(random_bert(16), tmp_path / "bert.bin")
+    with pytest.raises(CheckpointError, match=r"hold one tower and no projection.*--text FOLDER"):
+        convert(tmp_path / "bert.bin")
+
+
+def test_a_tokenizer_of_another_size_is_refused_before_anything_is_written(checkpoint, tmp_path, caplog) -> None:
+    made = convert(checkpoint, text_heads=4)
+    rows = made.model.text.backbone.config.vocab_size
+    for size in (rows, rows - 100):  # tables are padded
+        check_tokenizer(made.model, size, "right")
+    train_tokenizer(["no pleural effusion"], vocab_size=60).save_pretrained(tmp_path / "small")
+    train_tokenizer([f"word{chr(97 + i % 26)}{i}" for i in range(999)], vocab_size=990).save_pretrained(
+        tmp_path / "large"
+    )
+    for name in ("small", "large"):
+        size = len(load_tokenizer(str(tmp_path / name)))
+        arguments = [str(checkpoint), "--text-heads", "4", "--tokenizer", str(tmp_path / name)]
+        with pytest.raises(CheckpointError, match=rf"{name}' has {size:,} tokens, .* has embeddings of {rows:,}\."):
+            command.run([*arguments, "--output", str(tmp_path / "made")])
+    assert not (tmp_path / "made").exists()
 
 
 def openai_state(clip: CLIPModel) -> dict[str, torch.Tensor]:
