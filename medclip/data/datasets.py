@@ -11,6 +11,7 @@ import pandas as pd
 from labelers.errors import UserError
 from labelers.observations import NO_FINDING, LabelPolicy
 from medclip.data.cache import PixelCache
+from medclip.data.features import FeatureCache
 from medclip.data.samplers import balance_weights, source_weights
 from medclip.data.tables import label_matrix, learning_labels
 from medclip.data.tokens import Ragged, Tokenize
@@ -71,14 +72,14 @@ class ImageSide:
         keys: (N,) cache keys.
         labels: (N, O) label vectors.
         studies: (N,) study numbers.
-        cache: Where the pixels are.
+        cache: Where the pixels are, or what a locked tower makes of them.
         weights: (N,) or None for laps.
     """
 
     keys: np.ndarray
     labels: np.ndarray
     studies: np.ndarray
-    cache: PixelCache
+    cache: PixelCache | FeatureCache
     weights: np.ndarray | None = None
 
 
@@ -95,6 +96,7 @@ class TextSide:
         weights: (N,) or None for laps.
         words: Number of the word of each token or -1, where the objective needs words.
         pairs: Which texts belong to which study, where studies have both images and texts.
+        features: (M, C) what a locked tower makes of the texts, which then stand for their tokens.
     """
 
     tokens: Ragged
@@ -105,6 +107,7 @@ class TextSide:
     weights: np.ndarray | None = None
     words: Ragged | None = None
     pairs: Pairs | None = None
+    features: np.ndarray | None = None
 
 
 def image_side(

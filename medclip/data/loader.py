@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from labelers.errors import UserError
 from medclip.data.datasets import ImageSide, TextSide
+from medclip.data.features import FeatureCache
 from medclip.data.samplers import Stream
 from medclip.data.transforms import Augmentation, apply, train_pipeline
 
@@ -23,9 +24,9 @@ class Batch:
     """What a training step sees. I and T need not be equal. A text that occurs twice is encoded once, so U <= T.
 
     Attributes:
-        pixel_values: (I, 1, H, W).
-        input_ids: (U, L) the different texts.
-        attention_mask: (U, L).
+        pixel_values: (I, 1, H, W), or features (I, C) of a locked tower.
+        input_ids: (U, L) the different texts, or features (U, C) of a locked tower.
+        attention_mask: (U, L); (U, 1) of features.
         text_rows: (T,) which of the U texts each of the T texts is.
         image_labels: (I, O) label vectors.
         text_labels: (T, O) label vectors.
@@ -108,18 +109,13 @@ class Steps(Dataset[Batch]):
         columns = self._text_stream.rows(step, rank=self._rank, world=self._world)
         images, texts = self._images, self._texts
         columns, text_studies = self._with_partners(step, images.studies[rows], columns)
-        pixels = images.cache.get(images.keys[rows].tolist())[:, None]
-        if self._pipeline is not None:
-            varied = int(np.random.default_rng([self._seed, 3, step, self._rank]).integers(2**31))
-            pixels = apply(self._pipeline, pixels[:, 0], seed=varied)
         _, first, text_rows = np.unique(texts.ids[columns], return_index=True, return_inverse=True)
         different = columns[first]
-        input_ids = pad([texts.tokens[i] for i in different], texts.pad_token_id)
-        lengths = np.array([len(texts.tokens[i]) for i in different])
+        input_ids, attention_mask = self._inputs(different)
         return Batch(
-            pixel_values=torch.from_numpy(pixels),
+            pixel_values=torch.from_numpy(self._pixels(step, images.keys[rows].tolist())),
             input_ids=input_ids,
-            attention_mask=torch.from_numpy((np.arange(input_ids.shape[1]) < lengths[:, None]).astype(np.int64)),
+            attention_mask=attention_mask,
             text_rows=torch.from_numpy(text_rows),
             image_labels=torch.from_numpy(images.labels[rows]),
             text_labels=torch.from_numpy(texts.labels[columns]),
@@ -128,6 +124,27 @@ class Steps(Dataset[Batch]):
             text_ids=torch.from_numpy(texts.ids[columns]),
             word_ids=None if texts.words is None else pad([texts.words[i] for i in different], -1),
         )
+
+    def _pixels(self, step: int, keys: list[str]) -> np.ndarray:
+        """Returns what the image tower gets of the images called `keys`."""
+        rng = np.random.default_rng([self._seed, 3, step, self._rank])
+        if isinstance(self._images.cache, FeatureCache):
+            return self._images.cache.draw(keys, rng)
+        squares = self._images.cache.get(keys)
+        return (
+            squares[:, None]
+            if self._pipeline is None
+            else apply(self._pipeline, squares, seed=int(rng.integers(2**31)))
+        )
+
+    def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Returns what the text tower gets of some texts, with its mask."""
+        texts = self._texts
+        if texts.features is not None:
+            return torch.from_numpy(texts.features[rows]), torch.ones(len(rows), 1, dtype=torch.long)
+        input_ids = pad([texts.tokens[i] for i in rows], texts.pad_token_id)
+        lengths = np.array([len(texts.tokens[i]) for i in rows])
+        return input_ids, torch.from_numpy((np.arange(input_ids.shape[1]) < lengths[:, None]).astype(np.int64))
 
     def _with_partners(self, step: int, studies: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the texts, the first of them replaced by partners of the images, and their study numbers."""

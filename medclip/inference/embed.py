@@ -15,6 +15,7 @@ from medclip.utils.progress import Count
 
 if TYPE_CHECKING:
     from medclip.data.cache import PixelCache
+    from medclip.data.features import FeatureCache
 
 
 def encode_batches(model: MedCLIPModel, pixels: Iterable[Tensor], *, local: bool = False) -> Iterator[Encoded]:
@@ -30,7 +31,7 @@ def embed_images(
     images: Sequence[Any],
     processor: MedCLIPProcessor,
     *,
-    cache: PixelCache | None = None,
+    cache: PixelCache | FeatureCache | None = None,
     batch_size: int = 128,
     progress: Count | None = None,
 ) -> np.ndarray:
@@ -40,7 +41,7 @@ def embed_images(
         model: In evaluation mode.
         images: Files or grey uint8 arrays; with `cache`, its keys.
         processor: The model's.
-        cache: Holds the images.
+        cache: Holds the images, or what the model's locked tower makes of them.
         batch_size: Images encoded at once.
         progress: Called with (done, total) after each batch.
 

@@ -20,6 +20,7 @@ from transformers.utils import PushToHubMixin, cached_file
 
 from labelers.errors import UserError
 from labelers.hub import on_disk
+from medclip.data.features import FeatureCache
 from medclip.data.preprocessing import MEAN, STD, Preprocessing
 from medclip.data.tokens import text_digest
 from medclip.models.loading import not_to_be_had, of_run
@@ -97,12 +98,17 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
     def batches(self, images: Sequence[Any], *, cache: Any = None, batch_size: int = 128) -> Iterator[Tensor]:
         """Yields pixel values (I, 1, H, W) of files or arrays, or, with a `PixelCache`, of the images of its keys.
 
+        With a `FeatureCache`, features (I, C), which the model takes instead.
+
         Raises:
             ImageError: See `images`.
         """
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
-            yield self.images(part) if cache is None else self.squares(cache.get(part))
+            if isinstance(cache, FeatureCache):
+                yield torch.from_numpy(cache.get(part))
+            else:
+                yield self.images(part) if cache is None else self.squares(cache.get(part))
 
     def texts(self, texts: str | Sequence[str]) -> dict[str, Tensor]:
         """Returns `input_ids` and `attention_mask` (T, L) of one text or several, padded to the longest.

@@ -169,7 +169,12 @@ class VisionTower(nn.Module):
             self.local_projection = nn.Linear(features, projection_dim, bias=False)
 
     def pool(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Returns backbone features, before the projection: of images (I, C), of patches (I, P, C), and the grid."""
+        """Returns backbone features, before the projection: of images (I, C), of patches (I, P, C), and the grid.
+
+        Features (I, C) that were computed before, instead of pixel values, are returned as they are.
+        """
+        if pixel_values.dim() == 2:
+            return pixel_values, pixel_values[:, None], (1, 1)
         if pixel_values.shape[1] == 1:
             pixel_values = pixel_values.expand(-1, 3, -1, -1)
         if self.resize:
@@ -258,8 +263,25 @@ class TextTower(nn.Module):
         """Encodes token ids (T, L) with their mask (T, L), 1 for tokens and 0 for padding.
 
         With `word_ids` (T, L), the number of the word each token is a piece of and -1 for special tokens and padding,
-        the local features are words, each the sum of its pieces (GLoRIA, section 3.2).
+        the local features are words, each the sum of its pieces (GLoRIA, section 3.2). Features (T, C) that were
+        computed before may stand for token ids.
         """
+        pooled, hidden = self.pool(input_ids, attention_mask)
+        embeds = functional.normalize(self.projection(pooled), dim=-1)
+        if not local:
+            return Encoded(embeds)
+        if word_ids is None:
+            return Encoded(embeds, local=self.projection(hidden), mask=attention_mask.bool())
+        words, present = sum_words(hidden, word_ids)
+        return Encoded(embeds, local=self.projection(words), mask=present)
+
+    def pool(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns backbone features, before the projection: of texts (T, C) and of tokens (T, L, C).
+
+        Features (T, C) that were computed before, instead of token ids, are returned as they are.
+        """
+        if input_ids.is_floating_point():
+            return input_ids, input_ids[:, None]
         hidden = self._hidden(input_ids, attention_mask)
         mask = attention_mask.to(hidden.dtype)[..., None]
         if self.pooling == "cls":
@@ -272,13 +294,7 @@ class TextTower(nn.Module):
             pooled = hidden.masked_fill(mask == 0, -torch.inf).max(dim=1).values
         else:
             pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-        embeds = functional.normalize(self.projection(pooled), dim=-1)
-        if not local:
-            return Encoded(embeds)
-        if word_ids is None:
-            return Encoded(embeds, local=self.projection(hidden), mask=attention_mask.bool())
-        words, present = sum_words(hidden, word_ids)
-        return Encoded(embeds, local=self.projection(words), mask=present)
+        return pooled, hidden
 
     def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         deep = self.pooling in ("layers", "layers_unmasked", "last4")

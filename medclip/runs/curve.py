@@ -71,7 +71,7 @@ class Plan:
         if not (folder / "evaluation" / "metrics.json").is_file():
             return False
         saved = folder / "config.yaml"
-        before = read_yaml(saved) if saved.is_file() else {}
+        before = vars(TrainConfig.load(saved)) if saved.is_file() else {}
         wanted = vars(self.points[point])
         if changed := sorted(name for name in wanted if before.get(name) != wanted[name]):
             raise UserError(

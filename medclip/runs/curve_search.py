@@ -72,8 +72,8 @@ def saved_score(folder: Path, config: TrainConfig) -> float | None:
     if not file.is_file():
         return None
     saved = json.loads(file.read_text(encoding="utf-8"))
-    wanted = _as_saved(config)
-    if changed := sorted(name for name in wanted if saved["settings"].get(name) != wanted[name]):
+    wanted, before = _as_saved(config), _as_saved(TrainConfig.from_mapping(saved["settings"], origin=str(file)))
+    if changed := sorted(name for name in wanted if before[name] != wanted[name]):
         raise UserError(
             f"{folder} was made with other settings ({', '.join(changed)}). Choose another --output, or delete it."
         )

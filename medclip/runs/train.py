@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from labelers.errors import UserError
 from labelers.observations import LabelPolicy
 from medclip.data.cache import PixelCache
+from medclip.data.features import FeatureCache
 from medclip.data.gpu_transforms import DeviceAugmentation
 from medclip.data.overlap import FINGERPRINTS, keep
 from medclip.data.subsets import fingerprints
@@ -31,6 +32,7 @@ from medclip.runs.model_card import model_card
 from medclip.runs.settings import TrainConfig
 from medclip.runs.train_batches import Parts, batches_of
 from medclip.runs.train_data import TrainTables, find_train_sources, prepare_train_data
+from medclip.runs.train_features import check_features, image_features, with_text_features
 from medclip.runs.train_model import check_towers, new_model
 from medclip.runs.train_resume import checkpoint_of, is_complete
 from medclip.training.callbacks import Profile
@@ -116,6 +118,7 @@ def _parts(config: TrainConfig) -> Parts:
         )
     torch.manual_seed(config.seed)  # objectives can have weights of their own
     objective = kind(**config.objective_options)
+    check_features(config, objective)
     check_towers(config, objective)
     return Parts(
         objective=objective,
@@ -134,13 +137,17 @@ def _train(
     _warn_of_flips(parts.augmentation.flip, tables)
     model, processor = new_model(config, tables.sentences, parts.objective)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
-    data = batches_of(config, parts, tables, cache, processor)
-    images = len(data.images.keys)
-    steps = config.steps or max(1, round(config.epochs * images / config.batch_images))
-    logger.info("Training on %d images and %d sentences for %d steps", images, data.texts.drawn, steps)
+    data, features = batches_of(config, parts, tables, cache, processor), None
+    if config.cache_features:
+        features = image_features(config, model, processor, cache, tables.images, augmentation=parts.augmentation)
+        images, texts = replace(data.images, cache=features), with_text_features(config, model, data.texts)
+        data = replace(data, images=images, texts=texts)
+    count = len(data.images.keys)
+    steps = config.steps or max(1, round(config.epochs * count / config.batch_images))
+    logger.info("Training on %d images and %d sentences for %d steps", count, data.texts.drawn, steps)
     prevalence = torch.from_numpy((data.images.labels > 0).mean(axis=0)).float()
-    parts.objective.begin(dim=config.projection_dim, prevalence=prevalence, images=images)
-    evaluator = _validation(config, parts, tables, cache) if config.evaluate_every else None
+    parts.objective.begin(dim=config.projection_dim, prevalence=prevalence, images=count)
+    evaluator = _validation(config, parts, tables, cache, features) if config.evaluate_every else None
     output = Path(config.output)
     if is_first_process():
         config.save(output / "config.yaml")
@@ -183,8 +190,11 @@ def _module(config: TrainConfig, parts: Parts, model: MedCLIPModel, steps: int) 
     )  # fmt: skip
 
 
-def _validation(config: TrainConfig, parts: Parts, tables: TrainTables, cache: PixelCache) -> ZeroShot:
-    data = EvaluationData(pd.concat(tables.images, ignore_index=True), cache, split="valid")
+def _validation(
+    config: TrainConfig, parts: Parts, tables: TrainTables, cache: PixelCache, features: FeatureCache | None
+) -> ZeroShot:
+    images = pd.concat(tables.images, ignore_index=True)
+    data = EvaluationData(images, cache, split="valid", features=features)
     return ZeroShot(data, observations=tables.observations(config), prompts=parts.prompts, resamples=0)
 
 

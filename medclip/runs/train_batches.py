@@ -65,7 +65,11 @@ class TrainBatches:
 
 
 def batches_of(
-    config: TrainConfig, parts: Parts, tables: TrainTables, cache: PixelCache, processor: MedCLIPProcessor
+    config: TrainConfig,
+    parts: Parts,
+    tables: TrainTables,
+    cache: PixelCache,
+    processor: MedCLIPProcessor,
 ) -> TrainBatches:
     """Returns what batches are drawn from.
 

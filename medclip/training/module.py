@@ -28,6 +28,8 @@ from medclip.training.health import Diverged, LossWatch, alignment, uniformity
 
 logger = logging.getLogger(__name__)
 
+_WORTH_IT = 0.8  # share of the work that two groups of texts may cost
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -171,7 +173,14 @@ class TrainingModule(lightning.LightningModule):
 
         tokens = (batch.input_ids, batch.attention_mask, *(() if words is None else (words,)))
         images = encode_in_parts(images_of, batch.pixel_values, size=self._encode_batch, model=model)
-        texts = encode_in_parts(texts_of, *tokens, size=self._encode_batch, model=model)
+        by_length = None
+        if self.device.type == "cpu" and not self._encode_batch and not local:
+            by_length = long_and_short(batch.attention_mask.sum(dim=1))
+        if by_length is None:
+            texts = encode_in_parts(texts_of, *tokens, size=self._encode_batch, model=model)
+        else:
+            parts = [texts_of(*(t[rows, :length] for t in tokens)).embeds for rows, length in by_length]
+            texts = Encoded(torch.cat(parts)[torch.cat([rows for rows, _ in by_length]).argsort()])
         return images, texts.take(batch.text_rows)
 
     def check_finite(self) -> None:
@@ -268,5 +277,21 @@ def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
         kept.lerp_(current, 1 - momentum)
 
 
+def long_and_short(lengths: Tensor) -> list[tuple[Tensor, int]] | None:
+    """Returns texts (T,) in two groups by length, as indices and the longest length of each; None if it saves little.
+
+    Texts are padded to the longest of those encoded together, and what is padding is work for nothing.
+    """
+    ordered, rows = lengths.sort(stable=True)
+    count = torch.arange(1, len(lengths) + 1)
+    work = count * ordered + (len(lengths) - count) * ordered[-1]
+    cut = int(work.argmin())
+    if cut + 1 == len(lengths) or int(work[cut]) > _WORTH_IT * len(lengths) * int(ordered[-1]):
+        return None
+    return [(rows[: cut + 1], int(ordered[cut])), (rows[cut + 1 :], int(ordered[-1]))]
+
+
 def _channels_last(pixel_values: Tensor) -> Tensor:
+    if pixel_values.dim() == 2:  # features
+        return pixel_values
     return pixel_values.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ import pandas as pd
 from labelers.attribute_states import observation_of
 from labelers.errors import UserError
 from medclip.data.cache import PixelCache
+from medclip.data.features import FeatureCache
 from medclip.data.labelling import Labelling
 from medclip.data.tables import label_matrix, learning_labels, observations_of
 from medclip.evaluation.bootstrap import Metric, flat
@@ -36,6 +37,7 @@ class EvaluationData:
         boxes: Where observations are, see `medclip.data.boxes.prepare_boxes`.
         blank: What a blank label is where labels are learned from, see `medclip.data.tables.learning_labels`.
         labelling: How the sentences were labelled.
+        features: What a locked tower makes of the images, where that is known.
     """
 
     images: pd.DataFrame
@@ -46,6 +48,7 @@ class EvaluationData:
     boxes: pd.DataFrame | None = None
     blank: str = "source"
     labelling: Labelling = field(default_factory=Labelling)
+    features: FeatureCache | None = None
 
     def learning_labels(self, table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
         """Returns states (N, O) of `names` to learn, choose or fit on; what is reported on counts blanks never."""

@@ -108,7 +108,9 @@ class ZeroShot(Evaluator):
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes every image and every prompt once, and scores them."""
         vectors = self._encode_prompts(model, processor)
-        images = embed_images(model, self._table["_key"].tolist(), processor, cache=self._data.cache)
+        images = embed_images(
+            model, self._table["_key"].tolist(), processor, cache=self._data.features or self._data.cache
+        )
         positive, scores = self._score(images, self._prompts, vectors)
         thresholds = {} if self._resamples is None else self._thresholds(model, processor, vectors)
         metrics, table = multilabel(

@@ -122,6 +122,9 @@ class ModelSettings:
     """Rank of the low-rank weights that are trained instead of the text tower; 0 for none."""
     unlock_after: float = 0.0
     """Share of the steps after which locked layers are trained too; 0 for never."""
+    cache_features: int = 0
+    """Views of each image that a locked image tower encodes once, before training, instead of at each step: 1 for the
+    image as it is, more for augmented ones; 0 for none. With --lock-text all each text is encoded once, too."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +225,7 @@ class TrainConfig(
         self.at_least(1, "batch_images", "batch_texts", "image_size", "cache_size", "max_length", "projection_dim")
         self.at_least(1, "keep", "nodes")
         self.at_least(0, "evaluate_every", "steps", "workers", "threads", "limit", "encode_batch", "save_every")
+        self.at_least(0, "cache_features")
         self.at_least(0, "weight_decay", "clip_norm", "balance_images", "balance_texts")
         if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
             raise UserError(

@@ -19,7 +19,7 @@ from medclip.objectives.moco import Moco
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.callbacks import EvaluateEvery
 from medclip.training.gradient_cache import encode_in_parts
-from medclip.training.module import NotFinite, Optimisation, TrainingModule, follow, warmup_cosine
+from medclip.training.module import NotFinite, Optimisation, TrainingModule, follow, long_and_short, warmup_cosine
 from tests.fixtures import runs
 
 
@@ -287,6 +287,46 @@ def test_low_rank_additions_end_up_in_the_weights(command) -> None:
     change = (a[name] - b[name]).double()
     assert 0 < torch.linalg.matrix_rank(change, tol=1e-6) <= 4
     MedCLIPModel.from_pretrained(long / "model")
+
+
+PLAIN = ("--augmentation", "{crop: 1.0, jitter: 0.0, rotate: 0.0, shift: 0.0, scale: [1.0, 1.0]}")
+
+
+def test_features_kept_of_locked_towers_train_the_same_model(command) -> None:
+    arguments = ("--lock-vision", "all", "--lock-text", "all", "--steps", "6", "--evaluate-every", "3", *PLAIN)
+    each, once = command("each", *arguments), command("once", *arguments, "--cache-features", "1")
+    saved = [MedCLIPModel.from_pretrained(folder / "model").state_dict() for folder in (each, once)]
+    for name, value in saved[0].items():
+        torch.testing.assert_close(saved[1][name], value, rtol=1e-4, atol=1e-5)
+    scores = [runs.metrics(folder)["best"]["auroc/mean"] for folder in (each, once)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.01)
+
+
+def test_augmented_views_train_and_resume(command, monkeypatch) -> None:
+    arguments = ("--lock-vision", "all", "--steps", "4", "--cache-features", "3", "--seed", "1")
+    first = command("views", *arguments)
+    again = command("again", *arguments)
+    saved = [MedCLIPModel.from_pretrained(folder / "model").state_dict() for folder in (first, again)]
+    assert all(torch.equal(value, saved[1][name]) for name, value in saved[0].items())
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [((), "--lock-vision all"), (("--lock-vision", "all", "--unlock-after", "0.5"), "does not change"),
+     (("--lock-vision", "all", "--augment-on", "device"), "--augment-on device"),
+     (("--lock-vision", "all", "--objective", "filip", "--source-options", "{phantom: {paired: true}}"), "patches")],
+)  # fmt: skip
+def test_features_are_kept_of_locked_towers_only(command, extra: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        command("none", "--cache-features", "1", *extra)
+
+
+def test_long_and_short_texts_are_encoded_apart() -> None:
+    lengths = torch.tensor([40, 5, 6, 38, 5])
+    (short, length), (long, longest) = long_and_short(lengths)
+    assert (sorted(short.tolist()), length, sorted(long.tolist()), longest) == ([1, 2, 4], 6, [0, 3], 40)
+    assert long_and_short(torch.tensor([7, 8, 7, 8])) is None
+    assert long_and_short(torch.tensor([7])) is None
 
 
 def test_masking_what_is_unknown_needs_denials_that_are_told_from_silence(command) -> None:
