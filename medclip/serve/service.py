@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from medclip.inference.calibration import Calibration
 from medclip.inference.load import find_model
 from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
 from medclip.inference.prompts import load_prompts, prompt_set_names
-from medclip.inference.scoring import PromptScores
+from medclip.inference.scoring import Directions, PromptScores
 from medclip.runs.classify import load_classifier
 from medclip.runs.settings import ServeConfig
 from medclip.serve.batching import Batcher
@@ -47,6 +47,7 @@ class Service:
         folder = config.onnx or config.model
         self.first_prompts = config.prompts or _own_prompts(folder)
         self.run = Path(folder)
+        self._folder = self.run if config.onnx else find_model(folder)[0]
         self.classifier = load_classifier(folder, prompts=self.first_prompts, device=config.device)
         self.films = FilmStore(megabytes=config.max_memory)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decoding")
@@ -92,10 +93,9 @@ class Service:
         """
         if name not in self.prompt_sets:
             raise FileNotFoundError(f"There is no prompt set {name!r}. Choose from {', '.join(self.prompt_sets)}.")
-        with self._texts:
-            if name not in self._sets:
-                self._sets[name] = _with_prompts(self.classifier, self.run, name)
-            return self._sets[name]
+        if name not in self._sets:
+            self._sets[name] = self._with_prompts(name)
+        return self._sets[name]
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Returns embeddings (T, D) of texts, unit length; each is encoded for itself, as exports do."""
@@ -105,6 +105,20 @@ class Service:
             from medclip.inference.embed import embed_texts
 
             return embed_texts(self.classifier.model, texts, self.classifier.processor)  # type: ignore[attr-defined]
+
+    def _with_prompts(self, name: str) -> PromptScores:
+        """Returns the scorer of other prompts, with the calibration that was fitted with them, if any."""
+        loaded = load_prompts(name)
+        calibration = Calibration.load(self._folder, prompts=name)
+        ensemble = calibration.ensemble if calibration else _own_ensemble(self.classifier)
+        sides = [[getattr(entry, side) for entry in loaded.values()] for side in ("positive", "negative")]
+        texts = list(dict.fromkeys(text for side in sides for entry in side for text in entry))
+        embeds = dict(zip(texts, self.embed_texts(texts), strict=True))
+        dim = self.classifier.positive.vectors.shape[1]
+        positive, negative = (Directions.of(side, embeds, dim=dim, ensemble=ensemble) for side in sides)
+        return PromptScores(
+            list(loaded), positive, negative, scale=self.classifier.scale, ensemble=ensemble, calibration=calibration
+        )
 
     def close(self) -> None:
         """Ends the workers; the films go with the process."""
@@ -147,17 +161,9 @@ def _own_prompts(folder: str) -> str:
     return str(json.loads(manifest.read_text(encoding="utf-8"))["prompts"])
 
 
-def _with_prompts(classifier: PromptScores, run: Path, name: str) -> PromptScores:
-    """Returns the classifier with other prompts, with the calibration that was fitted with them, if any."""
-    if isinstance(classifier, OnnxClassifier):
-        return OnnxClassifier(run, name)
-    from medclip.inference.classifier import ZeroShotClassifier
-
-    folder, _ = find_model(run)
-    known: Any = classifier
-    return ZeroShotClassifier(
-        known.model, known.processor, load_prompts(name), calibration=Calibration.load(folder, prompts=name)
-    )
+def _own_ensemble(classifier: PromptScores) -> str:
+    """Returns the ensemble of prompts without a calibration: that of the export, or the usual one."""
+    return classifier.ensemble if isinstance(classifier, OnnxClassifier) else "embeddings"
 
 
 def _searcher(config: ServeConfig) -> Searcher | None:

@@ -80,9 +80,14 @@ function drawBar(pen, x, y, width, height) {
 function showMapTools() {
   const map = state.film?.map;
   byId("map-tools").hidden = !map;
-  byId("map-text").textContent = map ? `Where “${map.text}” is most similar to the film` : "";
+  byId("map-text").textContent = map ? said(map) : "";
   byId("map-low").textContent = map ? map.low.toFixed(3) : "";
   byId("map-high").textContent = map ? map.high.toFixed(3) : "";
+}
+
+function said(map) {
+  if (map.low === map.high) return `“${map.text}” is as similar everywhere: the model sees the film as one place.`;
+  return `Where “${map.text}” is most similar to the film`;
 }
 
 async function readLevels(film, number) {

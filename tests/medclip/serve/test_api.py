@@ -75,6 +75,12 @@ def test_films_are_answered_as_the_classifier_answers(served, folder) -> None:
         assert {one["observation"]: one["value"] for one in row["answers"]} == pytest.approx(values.to_dict(), abs=1e-4)
 
 
+def test_other_prompt_sets_are_answered_as_the_classifier_answers(served, folder) -> None:
+    said = served.post("/api/classify", files=sent(film(0)), data={"prompts": "nih14"}).json()["films"][0]["answers"]
+    expected = ZeroShotClassifier(*load_model(folder, device="cpu"), "nih14")([folder / "film0.png"]).iloc[0]
+    assert {one["observation"]: one["value"] for one in said} == pytest.approx(expected.to_dict(), abs=1e-4)
+
+
 def test_films_are_held_and_answer_by_id_until_they_are_dropped(served) -> None:
     [row] = add(served, film())
     assert (row["width"], row["height"], row["dicom"]) == (40, 50, False)
