@@ -16,6 +16,7 @@ LAYERS = (
     ("medclip/training", "medclip/inference"),
     ("medclip/evaluation",),
     ("medclip/runs",),
+    ("medclip/serve",),
     ("medclip/cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
@@ -33,6 +34,9 @@ DOORS = {
         "labelers/chexbert.py",
     ),
     "jsonargparse": ("medclip/cli/config.py",),
+    "fastapi": ("medclip/serve/",),
+    "starlette": ("medclip/serve/",),
+    "uvicorn": ("medclip/serve/server.py",),
     "sklearn": ("medclip/evaluation/", "medclip/inference/calibration.py"),
 }
 #: Labelling and preparing must never wait for torch.

@@ -44,12 +44,22 @@ def read_dicom(path: Path, recipe: str) -> np.ndarray:
     Raises:
         ImageError: It cannot be read as one grey image.
     """
-    data = _open(path)
-    photometric = _check(data)
-    values = _decode(data)
+    data, values = stored_values(path)
+    photometric = data.PhotometricInterpretation
     colour = photometric not in _GREY
     grey = _grey_of_colour(values, data, photometric) if colour else _render(values, data, recipe)
     return equalise(grey) if recipe == "mimic-cxr-jpg" else grey
+
+
+def stored_values(path: Path) -> tuple[Any, np.ndarray]:
+    """Returns the data set at `path`, what its header lacks filled in, and its pixels as they are stored.
+
+    Raises:
+        ImageError: It does not hold one image that can be decoded.
+    """
+    data = _open(path)
+    _check(data)
+    return data, _decode(data)
 
 
 def dicom_shape(path: Path) -> tuple[int, int]:
@@ -81,8 +91,8 @@ def _open(path: Path) -> Any:
     return data
 
 
-def _check(data: Any) -> str:
-    """Fills in what the header lacks; returns the photometric interpretation of the one image, or says why not."""
+def _check(data: Any) -> None:
+    """Fills in what the header lacks, or says why the data set is not one image."""
     if "PixelData" not in data:
         raise ImageError("the DICOM file has no pixels, (7FE0,0010) PixelData")
     try:
@@ -99,7 +109,6 @@ def _check(data: Any) -> str:
         raise ImageError(f"(0028,0004) PhotometricInterpretation is {photometric}; expected grey, RGB or a palette")
     if (modality := str(data.get("Modality") or "").strip().upper()) and modality not in MODALITIES:
         _say_modality(modality)
-    return photometric
 
 
 @lru_cache(maxsize=64)
@@ -187,11 +196,11 @@ def _render(values: np.ndarray, data: Any, recipe: str) -> np.ndarray:
 
 def _render_levels(levels: np.ndarray, there: np.ndarray, data: Any, recipe: str) -> np.ndarray:
     """Returns the grey of each level; only those that are `there` set the range of grey."""
-    padding = _padding(levels, data)
+    padding = padding_mask(levels, data)
     seen = there & ~padding
     if not seen.any():
         seen, padding = there, np.zeros_like(padding)
-    values = _modality(levels.astype(np.float64), data) if recipe == "voi" else levels.astype(np.float64)
+    values = modality_values(levels.astype(np.float64), data) if recipe == "voi" else levels.astype(np.float64)
     for shown, limits in _shown(values, data, recipe):
         low, high = limits or (float(shown[seen].min()), float(shown[seen].max()))
         if shown[seen].min() < shown[seen].max():
@@ -205,10 +214,10 @@ def _render_levels(levels: np.ndarray, there: np.ndarray, data: Any, recipe: str
     return grey
 
 
-def _padding(levels: np.ndarray, data: Any) -> np.ndarray:
+def padding_mask(levels: np.ndarray, data: Any) -> np.ndarray:
     """Tells which stored values stand for no pixel, by (0028,0120) and (0028,0121)."""
-    ends = [*_numbers(data, "PixelPaddingValue")[:1], *_numbers(data, "PixelPaddingRangeLimit")[:1]]
-    if not ends or not _numbers(data, "PixelPaddingValue") or levels.dtype.kind not in "iu":
+    ends = [*numbers(data, "PixelPaddingValue")[:1], *numbers(data, "PixelPaddingRangeLimit")[:1]]
+    if not ends or not numbers(data, "PixelPaddingValue") or levels.dtype.kind not in "iu":
         return np.zeros(levels.shape, dtype=bool)
     # The element may be of the other sign than the pixels; its bits are the same.
     span, floor = 2 ** (8 * levels.dtype.itemsize), np.iinfo(levels.dtype).min
@@ -217,10 +226,11 @@ def _padding(levels: np.ndarray, data: Any) -> np.ndarray:
     return (levels >= min(low, high)) & (levels <= max(low, high))
 
 
-def _modality(values: np.ndarray, data: Any) -> np.ndarray:
+def modality_values(values: np.ndarray, data: Any) -> np.ndarray:
+    """Returns stored values, float, through the modality table of the file, or its slope and intercept."""
     if (table := _lookup_table(data, "ModalityLUTSequence")) is not None:
         return _look_up(values, *table)
-    slope, intercept = _numbers(data, "RescaleSlope")[:1], _numbers(data, "RescaleIntercept")[:1]
+    slope, intercept = numbers(data, "RescaleSlope")[:1], numbers(data, "RescaleIntercept")[:1]
     return values * (slope[0] if slope and slope[0] else 1.0) + (intercept[0] if intercept else 0.0)
 
 
@@ -234,14 +244,14 @@ def _shown(values: np.ndarray, data: Any, recipe: str) -> Iterator[tuple[np.ndar
         if (table := _lookup_table(data, "VOILUTSequence")) is not None:
             yield _look_up(values, *table), None
         function = str(data.get("VOILUTFunction") or "").strip().upper()
-        for center, width in zip(_numbers(data, "WindowCenter"), _numbers(data, "WindowWidth"), strict=False):
+        for center, width in zip(numbers(data, "WindowCenter"), numbers(data, "WindowWidth"), strict=False):
             if width > 0:
                 yield _window(values, center, width, function), (0.0, 1.0) if eight else None
     yield values, (0.0, 2.0 ** int(data.BitsStored) - 1) if eight and not _rescaled(data) else None
 
 
 def _rescaled(data: Any) -> bool:
-    slope, intercept = _numbers(data, "RescaleSlope")[:1], _numbers(data, "RescaleIntercept")[:1]
+    slope, intercept = numbers(data, "RescaleSlope")[:1], numbers(data, "RescaleIntercept")[:1]
     return "ModalityLUTSequence" in data or (slope or [1.0]) != [1.0] or (intercept or [0.0]) != [0.0]
 
 
@@ -260,7 +270,7 @@ def _lookup_table(data: Any, keyword: str) -> tuple[np.ndarray, int] | None:
     What the descriptor says of the entries is often wrong, so their number and depth are taken from the entries.
     """
     items = data.get(keyword) or []
-    descriptor = _numbers(items[0], "LUTDescriptor") if len(items) else []
+    descriptor = numbers(items[0], "LUTDescriptor") if len(items) else []
     if len(descriptor) < 2 or items[0].get("LUTData") is None:
         return None
     count, first, raw = int(descriptor[0]) or 2**16, int(descriptor[1]), items[0].LUTData
@@ -278,12 +288,12 @@ def _look_up(values: np.ndarray, entries: np.ndarray, first: int) -> np.ndarray:
     return entries[np.clip(np.rint(values).astype(np.int64) - first, 0, len(entries) - 1)]
 
 
-def _numbers(data: Any, keyword: str) -> list[float]:
+def numbers(data: Any, keyword: str) -> list[float]:
     """Returns the finite numbers of an element; none where it is absent, blank or no number."""
     try:
         value = data.get(keyword)
         several = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-        numbers = [float(number) for number in several if number is not None and str(number).strip()]
+        found = [float(number) for number in several if number is not None and str(number).strip()]
     except (TypeError, ValueError, OverflowError):
         return []
-    return [number for number in numbers if np.isfinite(number)]
+    return [number for number in found if np.isfinite(number)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ class OnnxClassifier(PromptScores):
             "input_ids": np.array([row.ids for row in encoded], dtype=np.int64),
             "attention_mask": np.array([row.attention_mask for row in encoded], dtype=np.int64),
         }
-        return self._session(TEXT).run(None, inputs)[0]  # type: ignore[no-any-return]
+        return self._text.run(None, inputs)[0]  # type: ignore[no-any-return]
+
+    @cached_property
+    def _text(self) -> Any:
+        return self._session(TEXT)
 
     def _saved_prompts(self) -> tuple[Directions, Directions]:
         with np.load(self._folder / PROMPTS) as saved:

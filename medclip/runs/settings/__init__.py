@@ -5,6 +5,7 @@ from medclip.runs.settings.curve import CurveConfig
 from medclip.runs.settings.data import LabelConfig, LabelSettings, PrepareConfig
 from medclip.runs.settings.evaluate import EvaluateConfig
 from medclip.runs.settings.models import ClassifyConfig, ConvertConfig, ExportConfig, SearchConfig
+from medclip.runs.settings.serve import ServeConfig
 from medclip.runs.settings.train import TrainConfig
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "LabelSettings",
     "PrepareConfig",
     "SearchConfig",
+    "ServeConfig",
     "TrainConfig",
 ]
