@@ -146,7 +146,9 @@ def _read(config: LabelConfig) -> Reports:
             raise UserError(f"Source {name!r} has no texts here.")
         return Reports(iter(zip(texts["study_id"], texts["text"], strict=True)), len(texts))
     columns = [column.strip() for column in config.text_column.split(",") if column.strip()]
-    return read_reports(config.input, id_column=config.id_column, text_columns=columns, lines=config.lines)
+    return read_reports(
+        config.input, id_column=config.id_column, text_columns=columns, lines=config.lines, encoding=config.encoding
+    )
 
 
 _Job = tuple[list["Report"], str, tuple[tuple[str, Any], ...], bool, str]

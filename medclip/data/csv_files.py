@@ -6,13 +6,8 @@ Tables hold text and blanks: an id such as 0012 or 1e3 is what the file says. `t
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import logging
-import sys
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO
@@ -20,7 +15,7 @@ from typing import TextIO
 import pandas as pd
 
 from labelers.errors import UserError
-from medclip.data.text_files import encoding_of
+from medclip.data.text_files import open_text
 from medclip.utils.text import suggest
 
 logger = logging.getLogger(__name__)
@@ -32,26 +27,27 @@ _SHOWN = 10
 
 
 def read_csv(
-    path: Path, *, origin: str, needed: Sequence[str] = (), wanted: Sequence[str] | None = None
+    path: Path, *, origin: str, needed: Sequence[str] = (), wanted: Sequence[str] | None = None, encoding: str = ""
 ) -> pd.DataFrame:
     """Returns the table at `path` as text, blank cells as NaN, by the rows of the file (`ROW`).
 
     Understood are comma, semicolon, tab and bar between columns (whichever the header has most of, or a first line
-    `sep=;`), UTF-8 with or without its mark, UTF-16, and gzip, each told by content. Other encodings cannot be told
-    apart by looking, so they are refused with the first line that shows them. Blanks around column names are taken
-    off, and `needed` and `wanted` names are found in capitals, too. A row with more cells than the header is left out
-    and listed, unless the surplus is blank; in a row with fewer the rest is blank.
+    `sep=;`), UTF-8 with or without its mark, UTF-16, gzip, and Excel workbooks, each told by content. Other encodings
+    cannot be told apart by looking, so they are refused with the first line that shows them, unless named. Blanks
+    around column names are taken off, and `needed` and `wanted` names are found in capitals, too. A row with more cells
+    than the header is left out and listed, unless the surplus is blank; in a row with fewer the rest is blank.
 
     Args:
         path: The file.
         origin: The source, for messages.
         needed: Columns that must be there.
         wanted: Read these only, of those that are there.
+        encoding: The encoding, such as cp1252, where it is another.
 
     Raises:
         UserError: A column is missing; the file is empty, cut off, of another encoding, or no table.
     """
-    with open_text(path, origin) as file:
+    with open_text(path, origin, encoding=encoding) as file:
         rows = _Rows(file, path, origin)
         names = _spell(rows.names, (*needed, *(wanted or ())))
         kept = [i for i, name in enumerate(names) if name and (wanted is None or name in wanted)]
@@ -69,12 +65,12 @@ def read_csv(
     return table.mask(table.apply(lambda column: column.str.strip() == ""))
 
 
-def csv_pieces(path: Path, *, origin: str, rows: int) -> Iterator[pd.DataFrame]:
+def csv_pieces(path: Path, *, origin: str, rows: int, encoding: str = "") -> Iterator[pd.DataFrame]:
     """Yields the table at `path` as `read_csv` understands it, in pieces of up to `rows` rows, for tables of any size.
 
     Blank cells are "". Where `read_csv` leaves a row out, this refuses it: a text without quotes would lose its end.
     """
-    with open_text(path, origin) as file:
+    with open_text(path, origin, encoding=encoding) as file:
         table = _Rows(file, path, origin)
         pieces = iter(lambda: list(islice(table, rows)), [])
         for piece in chain([next(pieces, [])], pieces):
@@ -166,35 +162,6 @@ def _spell(found: Sequence[str], expected: Sequence[str]) -> list[str]:
     return [name if name in expected else missing.get(name.lower(), name) for name in found]
 
 
-@contextmanager
-def open_text(path: Path, origin: str) -> Iterator[TextIO]:
-    """Opens a text file, gzipped or not, by its content; what is wrong with it becomes a UserError."""
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        zipped = is_gzip(path)
-        with gzip.open(path, "rb") if zipped else path.open("rb") as raw:  # type: ignore[attr-defined]
-            head = raw.read(4096)
-        if head.startswith(b"PK\x03\x04"):
-            what = "an Excel workbook; save it as CSV" if path.suffix.startswith(".xls") else "a zip archive; unpack it"
-            raise UserError(f"{origin}: {path} is {what}.")
-        with gzip.open(path, "rb") if zipped else path.open("rb") as raw:  # type: ignore[attr-defined]
-            yield io.TextIOWrapper(raw, encoding=encoding_of(head), newline="")
-    except UnicodeDecodeError:
-        raise UserError(_not_utf8(path, origin)) from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{origin}: {path} is cut off or damaged ({error}). Download it again.") from error
-    except csv.Error as error:
-        raise UserError(f"{origin}: {path} is no table ({error}).") from error
-    finally:
-        csv.field_size_limit(limit)
-
-
-def is_gzip(path: Path) -> bool:
-    """Tells by its content whether the file at `path` is compressed by gzip, whatever it is called."""
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
 def require_columns(table: pd.DataFrame, needed: Sequence[str], *, origin: str, path: Path) -> None:
     """Checks that `table` has the columns `needed`.
 
@@ -209,20 +176,6 @@ def require_columns(table: pd.DataFrame, needed: Sequence[str], *, origin: str, 
             f"{origin}: {path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}."
             f"{suggest(missing[0], found)} Found: {', '.join(found[:20])}{more}."
         )
-
-
-def _not_utf8(path: Path, origin: str) -> str:
-    with gzip.open(path, "rb") if is_gzip(path) else path.open("rb") as file:  # type: ignore[attr-defined]
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                byte = f"0x{line[error.start]:02x}"
-                return (
-                    f"{origin}: {path} is not UTF-8: line {number} holds the byte {byte}. Save it as UTF-8, for "
-                    f"instance with: iconv -f LATIN1 -t UTF-8 {path.name}"
-                )
-    return f"{origin}: {path} is not UTF-8. Save it as UTF-8."
 
 
 def is_inside(path: str) -> bool:

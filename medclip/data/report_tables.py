@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from labelers.errors import UserError
-from medclip.data.csv_files import csv_pieces, open_text
+from medclip.data.csv_files import csv_pieces
 from medclip.data.tables import as_ids
+from medclip.data.text_files import open_text
 from medclip.utils.text import suggest
 
 logger = logging.getLogger(__name__)
@@ -33,18 +34,19 @@ def kind_of(path: Path) -> str:
     return f".{name.rpartition('.')[2]}" if "." in name else ""
 
 
-def read_table(path: Path, *, id_column: str, text_columns: Sequence[str]) -> Iterator[Report]:
+def read_table(path: Path, *, id_column: str, text_columns: Sequence[str], encoding: str = "") -> Iterator[Report]:
     """Returns the reports of a table; its columns are checked before the first is asked for.
 
     Args:
         path: The file.
         id_column: The column that names a report; "" for the first of `ID_COLUMNS` there is, else the row.
         text_columns: The columns with the text; none for those of `TEXT_COLUMNS` there are.
+        encoding: The encoding, where that is neither UTF-8 nor UTF-16.
 
     Raises:
         UserError: A column is missing, or the file cannot be read as what its name says.
     """
-    pieces = iter(TABLES[kind_of(path)](path))
+    pieces = iter(TABLES[kind_of(path)](path, encoding))
     first = next(pieces, None)
     if first is None:
         return iter(())
@@ -97,11 +99,11 @@ def _texts(piece: pd.DataFrame, name: str, path: Path) -> list[str]:
     return ["" if pd.isna(value) else str(value) for value in values]
 
 
-def _csv(path: Path) -> Iterator[pd.DataFrame]:
-    return csv_pieces(path, origin="reports", rows=_ROWS)
+def _csv(path: Path, encoding: str) -> Iterator[pd.DataFrame]:
+    return csv_pieces(path, origin="reports", rows=_ROWS, encoding=encoding)
 
 
-def _parquet(path: Path) -> Iterator[pd.DataFrame]:
+def _parquet(path: Path, _encoding: str) -> Iterator[pd.DataFrame]:
     import pyarrow
     import pyarrow.parquet
 
@@ -112,9 +114,9 @@ def _parquet(path: Path) -> Iterator[pd.DataFrame]:
         raise UserError(f"{path} is no Parquet file, or damaged ({error}).") from error
 
 
-def _json_lines(path: Path) -> Iterator[pd.DataFrame]:
+def _json_lines(path: Path, encoding: str) -> Iterator[pd.DataFrame]:
     rows: list[dict[str, Any]] = []
-    with open_text(path, "reports") as lines:
+    with open_text(path, "reports", encoding=encoding) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -132,15 +134,15 @@ def _json_lines(path: Path) -> Iterator[pd.DataFrame]:
         yield pd.DataFrame(rows)
 
 
-def _json(path: Path) -> Iterator[pd.DataFrame]:
+def _json(path: Path, encoding: str) -> Iterator[pd.DataFrame]:
     """Yields the table of a JSON file: a list of objects, or an object of texts or objects by id; or JSON lines."""
-    with open_text(path, "reports") as file:
+    with open_text(path, "reports", encoding=encoding) as file:
         text = file.read()
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
-            yield from _json_lines(path)
+            yield from _json_lines(path, encoding)
             return
         raise UserError(f"{path}, line {error.lineno}: no JSON ({error.msg}).") from error
     if isinstance(content, dict) and any(name in TEXT_COLUMNS for name in content):
@@ -156,6 +158,7 @@ def _json(path: Path) -> Iterator[pd.DataFrame]:
 
 
 #: The kinds of tables, by suffix, and what reads them.
-TABLES: dict[str, Callable[[Path], Iterator[pd.DataFrame]]] = {
-    ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json,
+TABLES: dict[str, Callable[[Path, str], Iterator[pd.DataFrame]]] = {
+    ".csv": _csv, ".tsv": _csv, ".xlsx": _csv, ".xlsm": _csv, ".xls": _csv,
+    ".parquet": _parquet, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Any table of a user's own: image paths with labels, or texts, as CSV or Parquet."""
+"""Any table of a user's own: image paths with labels, or texts, as CSV, Excel workbook or Parquet."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class Csv(Source):
     are relative to the table's folder. Rows without a path, or with a blank id, are left out and listed.
 
     Args:
-        root: The table, a .parquet file or a text file of columns with any common separator, gzipped or not.
+        root: The table: a text file of columns with any common separator, gzipped or not, an Excel workbook (.xlsx; its
+            first sheet) or a .parquet file.
         columns: Your column names for ours, such as `{path: file, patient_id: subject}`; several for text, such as
             `{text: [findings, impression]}`.
         labels: The columns that hold one observation each; without it, every column named like an observation of
@@ -69,10 +70,11 @@ class Csv(Source):
         population: Tables with the same one share their patients and studies; by default each has its own.
         text_labels: Whether the labels are those of the texts, too, which are then not read by a labeler; by default
             only where the table has no paths, so that they cannot be those of images.
+        encoding: Encoding of a text file, such as cp1252, where it is neither UTF-8 nor UTF-16.
     """
 
     name = "csv"
-    layout = "a .csv or .parquet file with a header and a column 'path' (images) or 'text' (texts)"
+    layout = "a .csv, .xlsx or .parquet file with a header and a column 'path' (images) or 'text' (texts)"
     obtain = "your own data"
 
     def __init__(
@@ -87,11 +89,13 @@ class Csv(Source):
         outside: bool = False,
         population: str = "",
         text_labels: bool | None = None,
+        encoding: str = "",
     ) -> None:
         super().__init__(root)
         self.columns, self.labels, self.labels_in = dict(columns or {}), labels, labels_in
         self.separator, self.select, self.outside = separator, dict(select or {}), outside
         self.population, self.text_labels = population or self.root.stem, text_labels
+        self.encoding = encoding
         self._said: set[str] = set()
         for ours, theirs in self.columns.items():
             if ours not in _KNOWN:
@@ -134,7 +138,7 @@ class Csv(Source):
             raw = pd.read_parquet(self.root)
             raw = raw.set_axis(pd.RangeIndex(len(raw), name=ROW), axis=0)
         elif self.root.is_file():
-            raw = read_csv(self.root, origin=self.name)
+            raw = read_csv(self.root, origin=self.name, encoding=self.encoding)
         else:
             raise FileNotFoundError(self.missing([self.root]))
         raw = self._joined_text(self._named(raw))

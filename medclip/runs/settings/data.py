@@ -84,13 +84,16 @@ class LabelInput:
     """input"""
 
     input: str = "-"
-    """A .csv, .tsv, .parquet, .json or .jsonl file, a folder or .zip of .txt files, a source (openi=PATH), or -."""
+    """A .csv, .tsv, .xlsx, .parquet, .json or .jsonl file, a folder or .zip of .txt files, a source (openi=PATH), or -
+    for standard input."""
     id_column: str = ""
     """Column that names a report. By default study_id, id, or the row."""
     text_column: str = ""
     """Columns with the text, separated by commas."""
     lines: bool = False
     """Take each line of standard input as a report of its own. By default all of it is one report."""
+    encoding: str = ""
+    """Encoding of the reports, such as cp1252 or gb18030. By default UTF-8 or UTF-16, told by looking."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,62 @@ def test_compression_is_told_by_content(tmp_path: Path, name: str) -> None:
     assert len(read_csv(tmp_path / name, origin="x")) == 2
 
 
+UMLAUTS = "id,Größe\nä,Übergröße\n"
+
+
+def test_the_encoding_of_a_table_can_be_named(tmp_path: Path) -> None:
+    expected = {"id": ["ä"], "Größe": ["Übergröße"]}
+    for encoding in ("cp1252", "latin-1", "cp850", "mac-roman"):
+        assert table(tmp_path, UMLAUTS.encode(encoding), encoding=encoding).to_dict("list") == expected
+        with pytest.raises(ValueError, match=r"t\.csv is not UTF-8: line 1 holds the byte 0x.*Save it as UTF-8"):
+            table(tmp_path, UMLAUTS.encode(encoding))
+    assert table(tmp_path, UMLAUTS.encode("utf-32")).to_dict("list") == expected
+    assert table(tmp_path, UMLAUTS.encode(), encoding="UTF8").to_dict("list") == expected
+    assert table(tmp_path, UMLAUTS.encode("utf-16"), encoding="utf-16-le").to_dict("list")["Größe"] == ["Übergröße"]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "message"),
+    [
+        (UMLAUTS.encode(), "cp1252", "is UTF-8, not cp1252. Leave the encoding out."),
+        (UMLAUTS.encode("utf-8-sig"), "latin-1", "is UTF-8, not latin-1"),
+        (UMLAUTS.encode("utf-16"), "cp1252", "is UTF-16, not cp1252"),
+        (UMLAUTS.encode("cp1252"), "ascii", "is not ascii: line 1 holds the byte 0xf6"),
+        (UMLAUTS.encode("cp850"), "cp1252", r"is not cp1252: it would have quotation marks .* Is it of DOS"),
+        ("id,u\nä,Müde\n".encode("cp850"), "cp1252", "is not cp1252: line 2 holds the byte 0x81"),
+        (UMLAUTS.encode("cp1252"), "windoof", "'windoof' is no encoding of texts. Usual ones: utf-8, cp1252"),
+        (UMLAUTS.encode("cp1252"), "hex", "'hex' is no encoding of texts"),
+    ],
+)
+def test_an_encoding_that_would_garble_a_table_is_refused(tmp_path: Path, content, encoding, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        table(tmp_path, content, encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "t.xls",
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
+            r"old kind \(\.xls\), or one with a password.*'CSV UTF-8'",
+        ),
+        ("t.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), r"old kind \(\.xls\)"),
+        ("t.ods", b"PK\x03\x04" + bytes(200), "OpenDocument sheet; save it as CSV"),
+        ("t.csv", b"PAR1" + bytes(200), r"a Parquet file. Give it a name that ends in \.parquet"),
+    ],
+)
+def test_a_table_of_another_kind_is_called_what_it_is(tmp_path: Path, name, content, message) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_csv(tmp_path / name, origin="x")
+
+
+def test_a_text_that_is_called_xls_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.xls").write_text(PLAIN.replace(",", "\t"))  # what many hospital systems export
+    assert read_csv(tmp_path / "t.xls", origin="x")["id"].tolist() == ["0012", "1e3"]
+
+
 def test_rows_are_those_of_the_file(tmp_path: Path, caplog) -> None:
     found = table(tmp_path, 'a,b\n1,"two\nlines"\n\n2,x,y\n3\n4,z\n')
     assert found.index.tolist() == [2, 5, 6]
@@ -115,11 +171,33 @@ def test_listed_paths_use_slashes_and_stay_inside() -> None:
         listed_paths(pd.Series(["a", None]), origin="x")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
 def test_texts_are_decoded(encoding: str) -> None:
     assert (
         decode_text("No effusion, café.\r\nHeart normal.\r".encode(encoding)) == "No effusion, café.\nHeart normal.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Größe der Lunge", "cp850"),  # ö is 0x94 there, a quotation mark of Windows
+        ("Länge 5 cm", "cp850"),
+        ("Übergröße", "mac-roman"),
+        ("Müde", "cp850"),  # 0x81 is nothing in Windows' alphabet
+        ("Płuca bez zmian ogniskowych, źródło", "mac-latin2"),
+        ("Лёгкие чистые", "koi8-r"),
+    ],
+)
+def test_texts_of_other_alphabets_are_refused_not_garbled(text: str, encoding: str) -> None:
+    with pytest.raises(ValueError, match="a is neither UTF-8 nor UTF-16 nor Latin text"):
+        decode_text(text.encode(encoding), origin="a")
+    assert decode_text(text.encode(encoding), encoding=encoding) == text
+
+
+def test_signs_that_windows_texts_hold_are_no_reason_to_refuse() -> None:
+    text = "Don’t know – “enlarged” heart, 5 cm², 30°C, œdème…souvent, „groß“ (§ 5), Škoda 3×4"
+    assert decode_text(text.encode("cp1252")) == text
 
 
 def test_members_of_archives_are_read_so_far_and_no_further(tmp_path: Path) -> None:

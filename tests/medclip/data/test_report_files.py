@@ -133,6 +133,24 @@ def test_what_cannot_be_read_is_refused_without_its_text(tmp_path, name: str, co
     assert "effusion" not in str(caught.value)
 
 
+def test_texts_that_are_no_utf8_are_said(tmp_path, caplog) -> None:
+    for name, encoding in (("a", "utf-8"), ("b", "cp1252"), ("c", "cp1252")):
+        (tmp_path / f"{name}.txt").write_bytes("Herz vergrößert.".encode(encoding))
+    assert {text for _, text in read_reports(str(tmp_path)).stream} == {"Herz vergrößert."}
+    assert "2 of 3 files of text are not UTF-8 and were taken as cp1252" in caplog.text
+    assert "Herz" not in caplog.text
+
+
+def test_the_encoding_of_reports_can_be_named(tmp_path) -> None:
+    text = "双肺纹理清晰。"
+    (tmp_path / "a.txt").write_bytes(text.encode("gb18030"))
+    (tmp_path / "t.csv").write_bytes(f"id,report\na,{text}\n".encode("gb18030"))
+    for name in ("a.txt", "t.csv"):
+        assert list(read_reports(str(tmp_path / name), encoding="gb18030").stream) == [("a", text)]
+    with pytest.raises(UserError, match=r"not UTF-8: line 2.*--encoding cp1252"):
+        list(read_reports(str(tmp_path / "t.csv")).stream)
+
+
 def test_quotation_marks_inside_a_text_are_no_open_quote(tmp_path) -> None:
     (tmp_path / "t.csv").write_text('id,report\na,A 2" scar.\nb,None.\n')
     assert list(read_reports(str(tmp_path / "t.csv")).stream) == [("a", 'A 2" scar.'), ("b", "None.")]

@@ -27,6 +27,14 @@ def hospital(folder: Path, text: str = HOSPITAL) -> Path:
     return folder / "hospital.csv"
 
 
+def test_a_table_in_the_alphabet_of_windows_is_read_where_that_is_said(tmp_path: Path) -> None:
+    path = hospital(tmp_path)
+    path.write_bytes(HOSPITAL.replace("The heart is enlarged", "Herz vergrößert").encode("cp1252"))
+    assert "Herz vergrößert." in Csv(path, encoding="cp1252").texts()["text"].tolist()
+    with pytest.raises(ValueError, match=r"not UTF-8: line 5.*source-options '\{csv: \{encoding: cp1252\}\}'"):
+        Csv(path).texts()
+
+
 def test_columns_of_a_hospital_are_known_by_their_names(tmp_path: Path) -> None:
     source = Csv(hospital(tmp_path))
     images = source.images()
