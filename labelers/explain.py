@@ -7,9 +7,10 @@ import json
 from collections.abc import Sequence
 
 from labelers.findings import Finding, record_of
+from labelers.observations import NO_FINDING
 from labelers.rules import RuleLabeler
 
-COLOURS = {"positive": "#f4b6b0", "negative": "#b9dfb4", "uncertain": "#f7dd9b"}
+COLOURS = {"positive": "#f4b6b0", "negative": "#b9dfb4", "uncertain": "#f7dd9b", "normal": "#cfe0f5"}
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Labels, explained</title><style>
@@ -18,12 +19,15 @@ pre {{ white-space: pre-wrap; font: inherit; border: 1px solid #ccc; border-radi
 mark {{ border-radius: 3px; padding: 0 2px }} u {{ text-decoration-thickness: 2px }}
 {colours}
 table {{ border-collapse: collapse; width: 100% }}
-td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd; overflow-wrap: anywhere }}
+td, th {{ text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd; overflow-wrap: break-word }}
 </style></head><body>
-<h1>Labels, explained</h1><p>Labeler: {labeler}. Marked: mentions, by state. Underlined: the cue that decided.</p>
-<pre>{report}</pre>
-<table><tr><th>observation</th><th>state</th><th>mention</th><th>attributes</th><th>cue</th><th>rule</th></tr>{rows}</table>
+<h1>Labels, explained</h1><p>Labeler: {labeler}. Marked: mentions, by state ({legend}). Underlined: the cue that
+decided.{shown}</p>
+{reports}
 </body></html>
+"""
+_REPORT = """{heading}<pre>{report}</pre>
+<table><tr><th>observation</th><th>state</th><th>mention</th><th>attributes</th><th>cue</th><th>rule</th></tr>{rows}</table>
 """
 
 
@@ -54,14 +58,43 @@ def explain_json(labeler: RuleLabeler, text: str) -> str:
 
 def explain_html(labeler: RuleLabeler, text: str) -> str:
     """Returns a self-contained page of `text` with its mentions coloured by state and their cues underlined."""
-    evidence = labeler.explain(text)
+    return explain_page(labeler, [("", text)])
+
+
+def explain_page(labeler: RuleLabeler, reports: Sequence[tuple[str, str]], *, left_out: int = 0) -> str:
+    """Returns a self-contained page of several reports, one below the other.
+
+    Args:
+        labeler: The labeler.
+        reports: Name and text of each; a name may be "".
+        left_out: Number of further reports that are not on the page, which it says.
+    """
+    shown = f" Shown: the first {len(reports)} of {len(reports) + left_out} reports; {left_out} are left out."
+    legend = ", ".join(f'<mark class="{state}">{_MEANS.get(state, state)}</mark>' for state in COLOURS)
+    return _PAGE.format(
+        colours="\n".join(f".{state} {{ background: {colour} }}" for state, colour in COLOURS.items()),
+        legend=legend, labeler=html.escape(labeler.name), shown=shown if left_out else "",
+        reports="".join(_section(name, text, labeler.explain(text)) for name, text in reports),
+    )  # fmt: skip
+
+
+#: What a colour stands for, where that is no state.
+_MEANS = {"normal": f"{NO_FINDING} positive"}
+
+
+def _section(name: str, text: str, evidence: Sequence[Finding]) -> str:
     cells = ("observation", "state", "mention", "attributes", "cue", "rule")
     rows = "".join(
-        f'<tr class="{row["state"]}">' + "".join(f"<td>{html.escape(row[cell])}</td>" for cell in cells) + "</tr>"
-        for row in explain_rows(text, evidence)
+        f'<tr class="{_colour(found)}">' + "".join(f"<td>{html.escape(row[cell])}</td>" for cell in cells) + "</tr>"
+        for row, found in zip(explain_rows(text, evidence), evidence, strict=True)
     )
-    colours = "\n".join(f".{state} {{ background: {colour} }}" for state, colour in COLOURS.items())
-    return _PAGE.format(colours=colours, labeler=html.escape(labeler.name), report=_marked(text, evidence), rows=rows)
+    heading = f"<h2>{html.escape(name)}</h2>\n" if name else ""
+    return _REPORT.format(heading=heading, report=_marked(text, evidence), rows=rows)
+
+
+def _colour(finding: Finding) -> str:
+    """Returns the class of a finding: its state, but that nothing was found is no disease."""
+    return "normal" if finding.observation == NO_FINDING and finding.state == "positive" else finding.state
 
 
 def _marked(text: str, evidence: Sequence[Finding]) -> str:
@@ -89,4 +122,4 @@ def _run(text: str, evidence: list[Finding], cued: bool) -> str:
     if not evidence:
         return escaped
     title = html.escape("; ".join(dict.fromkeys(f"{e.observation}: {e.state}" for e in evidence)))
-    return f'<mark class="{evidence[0].state}" title="{title}">{escaped}</mark>'
+    return f'<mark class="{_colour(evidence[0])}" title="{title}">{escaped}</mark>'

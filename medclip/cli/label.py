@@ -44,6 +44,8 @@ Re-run the same command to resume an interrupted run. Report text is shown by --
 and --findings only. With --findings and no --output, no label file is written."""
 
 _CHUNK = 1000
+#: Reports on a page of explanations.
+_ON_PAGE = 50
 
 
 def run(argv: list[str]) -> int:
@@ -195,19 +197,33 @@ def _csv(heads: Sequence[Any], states: np.ndarray) -> str:
 
 
 def _explain(config: LabelConfig, labeler: Any, reports: Reports) -> int:
-    from labelers.explain import explain_html, explain_json, explain_rows
-
     if config.labeler != "rules":
         raise UserError("--explain needs --labeler rules; a network has no rules to show.")
+    if config.output.endswith((".html", ".json")):
+        return _write_explained(Path(config.output), labeler, reports)
+    from labelers.explain import explain_rows
+
     for name, text in reports.stream:
-        if config.output.endswith((".html", ".json")):
-            page = (explain_html if config.output.endswith(".html") else explain_json)(labeler, text)
-            Path(config.output).write_text(page, encoding="utf-8")
-            print(f"{config.output}: why {name} is labelled as it is")
-            return 0  # one page shows one report
         columns = ["observation", "state", "mention", "attributes", "cue", "rule"]
         rows = [[row[column] for column in columns] for row in explain_rows(text, labeler.explain(text))]
         print_table(name, columns, rows)
+    return 0
+
+
+def _write_explained(path: Path, labeler: Any, reports: Reports) -> int:
+    """Writes a page of the first reports, or the first report as JSON; says how many are left out."""
+    from labelers.explain import explain_json, explain_page
+    from medclip.utils.io import write_atomically
+
+    shown = list(islice(reports.stream, _ON_PAGE if path.suffix == ".html" else 1))
+    if not shown:
+        raise UserError("There are no reports to explain.")
+    left_out = sum(1 for _ in reports.stream)
+    text = explain_json(labeler, shown[0][1]) if path.suffix == ".json" else None
+    page = text or explain_page(labeler, shown, left_out=left_out)
+    write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))
+    more = f"; {left_out} are left out. All of them, as records: --findings FILE.jsonl" if left_out else ""
+    print(f"{path}: explains {len(shown)} of {len(shown) + left_out} reports{more}")
     return 0
 
 

@@ -109,7 +109,8 @@ class LabelOutput:
     findings_format: str = "jsonl"
     """Format of the findings: jsonl (records), fhir (FHIR R4 bundles) or radgraph (RadGraph-like JSON)."""
     explain: bool = False
-    """Show why: as a table, or as a page or JSON if --output ends in .html or .json."""
+    """Show why: as tables; as a page of the first 50 reports, or JSON of the first, if --output ends in .html or
+    .json."""
     score: str = ""
     """CSV file of reference labels with the same ids; prints precision, recall and F1."""
     compare: str = ""

@@ -155,3 +155,16 @@ def test_explanations(tmp_path, capsys) -> None:
     assert "Cardiomegaly" in capsys.readouterr().out
     assert label.run(["--explain", str(tmp_path / "report.txt"), "--output", str(tmp_path / "page.html")]) == 0
     assert "<mark" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("html", 50), ("json", 1)])
+def test_explanations_of_many_reports_say_how_many_are_left_out(tmp_path, capsys, kind: str, shown: int) -> None:
+    many(70).to_csv(tmp_path / "r.csv", index=False)
+    output = tmp_path / f"page.{kind}"
+    assert label.run(["--explain", str(tmp_path / "r.csv"), "--output", str(output)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"explains {shown} of 70 reports; {70 - shown} are left out. All of them, as records: --findings" in said
+    assert output.read_text().count("<h2>") == (shown if kind == "html" else 0)
+    (tmp_path / "none.csv").write_text("id,text\n")
+    with pytest.raises(ValueError, match="no reports to explain"):
+        label.run(["--explain", str(tmp_path / "none.csv"), "--output", str(output)])
