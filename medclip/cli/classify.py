@@ -27,6 +27,7 @@ Research software. Not a medical device."""
 
 #: Observations in a row of the table on the screen.
 _SHOWN = 3
+_WORDS = {1.0: "present", 0.0: "absent"}
 
 
 def run(argv: list[str]) -> int:
@@ -41,10 +42,13 @@ def run(argv: list[str]) -> int:
     for path in answers.heatmaps:
         print(path, file=sys.stderr)
     if config.format == "table" and config.output == "-":
-        _show(answers, config)
+        _show_decisions(answers) if config.abstain else _show(answers, config)
     else:
         text = _text(answers, config.format)
         sys.stdout.write(text) if config.output == "-" else Path(config.output).write_text(text, encoding="utf-8")
+    if blank := _blank(answers):
+        print(f"Not calibrated, so without a probability: {', '.join(blank)}. Rank by them with --no-calibration.",
+              file=sys.stderr)  # fmt: skip
     for file, reason in answers.problems.items():
         print(f"{file}: {reason}", file=sys.stderr)
     return 1 if answers.problems else 0
@@ -69,6 +73,25 @@ def _show(answers: Answers, config: ClassifyConfig) -> None:
         print(f"All {len(answers.columns)} observations: --format csv, with --output FILE.")
 
 
+def _show_decisions(answers: Answers) -> None:
+    """Prints a row a file: what is present, what the answer is unsure of, and how much is absent."""
+    if not answers.paths:
+        print("None of the files can be read.")
+        return
+    assert answers.decisions is not None
+    rows = []
+    for path, decided in zip(_short(answers.paths), answers.decisions.tolist(), strict=True):
+        said = [(_WORDS.get(one, "unsure"), name) for one, name in zip(decided, answers.columns, strict=True)]
+        named = {word: [name for given, name in said if given == word] for word in ("present", "unsure", "absent")}
+        rows.append([path, *(", ".join(names) or "-" for names in named.values())])
+    print_table("Answers, where there is one", ["file", "present", "unsure", "absent"], rows)
+
+
+def _blank(answers: Answers) -> list[str]:
+    """Returns the observations that a calibration leaves without a probability."""
+    return [name for name in answers.columns if answers.thresholds and name not in answers.thresholds]
+
+
 def _short(paths: list[str]) -> list[str]:
     """Returns file names where they are enough to tell the files apart, else the paths."""
     names = [Path(path).name for path in paths]
@@ -83,6 +106,9 @@ def _text(answers: Answers, kind: str) -> str:
     import pandas as pd
 
     table = pd.DataFrame(answers.values.round(6), columns=answers.columns)
+    if answers.decisions is not None:
+        words = pd.DataFrame(answers.decisions, columns=[f"{name} (answer)" for name in answers.columns])
+        table = pd.concat([table, words.map(lambda one: _WORDS.get(one, "unsure"))], axis=1)
     table.insert(0, "path", answers.paths)
     problems = pd.DataFrame({"path": list(answers.problems), "error": list(answers.problems.values())})
     table = pd.concat([table, problems])

@@ -129,6 +129,18 @@ def by_group(table: pd.DataFrame, name: str) -> Figure:
     return figure
 
 
+def risk_coverage(table: pd.DataFrame) -> Figure:
+    """Returns the share of wrong answers against the share of images answered; `table` has promise, answered, error."""
+    figure, axes = _axes(6, 4.5)
+    axes.plot(table["answered"], table["error"], marker="o", markersize=4)
+    for row in table.dropna().to_dict("records"):
+        axes.annotate(f"{row['promise']:.2f}", (row["answered"], row["error"]), fontsize=7, xytext=(4, 4),
+                      textcoords="offset points")  # fmt: skip
+    axes.set(xlabel="images answered", ylabel="answers that are wrong", title="Error and answers, by promise")
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def few_shot(table: pd.DataFrame, zero: Metric) -> Figure:
     """Returns mean AUROC against shots, a line for each method, with the middle 95 % of its draws.
 

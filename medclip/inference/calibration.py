@@ -26,6 +26,8 @@ class Calibration:
         prompts: The prompt set it was fitted with; scores of other prompts mean something else.
         ensemble: What several prompts came to in the scores it was fitted with, see `medclip.inference.scoring`.
         refused: Observations that are not calibrated, and why.
+        skill: By observation, the share of the Brier score of always saying the prevalence that is saved on patients
+            who were left out of the fit; 0 is useless, 1 perfect.
     """
 
     slope: dict[str, float]
@@ -35,6 +37,7 @@ class Calibration:
     prompts: str = ""
     ensemble: str = "embeddings"
     refused: dict[str, str] = field(default_factory=dict)
+    skill: dict[str, float] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> None:
         """Writes the calibration beside the model's weights."""
@@ -61,6 +64,32 @@ def fit_platt(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     scale = float(np.std(scores)) or 1.0
     fitted = LogisticRegression(C=1e3).fit(np.asarray(scores)[:, None] / scale, truth)
     return float(fitted.coef_[0, 0]) / scale, float(fitted.intercept_[0])
+
+
+def held_out_skill(truth: np.ndarray, scores: np.ndarray, patients: np.ndarray, *, folds: int = 5) -> float:
+    """Returns how much of the Brier score of always saying the prevalence a curve saves, on patients left out of it.
+
+    The patients are cut into folds; curve and prevalence are those of the other folds. Below 0 it does harm.
+
+    Args:
+        truth: (N,) booleans, both kinds among them.
+        scores: (N,), higher for positive.
+        patients: (N,) whose image each is.
+        folds: Parts, at most as many as patients.
+    """
+    names, member = np.unique(np.asarray(patients).astype(str), return_inverse=True)
+    part = np.random.default_rng(0).permutation(len(names))[member] % folds
+    errors = np.zeros((len(truth), 2))
+    for fold in np.unique(part):
+        out, rest = part == fold, part != fold
+        prevalence = float(truth[rest].mean()) if rest.any() else 0.5
+        chance = np.full(int(out.sum()), prevalence)
+        if 0 < prevalence < 1:
+            slope, offset = fit_platt(truth[rest], scores[rest])
+            chance = sigmoid(slope * scores[out] + offset)
+        errors[out] = np.column_stack([(chance - truth[out]) ** 2, (prevalence - truth[out]) ** 2])
+    saved, plain = errors.sum(axis=0)
+    return float(1 - saved / plain) if plain else 0.0
 
 
 def best_thresholds(states: np.ndarray, scores: np.ndarray, names: Sequence[str], *, least: int) -> dict[str, float]:

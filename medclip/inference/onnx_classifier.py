@@ -53,8 +53,8 @@ class OnnxClassifier(PromptScores):
         names = (field.name for field in fields(Preprocessing))
         self._preprocessing = Preprocessing(**{name: self._settings[name] for name in names})
         self._vision = self._session(VISION)
-        named = self._manifest["prompts"] if prompts is None else str(prompts)
-        calibration = Calibration.load(folder, prompts=named)
+        self.prompt_set = self._manifest["prompts"] if prompts is None else str(prompts)
+        calibration = Calibration.load(folder, prompts=self.prompt_set)
         ensemble = calibration.ensemble if calibration else self._manifest["ensemble"]
         if prompts is None or prompts == self._manifest["prompts"]:
             observations = self._manifest["observations"]

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from labelers.errors import UserError
-from medclip.inference.calibration import Calibration, best_threshold, fit_platt, sigmoid
+from medclip.inference.calibration import Calibration, best_threshold, fit_platt, held_out_skill, sigmoid
 
 logger = logging.getLogger(__name__)
 
 #: What several prompts come to: the mean direction of their embeddings, the mean of their cosines, or the largest.
 ENSEMBLES = ("embeddings", "logits", "max")
-#: Positives and negatives that a calibration needs of an observation.
-LEAST = 5
+#: Positives and negatives that a calibration needs of an observation, where nobody says otherwise.
+LEAST = 10
 
 
 @dataclass(frozen=True)
@@ -168,32 +168,50 @@ class PromptScores:
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
-    def calibrate(self, embeds: np.ndarray, states: np.ndarray, *, prompts: str = "") -> Calibration:
+    def calibrate(
+        self,
+        embeds: np.ndarray,
+        states: np.ndarray,
+        *,
+        prompts: str = "",
+        patients: np.ndarray | None = None,
+        least: int = LEAST,
+    ) -> Calibration:
         """Fits and keeps probabilities and thresholds, on images that nothing else is reported on.
 
-        Left out, and named, are observations with fewer than `LEAST` positives or negatives, and those whose scores
-        do not rise with the chance that it is there: a curve that falls would turn their order round.
+        Left out, and named, are observations with fewer than `least` positives or negatives, those whose scores do not
+        rise with the chance that it is there, since a curve that falls would turn their order round, and those whose
+        curve is no better than always saying the prevalence, on patients left out of the fit.
 
         Args:
             embeds: (I, D), of a validation split.
             states: (I, O), in the order of `observations`; rows whose state is neither 1 nor 0 do not count.
             prompts: What the prompt set is called.
+            patients: (I,) whose image each is; by default each image is of another patient.
+            least: Positives and negatives that a calibration needs of an observation.
         """
-        scores = self.scores(embeds)
-        slope, offset, threshold, refused = {}, {}, {}, {}
+        scores, patients = self.scores(embeds), np.arange(len(embeds)) if patients is None else patients
+        slope, offset, threshold, refused, skill = {}, {}, {}, {}, {}
         for j, name in enumerate(self.observations):
             known = np.isin(states[:, j], (0.0, 1.0))
             truth = states[known, j] == 1
-            if min(truth.sum(), (~truth).sum()) < LEAST:
-                refused[name] = f"{int(truth.sum())} positive and {int((~truth).sum())} negative images"
+            if min(truth.sum(), (~truth).sum()) < least:
+                counts = f"{int(truth.sum())} positive and {int((~truth).sum())} negative images"
+                refused[name] = f"{counts}, and {least} of each are needed"
                 continue
             rising, shift = fit_platt(truth, scores[known, j])
             if rising <= 0:
                 refused[name] = "its scores do not rise with the chance that it is there"
                 continue
-            slope[name], offset[name] = rising, shift
+            saved = held_out_skill(truth, scores[known, j], patients[known])
+            if saved <= 0:
+                refused[name] = (
+                    "on patients left out, its probabilities are no better than always saying the prevalence"
+                )
+                continue
+            slope[name], offset[name], skill[name] = rising, shift, saved
             threshold[name] = best_threshold(truth, sigmoid(rising * scores[known, j] + shift))
         if refused:
             logger.warning("Not calibrated: %s", "; ".join(f"{name} ({why})" for name, why in refused.items()))
-        self.calibration = Calibration(slope, offset, threshold, len(embeds), prompts, self.ensemble, refused)
+        self.calibration = Calibration(slope, offset, threshold, len(embeds), prompts, self.ensemble, refused, skill)
         return self.calibration

@@ -17,6 +17,7 @@ from PIL import Image
 from labelers.errors import UserError
 from medclip.data.image_files import find_images
 from medclip.data.images import ImageError, fit_square, read_image
+from medclip.inference.abstention import Abstention
 from medclip.inference.calibration import Calibration
 from medclip.inference.load import find_model, load_model
 from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
@@ -44,6 +45,7 @@ class Answers:
         thresholds: By observation, the probability from which on it is called present; empty without a calibration.
         heatmaps: Files that were written.
         names: What drawings of each file are called.
+        decisions: (I, C) 1 present, 0 absent, NaN unsure, where they were asked for.
     """
 
     columns: list[str]
@@ -53,6 +55,7 @@ class Answers:
     thresholds: dict[str, float]
     heatmaps: list[Path]
     names: dict[str, str]
+    decisions: np.ndarray | None = None
 
 
 def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Answers:
@@ -69,7 +72,11 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
         raise UserError(f"There are no images in {', '.join(config.files)}: no pictures, and no DICOM files.")
     if not config.model or not paths:
         raise UserError("Which model, which images? medclip-classify MODEL FILES... (a folder, or - for stdin)")
-    classifier = load_classifier(config.model, prompts=config.prompts, device=config.device)
+    if config.abstain and config.classes:
+        raise UserError("--abstain is about each observation for itself, and --classes about exactly one of several.")
+    classifier = load_classifier(
+        config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration
+    )
     if config.heatmap and not hasattr(classifier, "embed_patches"):
         raise UserError("--heatmap needs the patches of the image tower, which an export does not have.")
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
@@ -78,37 +85,65 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
     answers = Answers(
         columns, [], np.empty((0, len(columns))), {}, _thresholds(classifier, config), [], _drawing_names(paths)
     )
-    parts = [answers.values]
+    rules = load_abstention(config, classifier) if config.abstain else None
+    parts, decided = [answers.values], [answers.values]
     for start in range(0, len(paths), config.batch_size):
         images = _read(paths[start : start + config.batch_size], classifier, answers.problems)
         if images:
-            parts.append(_answer(config, classifier, images, answers))
+            found, scores = _answer(config, classifier, images, answers)
+            parts.append(found)
+            if rules is not None:
+                decided.append(rules.answers(scores, columns))
         if progress is not None:
             progress("classifying", min(start + config.batch_size, len(paths)), len(paths))
-    return replace(answers, values=np.concatenate(parts))
+    decisions = None if rules is None else np.concatenate(decided)
+    return replace(answers, values=np.concatenate(parts), decisions=decisions)
 
 
-def load_classifier(model: str, *, prompts: str = "", device: str = "auto") -> PromptScores:
+def load_abstention(config: ClassifyConfig, classifier: PromptScores) -> Abstention:
+    """Returns the rules saved beside the model, for the scores of `classifier`.
+
+    Raises:
+        UserError: There are none, or they belong to other prompts or another ensemble.
+    """
+    root = Path(config.model)
+    is_export = (root / MANIFEST).is_file()
+    folder = root if is_export else find_model(config.model)[0]
+    named = config.prompts or (classifier.prompt_set if isinstance(classifier, OnnxClassifier) else "chexpert14")
+    rules = Abstention.load(folder, prompts=named)
+    if rules.ensemble != classifier.ensemble:
+        raise UserError(
+            f"--abstain: the rules belong to scores of ensemble {rules.ensemble}, not {classifier.ensemble}. Fit them "
+            f"again: medclip-evaluate ... --ensemble {classifier.ensemble} --save-abstention"
+        )
+    return rules
+
+
+def load_classifier(model: str, *, prompts: str = "", device: str = "auto", calibrated: bool = True) -> PromptScores:
     """Returns the classifier of a run, a model folder or an export, with its calibration if it has one.
 
     Args:
         model: The folder.
         prompts: A prompt set; by default chexpert14, or the one of the export.
         device: See `medclip.inference.load.load_model`.
+        calibrated: Whether a saved calibration counts.
 
     Raises:
         FileNotFoundError: There is no model.
     """
     root = Path(model)
     if (root / MANIFEST).is_file():
-        return OnnxClassifier(root, prompts or None)
+        exported = OnnxClassifier(root, prompts or None)
+        exported.calibration = exported.calibration if calibrated else None
+        return exported
     folder, _ = find_model(model)  # before torch is imported, which takes seconds
     load_prompts(prompts or "chexpert14")
     from medclip.inference.classifier import ZeroShotClassifier
 
     loaded, processor = load_model(folder, device=device)
     named = prompts or "chexpert14"
-    return ZeroShotClassifier(loaded, processor, named, calibration=Calibration.load(folder, prompts=named))
+    saved = Calibration.load(folder, prompts=named) if calibrated else None
+    return ZeroShotClassifier(loaded, processor, named, calibration=saved)
 
 
 def _paths(files: list[str]) -> Iterator[str]:
@@ -138,8 +173,8 @@ def _thresholds(classifier: PromptScores, config: ClassifyConfig) -> dict[str, f
 
 def _answer(
     config: ClassifyConfig, classifier: PromptScores, images: dict[str, np.ndarray], answers: Answers
-) -> np.ndarray:
-    """Returns the answers (I, C) about a batch of images, and draws their heatmaps if asked for."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the answers (I, C) about a batch of images, and their scores (I, O); draws heatmaps if asked for."""
     encoded = None
     if config.heatmap:
         encoded = classifier.embed_patches(list(images.values()))  # type: ignore[attr-defined]
@@ -155,7 +190,7 @@ def _answer(
     answers.paths.extend(images)
     if encoded is not None:
         answers.heatmaps.extend(_draw(config, classifier, images, encoded, found, answers))  # type: ignore[arg-type]
-    return found
+    return found, classifier.scores(embeds)
 
 
 def _draw(

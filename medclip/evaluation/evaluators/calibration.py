@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from medclip.evaluation.metrics import calibration_error, f1_score, weighted_mea
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.scoring import LEAST
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -31,8 +32,9 @@ class CalibrationEvaluator(Evaluator):
     here. Beside them stand the probabilities before fitting, a sigmoid of the scaled scores, which are a ranking only.
 
     It can mislead: with a common prevalence of a few percent, always saying the prevalence is well calibrated and
-    useless. So `skill` says how much of that baseline's Brier score is saved; 0 is useless, 1 perfect. Calibration
-    fitted at one hospital does not hold at another.
+    useless. So `skill` says how much of that baseline's Brier score is saved; 0 is useless, 1 perfect. An observation
+    is left out, and named, where its curve has too few images or no skill on validation patients left out of the fit.
+    Calibration fitted at one hospital does not hold at another.
 
     Args:
         data: Images and their states, in the valid split and in the one to report on.
@@ -42,9 +44,11 @@ class CalibrationEvaluator(Evaluator):
         prompts: A set by name, a file, or prompts.
         resamples: Number of bootstrap resamples over patients; 0 for none.
         bins: Number of bins of the calibration error.
+        least: Positives and negatives in the valid split that an observation needs.
     """
 
     primary = "calibration/skill"
+    settings: ClassVar[Mapping[str, str]] = {"least": "least_positives"}
 
     def __init__(
         self,
@@ -56,10 +60,12 @@ class CalibrationEvaluator(Evaluator):
         ensemble: str = "embeddings",
         resamples: int = 1000,
         bins: int = 15,
+        least: int = LEAST,
     ) -> None:
         self._ensemble = ensemble
         loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
-        self._prompts, self._data, self._bins = select_prompts(loaded, data.observations(observations)), data, bins
+        self._prompts, self._data = select_prompts(loaded, data.observations(observations)), data
+        self._bins, self._least = bins, least
         self._table, self._valid = data.rows(), data.other("valid")
         if not self._prompts:
             raise UserError("calibration: no observation of these images has prompts.")
@@ -74,7 +80,11 @@ class CalibrationEvaluator(Evaluator):
         embeds = embed_images(model, self._table["_key"].tolist(), processor, cache=self._data.cache)
         raw = classifier.probabilities(embeds)
         fitted_on = embed_images(model, self._valid["_key"].tolist(), processor, cache=self._data.cache)
-        made = classifier.calibrate(fitted_on, self._data.learning_labels(self._valid, classifier.observations))
+        made = classifier.calibrate(
+            fitted_on, self._data.learning_labels(self._valid, classifier.observations),
+            patients=self._valid["patient_id"].to_numpy(), least=self._least,
+        )  # fmt: skip
+        refused = pd.DataFrame(made.refused.items(), columns=["not calibrated", "because"])
         probabilities, states = classifier.probabilities(embeds), label_matrix(self._table, classifier.observations)
         briers: list[Sampled] = []
         rows, pooled = [], []
@@ -93,13 +103,13 @@ class CalibrationEvaluator(Evaluator):
                  "brier_low": found.low, "brier_high": found.high, "skill": 1 - found.value / base if base else np.nan,
                  "ece": calibration_error(truth, chance, bins=self._bins)[0],
                  "ece_unfitted": calibration_error(truth, raw[known, j], bins=self._bins)[0],
+                 "skill_left_out": made.skill[name],
                  "threshold": made.threshold[name], "f1": f1.value, "f1_low": f1.low, "f1_high": f1.high}
             )  # fmt: skip
             pooled.append((truth, chance, raw[known, j]))
         if not rows:
-            raise UserError(
-                "calibration: no observation has five positives and five negatives in the valid split. Report on a "
-                "source with a larger one."
+            return Result(
+                {"calibration/calibrated": Metric(0, count=len(refused))}, tables={"calibration_refused": refused}
             )
         table = pd.DataFrame(rows)
         truth, chance, before = (np.concatenate(parts) for parts in zip(*pooled, strict=True))
@@ -111,4 +121,8 @@ class CalibrationEvaluator(Evaluator):
         figure = figures.reliability(
             {f"fitted, error {error:.3f}": bins, f"not fitted, {error_before:.3f}": bins_before}
         )
-        return Result(metrics, tables={"calibration": table, "reliability": bins}, figures={"reliability": figure})
+        metrics["calibration/calibrated"] = Metric(len(table), count=len(classifier.observations))
+        tables = {"calibration": table, "reliability": bins}
+        if len(refused):
+            tables["calibration_refused"] = refused
+        return Result(metrics, tables=tables, figures={"reliability": figure})

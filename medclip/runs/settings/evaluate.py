@@ -40,7 +40,7 @@ class EvaluationSettings:
     """Published protocol to follow: medclip-2022, gloria or chexzero."""
     evaluators: str = "zero-shot"
     """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, few-shot, linear-probe, fine-tune,
-    grounding, calibration, subgroups."""
+    grounding, calibration, subgroups, abstention."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""
     observations: list[str] = field(default_factory=list)
@@ -62,6 +62,12 @@ class EvaluationSettings:
     """Number of bootstrap resamples of patients, for intervals."""
     calibrate: bool = False
     """Fit probabilities and thresholds on the valid split, and save them with the model."""
+    least_positives: int = 10
+    """Positive, and negative, validation images that an observation needs to be calibrated."""
+    abstention_error: float = 0.1
+    """Share of the patients with a state in whom abstention may exclude it."""
+    save_abstention: bool = False
+    """Fit when to answer present, absent or unsure on the valid split, and save it with the model."""
     supervised_epochs: float = 10.0
     """Number of passes over the labels, for the supervised baseline and fine-tune."""
     seed: int = 0

@@ -109,6 +109,10 @@ class ClassifyInput:
     """Prompt set, by name or as a YAML file. By default chexpert14, or the one of the export."""
     classes: list[str] = field(default_factory=list)
     """Classes of which exactly one is present; their probabilities add up to 1."""
+    abstain: bool = False
+    """Answer present, absent or unsure, by what medclip-evaluate --save-abstention saved."""
+    no_calibration: bool = False
+    """Leave a saved calibration aside, and rank by scores."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import pytest
 
 from medclip.cli import evaluate
 from medclip.evaluation.evaluators.fine_tune import FineTune
+from medclip.inference.abstention import Abstention
 from medclip.inference.calibration import Calibration
 from tests.fixtures import runs
 
-EVALUATORS = "zero-shot,flip,retrieval,few-shot,linear-probe,fine-tune,grounding,calibration,subgroups"
+EVALUATORS = "zero-shot,flip,retrieval,few-shot,linear-probe,fine-tune,grounding,calibration,abstention,subgroups"
 FIVE = "Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion"
 
 
@@ -64,7 +65,7 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     found = {name: value for part in saved["model"].values() for name, value in part.items()}
     for name in ("ap/mean", "f1/mean", "draws/accuracy/sd", "auroc/mean/sex=F", "precision@1/image_to_text",
                  "recall@10/text_to_image", "linear-probe/auroc/20%/sd", "fine-tune/auroc/100%", "grounding/pointing",
-                 "calibration/skill", "denial/terse/neg/mean", "flip/claimed",
+                 "calibration/calibrated", "abstention/promise", "denial/terse/neg/mean", "flip/claimed",
                  "few-shot/anchored/2/sd", "few-shot/knn/all", "subgroups/fnr_gap/sex"):  # fmt: skip
         assert found[name] is not None, name
     page = (folder / "all" / "report.html").read_text()
@@ -120,7 +121,8 @@ def test_the_same_evaluation_twice_gives_the_same_numbers(folder) -> None:
 def test_calibration_is_fitted_on_validation_images_and_kept(folder) -> None:
     with pytest.raises(ValueError, match="Report on another one"):
         evaluate.run([*arguments(folder), "--calibrate", "--split", "valid"])
-    assert evaluate.run([*arguments(folder), "--calibrate"]) == 0
+    more = ["--calibrate", "--save-abstention", "--abstention-error", "0.3", "--least-positives", "5"]
+    assert evaluate.run([*arguments(folder), *more]) == 0
     made = Calibration.load(folder / "run" / "model", prompts="chexpert14")
     images = pd.read_parquet(next((folder / "p").glob("phantom-images-*/images.parquet")))
     assert made is not None
@@ -128,6 +130,21 @@ def test_calibration_is_fitted_on_validation_images_and_kept(folder) -> None:
     assert set(made.threshold) == set(made.slope)
     assert not set(made.threshold) & set(made.refused)
     assert len(made.threshold) + len(made.refused) == 14
+    assert set(made.skill) == set(made.slope)
+    assert min(made.skill.values()) > 0
+    rules = Abstention.load(folder / "run" / "model", prompts="chexpert14")
+    assert rules.error == 0.3
+    assert len(rules.lower) + len(rules.refused) == 14
+
+
+def test_what_would_do_harm_is_not_kept(folder, caplog) -> None:
+    for file in (folder / "run" / "model").glob("medclip_*bration.json"):
+        file.unlink()
+    assert evaluate.run([*arguments(folder), "--calibrate", "--least-positives", "1000", "--overwrite"]) == 0
+    assert "No observation can be calibrated on these images, so no calibration is saved." in caplog.text
+    assert Calibration.load(folder / "run" / "model", prompts="chexpert14") is None
+    with pytest.raises(ValueError, match="--save-abstention: too few validation patients for any observation"):
+        evaluate.run([*arguments(folder), "--save-abstention", "--abstention-error", "0.0001", "--overwrite"])
 
 
 def test_a_key_that_yaml_takes_for_true(tmp_path, capsys) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from sklearn.metrics import f1_score
 
 from medclip.cli import classify
 from medclip.data.images import fit_square
-from medclip.inference.calibration import Calibration, best_threshold
+from medclip.inference.abstention import Abstention
+from medclip.inference.calibration import Calibration, best_threshold, held_out_skill
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.export import export
 from medclip.inference.heatmap import heatmaps, overlay, to_original
@@ -111,6 +113,41 @@ def test_calibration_gives_chances_and_the_best_threshold(classifier, tmp_path, 
     assert Calibration.load(tmp_path, prompts="mine") == made
     assert Calibration.load(tmp_path, prompts="others") is None
     assert Calibration.load(tmp_path / "elsewhere", prompts="mine") is None
+
+
+def test_skill_is_told_on_patients_left_out_of_the_fit() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=600)
+    patients = np.repeat(np.arange(200), 3)
+    chance = 1 / (1 + np.exp(-3 * scores))
+    sure = held_out_skill(rng.random(600) < chance, scores, patients)
+    best = 1 - np.mean(chance * (1 - chance)) / 0.25  # what the true chances save
+    assert sure == pytest.approx(best, abs=0.06)
+    assert held_out_skill(rng.random(600) < 0.3, scores, patients) < 0.02
+    # The order of the rows does not matter.
+    truth = rng.random(600) < chance
+    order = rng.permutation(600)
+    assert held_out_skill(truth[order], scores[order], patients[order]) == pytest.approx(
+        held_out_skill(truth, scores, patients), abs=1e-6
+    )
+
+
+def test_a_calibration_that_would_do_harm_is_refused(classifier, caplog) -> None:
+    rng = np.random.default_rng(1)
+    embeds = rng.normal(size=(60, 16)).astype(np.float32)
+    states = np.full((60, 3), np.nan)
+    states[:, 0] = rng.random(60) < 0.5  # nothing the scores know of
+    states[:9, 1], states[9:, 1] = 1, 0
+    for seed in range(40):  # a curve that happens to rise
+        states[:, 0] = np.random.default_rng(seed).random(60) < 0.5
+        made = classifier.calibrate(embeds, states)
+        if "no better than" in made.refused.get(classifier.observations[0], ""):
+            break
+    else:
+        pytest.fail("no draw of labels gave a rising curve without skill")
+    assert "9 positive and 51 negative images, and 10 of each are needed" in made.refused[classifier.observations[1]]
+    again = classifier.calibrate(embeds, states, least=9)
+    assert "are needed" not in again.refused.get(classifier.observations[1], "")
 
 
 def test_the_best_threshold_is_that_of_a_full_search() -> None:
@@ -264,6 +301,45 @@ def test_files_folders_and_dicom_are_classified(saved, tmp_path, capsys) -> None
     assert "Fracture" in capsys.readouterr().out
     classify.run([*arguments[:2], "--device", "cpu", "--heatmap", str(tmp_path / "maps"), "--show", "[Edema]"])
     assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["a-Edema.png", "b-Edema.png"]
+
+
+def test_a_calibration_can_be_left_aside_and_what_it_lacks_is_said(saved, model, tmp_path, capsys) -> None:
+    picture(tmp_path / "a.png", seed=0)
+    Calibration({"Edema": 2.0}, {"Edema": 0.0}, {"Edema": 0.5}, 40, "chexpert14").save(saved)
+    arguments = [str(saved), str(tmp_path / "a.png"), "--device", "cpu", "--format", "json"]
+    classify.run(arguments)
+    said = capsys.readouterr()
+    assert set(json.loads(said.out)[0]) == {"path", "Edema"}
+    assert "Not calibrated, so without a probability: No Finding, " in said.err
+    classify.run([*arguments, "--no-calibration"])
+    said = capsys.readouterr()
+    plain = json.loads(said.out)[0]
+    assert len(plain) == 15
+    assert plain["Edema"] == pytest.approx(ZeroShotClassifier(*model)(tmp_path / "a.png")["Edema"].iloc[0], abs=1e-5)
+    assert "Not calibrated" not in said.err
+
+
+def test_answers_are_given_only_where_rules_allow(saved, tmp_path, capsys) -> None:
+    picture(tmp_path / "a.png", seed=0)
+    arguments = [str(saved), str(tmp_path / "a.png"), "--device", "cpu", "--abstain"]
+    with pytest.raises(ValueError, match=r"holds no medclip_abstention.json. Fit them .* --save-abstention"):
+        classify.run(arguments)
+    low, high = {"Edema": -9.0, "Fracture": 9.0, "Pneumonia": 9.0}, {"Edema": -9.0, "Fracture": 9.0, "Pneumonia": -9.0}
+    Abstention(0.1, low, high, {}, "chexpert14").save(saved)
+    classify.run([*arguments, "--format", "csv"])
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    answers = {name: table[f"{name} (answer)"][0] for name in ("Edema", "Fracture", "Pneumonia", "Atelectasis")}
+    assert answers == {"Edema": "present", "Fracture": "absent", "Pneumonia": "unsure", "Atelectasis": "unsure"}
+    classify.run(arguments)
+    shown = capsys.readouterr().out
+    assert "Answers, where there is one" in shown
+    with pytest.raises(ValueError, match="--classes about exactly one"):
+        classify.run([*arguments, "--classes", "[Edema, Fracture]"])
+    with pytest.raises(ValueError, match="belong to prompts chexpert14, not chexzero"):
+        classify.run([*arguments, "--prompts", "chexzero"])
+    Abstention(0.1, low, high, {}, "chexpert14", "max").save(saved)
+    with pytest.raises(ValueError, match="scores of ensemble max, not embeddings"):
+        classify.run(arguments)
 
 
 @pytest.mark.parametrize(
