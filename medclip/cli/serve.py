@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from medclip.cli.config import read_config
-from medclip.cli.console import command, progress_bar, quieten
+from medclip.cli.console import command, progress_bar
 from medclip.runs.settings import ServeConfig
+from medclip.utils.logs import quieten
 
 _EXAMPLES = """\
 examples:
