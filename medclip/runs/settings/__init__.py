@@ -1,6 +1,7 @@
 """Settings of every run, one class each."""
 
 from medclip.runs.settings.audit import AuditConfig
+from medclip.runs.settings.benchmark import BenchmarkConfig
 from medclip.runs.settings.curve import CurveConfig
 from medclip.runs.settings.data import LabelConfig, LabelSettings, PrepareConfig
 from medclip.runs.settings.evaluate import EvaluateConfig
@@ -10,6 +11,7 @@ from medclip.runs.settings.train import TrainConfig
 
 __all__ = [
     "AuditConfig",
+    "BenchmarkConfig",
     "ClassifyConfig",
     "ConvertConfig",
     "CurveConfig",

@@ -1,0 +1,204 @@
+"""Every published protocol whose test sets are on disk, and one table of ours beside the published numbers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from labelers.errors import UserError
+from medclip.evaluation.html import Page
+from medclip.evaluation.protocol import PROTOCOLS, Protocol, load_protocol
+from medclip.inference.load import find_model
+from medclip.runs.settings import BenchmarkConfig, EvaluateConfig
+from medclip.sources import find_sources
+from medclip.utils.io import write_atomically
+from medclip.utils.plugins import load_plugin
+from medclip.utils.progress import Progress
+from medclip.utils.text import names_in
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One protocol on one test set.
+
+    Attributes:
+        protocol: The protocol.
+        test_set: NAME or NAME=PATH.
+        missing: Why it cannot be done; empty if it can.
+    """
+
+    protocol: Protocol
+    test_set: str
+    missing: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the source."""
+        return self.test_set.partition("=")[0]
+
+
+@dataclass(frozen=True)
+class BenchmarkResult:
+    """What was found.
+
+    Attributes:
+        table: Rows of protocol, test set, images, metric, ours with its interval, the published ones, and what of the
+            test set the model was trained on.
+        left_out: Why other test sets were not looked at, by name.
+        output: Folder of the results.
+    """
+
+    table: pd.DataFrame
+    left_out: Mapping[str, str]
+    output: Path
+
+
+def plan_benchmark(config: BenchmarkConfig) -> list[Task]:
+    """Returns every protocol on every test set of its published numbers, with what is missing.
+
+    Raises:
+        UserError: A protocol or a source is unknown, or a named test set belongs to no protocol.
+        FileNotFoundError: A named test set is not there.
+    """
+    protocols = [load_protocol(name) for name in names_in(config.protocols) or _known()]
+    named = {spec.partition("=")[0].strip(): spec.strip() for spec in names_in(config.test_sets)}
+    tasks = []
+    for protocol in protocols:
+        for name in dict.fromkeys(entry.test_set for entry in protocol.published):
+            if not named:
+                tasks.append(Task(protocol, name, _missing(name, config)))
+            elif name in named:
+                find_sources(named[name], data_root=config.data_root, options=config.source_options)
+                tasks.append(Task(protocol, named[name]))
+    unknown = set(named) - {task.name for task in tasks}
+    if unknown:
+        known = sorted({entry.test_set for protocol in protocols for entry in protocol.published})
+        raise UserError(
+            f"--test-sets: no protocol has published numbers on {', '.join(sorted(unknown))}; they have some on "
+            f"{', '.join(known)}."
+        )
+    return tasks
+
+
+def run_benchmark(config: BenchmarkConfig, *, progress: Progress | None = None) -> BenchmarkResult:
+    """Evaluates a model by each protocol whose data are there; writes benchmark.csv and benchmark.html.
+
+    What is done is not done again. A test set that fails is told, and the others go on.
+
+    Raises:
+        UserError: No test set is there, or none could be evaluated.
+        FileNotFoundError: There is no model.
+    """
+    from medclip.runs.evaluate import evaluate
+
+    folder, trained = find_model(config.model)
+    tasks = plan_benchmark(config)
+    left_out = {task.name: task.missing for task in tasks if task.missing}
+    todo = [task for task in tasks if not task.missing]
+    if not todo:
+        raise UserError(
+            "None of the test sets is there: " + ", ".join(sorted(left_out)) + ". Name the folder that holds them with "
+            "--data-root, or one with --test-sets NAME=PATH."
+        )
+    output = Path(config.output) if config.output else folder.parent / "benchmark"
+    rows: list[dict[str, Any]] = []
+    for done, task in enumerate(todo):
+        if progress is not None:
+            progress("protocols", done, len(todo))
+        settings = _settings(config, trained, task, output)
+        saved = Path(settings.output) / "metrics.json"
+        try:
+            if not saved.is_file() or config.overwrite:
+                evaluate(settings, given={"prompts"} if config.prompts else set(), progress=progress)
+        except UserError as error:
+            logger.warning("%s on %s is left out: %s", task.protocol.name, task.name, error)
+            left_out[task.name] = str(error)
+            continue
+        rows += _rows(task, json.loads(saved.read_text()))
+    if not rows:
+        raise UserError(f"No test set could be evaluated: {'; '.join(f'{k}: {v}' for k, v in left_out.items())}")
+    table = pd.DataFrame(rows)
+    _write(output, table, left_out, todo)
+    return BenchmarkResult(table, left_out, output)
+
+
+def _known() -> list[str]:
+    return sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
+
+
+def _missing(name: str, config: BenchmarkConfig) -> str:
+    """Returns why the test set called `name` cannot be found; empty if it can."""
+    load_plugin("sources", name)
+    try:
+        find_sources(name, data_root=config.data_root, options=config.source_options)
+    except FileNotFoundError:
+        return f"not below {config.data_root or '$MEDCLIP_DATA'}"
+    return ""
+
+
+def _settings(config: BenchmarkConfig, trained: Mapping[str, Any], task: Task, output: Path) -> EvaluateConfig:
+    metrics = {entry.metric for entry in task.protocol.published if entry.test_set == task.name}
+    retrieval = any(metric.startswith(("precision@", "recall@")) for metric in metrics)
+    texts = trained.get("texts") or ""
+    return EvaluateConfig(
+        model=config.model, on=task.test_set, protocol=task.protocol.name, data_root=config.data_root,
+        evaluators="zero-shot,retrieval" if retrieval and texts else "zero-shot",
+        texts=texts if retrieval else "", source_options=config.source_options, prepared=config.prepared,
+        workers=config.workers, resamples=config.resamples, device=config.device, overwrite=config.overwrite,
+        output=str(output / f"{task.protocol.name}-{task.name}"),
+        prompts=config.prompts or EvaluateConfig.prompts,
+    )  # fmt: skip
+
+
+def _rows(task: Task, saved: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns a row for each metric of the protocol on its test set."""
+    ours = {name: value for part in saved["model"].values() for name, value in part.items()}
+    rows = []
+    metrics = dict.fromkeys(entry.metric for entry in task.protocol.published if entry.test_set == task.name)
+    for metric in metrics:
+        if ours.get(metric) is None:
+            continue
+        others = sorted(
+            (e for e in task.protocol.published if e.test_set == task.name and e.metric == metric),
+            key=lambda entry: -entry.value,
+        )
+        low, high = ours.get(f"{metric}/low"), ours.get(f"{metric}/high")
+        rows.append(
+            {
+                "protocol": task.protocol.name, "test set": task.name, "images": saved["images"], "metric": metric,
+                "ours": ours[metric], "low": low, "high": high,
+                "published": "; ".join(f"{entry.model} {entry.value:.3f}" for entry in others),
+                "patients trained on": saved["patients_trained_on"],
+                "images trained on": saved["images_trained_on"],
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _write(output: Path, table: pd.DataFrame, left_out: Mapping[str, str], done: Sequence[Task]) -> None:
+    write_atomically(output / "benchmark.csv", lambda part: table.to_csv(part, index=False))
+    page = Page("Published protocols", "Ours beside what was published on test sets of the same name.")
+    page.section("Numbers", (
+        "Intervals are 95 % over patients. Published numbers are quoted as their protocols say. Where patients or "
+        "images of a test set were trained on, ours flatter the model; a dash means that it cannot be told."
+    ))  # fmt: skip
+    shown = table.rename(columns={"low": "ours_low", "high": "ours_high"})
+    page.table(shown)
+    for protocol in {task.protocol.name: task.protocol for task in done}.values():
+        page.section(protocol.name, protocol.about)
+        for difference in protocol.differences:
+            page.text(difference)
+        page.text(f"Published numbers are {protocol.quoted}.")
+    if left_out:
+        page.section("Left out")
+        for name, why in left_out.items():
+            page.text(f"{name}: {why}")
+    write_atomically(output / "benchmark.html", lambda part: part.write_text(page.render(), encoding="utf-8"))
