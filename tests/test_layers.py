@@ -24,7 +24,7 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 LEVEL["labelers"] = -1
 #: The doors of each heavy dependency.
 DOORS = {
-    "pydicom": ("medclip/data/dicom.py", "medclip/data/images.py"),
+    "pydicom": ("medclip/data/dicom.py", "medclip/data/images.py", "medclip/inference/dicom_objects.py"),
     "albumentations": ("medclip/data/transforms.py",),
     "lightning": ("medclip/training/", "medclip/runs/train.py"),
     "transformers": (

@@ -19,6 +19,7 @@ examples:
   medclip-classify runs/phantom chest.dcm
   medclip-classify runs/mine/model folder/ --prompts my-prompts.yaml --format csv --output answers.csv
   medclip-classify runs/mine chest.png --heatmap maps --show Cardiomegaly,Pneumothorax
+  medclip-classify runs/mine study/ --to sr,seg,sc --objects results --show 'Pleural Effusion'
   find /data -name '*.dcm' | medclip-classify exported - --format json
 
 Probabilities are calibrated where medclip-evaluate --calibrate has been run on the model; otherwise they are a ranking.
@@ -39,7 +40,7 @@ def run(argv: list[str]) -> int:
 
     with progress_bar() as progress:
         answers = classify(config, progress=progress)
-    for path in answers.heatmaps:
+    for path in (*answers.heatmaps, *answers.objects):
         print(path, file=sys.stderr)
     if config.format == "table" and config.output == "-":
         _show_decisions(answers) if config.abstain else _show(answers, config)

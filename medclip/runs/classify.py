@@ -7,7 +7,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +15,19 @@ import numpy as np
 from PIL import Image
 
 from labelers.errors import UserError
+from labelers.observations import NO_FINDING
 from medclip.data.image_files import find_images
 from medclip.data.images import ImageError, fit_square, read_image
 from medclip.inference.abstention import Abstention
 from medclip.inference.calibration import Calibration
+from medclip.inference.dicom_objects import KINDS, check_packages
 from medclip.inference.load import find_model, load_model
 from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
 from medclip.inference.prompts import load_prompts
 from medclip.inference.scoring import PromptScores
 from medclip.runs.settings import ClassifyConfig
 from medclip.utils.progress import Progress
+from medclip.utils.text import names_in
 
 if TYPE_CHECKING:
     from medclip.encoded import Encoded
@@ -46,6 +49,7 @@ class Answers:
         heatmaps: Files that were written.
         names: What drawings of each file are called.
         decisions: (I, C) 1 present, 0 absent, NaN unsure, where they were asked for.
+        objects: DICOM objects that were written.
     """
 
     columns: list[str]
@@ -56,6 +60,7 @@ class Answers:
     heatmaps: list[Path]
     names: dict[str, str]
     decisions: np.ndarray | None = None
+    objects: list[Path] = field(default_factory=list)
 
 
 def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Answers:
@@ -77,8 +82,9 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
     classifier = load_classifier(
         config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration
     )
-    if config.heatmap and not hasattr(classifier, "embed_patches"):
-        raise UserError("--heatmap needs the patches of the image tower, which an export does not have.")
+    objects = _objects(config)
+    if (config.heatmap or {"seg", "sc"} & set(objects)) and not hasattr(classifier, "embed_patches"):
+        raise UserError("--heatmap, --to seg and --to sc need the patches of the image tower, which an export has not.")
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
         raise UserError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
     columns = config.classes or classifier.observations
@@ -175,8 +181,8 @@ def _answer(
     config: ClassifyConfig, classifier: PromptScores, images: dict[str, np.ndarray], answers: Answers
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the answers (I, C) about a batch of images, and their scores (I, O); draws heatmaps if asked for."""
-    encoded = None
-    if config.heatmap:
+    encoded, objects = None, _objects(config)
+    if config.heatmap or {"seg", "sc"} & set(objects):
         encoded = classifier.embed_patches(list(images.values()))  # type: ignore[attr-defined]
         embeds = encoded.embeds.float().cpu().numpy()
     else:
@@ -188,33 +194,69 @@ def _answer(
             "damaged, or its training failed; choose an earlier checkpoint."
         )
     answers.paths.extend(images)
-    if encoded is not None:
-        answers.heatmaps.extend(_draw(config, classifier, images, encoded, found, answers))  # type: ignore[arg-type]
+    drawn = {} if encoded is None else _maps(config, classifier, images, encoded, found)  # type: ignore[arg-type]
+    if config.heatmap:
+        answers.heatmaps.extend(_draw(config, images, drawn, answers))
+    if objects:
+        from medclip.runs.classify_objects import write_objects
+
+        written = write_objects(config, objects, classifier, images, found, drawn, answers)
+        answers.objects.extend(written)
     return found, classifier.scores(embeds)
 
 
-def _draw(
+def _objects(config: ClassifyConfig) -> list[str]:
+    """Returns the kinds of DICOM objects to write.
+
+    Raises:
+        UserError: A kind is unknown, or goes with nothing that is asked.
+        ImportError: The package that writes them is missing.
+    """
+    kinds = names_in(config.to)
+    if not kinds:
+        return []
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise UserError(f"--to: found {', '.join(unknown)}; choose from {', '.join(KINDS)}.")
+    check_packages()
+    return kinds
+
+
+def _maps(
     config: ClassifyConfig,
     classifier: ZeroShotClassifier,
     images: dict[str, np.ndarray],
     encoded: Encoded,
     found: np.ndarray,
-    answers: Answers,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns heatmaps (height, width) by path and observation: those asked for, or else of the most likely finding."""
+    from medclip.inference.heatmap import heatmaps, to_original
+
+    maps = heatmaps(encoded, classifier.positive.centres())  # (I, O, rows, columns)
+    size, columns = classifier.cache_size, config.classes or classifier.observations
+    findings = [i for i, name in enumerate(columns) if name != NO_FINDING] or list(range(len(columns)))
+    drawn: dict[str, dict[str, np.ndarray]] = {}
+    for (path, image), row, own in zip(images.items(), found, maps, strict=True):
+        best = findings[int(np.nanargmax(row[findings]))] if np.isfinite(row[findings]).any() else findings[0]
+        _, geometry = fit_square(image, size)
+        drawn[path] = {
+            name: to_original(own[classifier.observations.index(name)], geometry, size=size)
+            for name in config.show or [columns[best]]
+        }
+    return drawn
+
+
+def _draw(
+    config: ClassifyConfig, images: dict[str, np.ndarray], drawn: dict[str, dict[str, np.ndarray]], answers: Answers
 ) -> Iterator[Path]:
-    """Writes the heatmaps asked for, or else of the most likely observation of each image; yields their files."""
-    from medclip.inference.heatmap import heatmaps, overlay, to_original
+    """Writes heatmaps over their images; yields the files."""
+    from medclip.inference.heatmap import overlay
 
     folder = Path(config.heatmap)
     folder.mkdir(parents=True, exist_ok=True)
-    maps = heatmaps(encoded, classifier.positive.centres())  # (I, O, rows, columns)
-    size = classifier.cache_size
-    for (path, image), row, own in zip(images.items(), found, maps, strict=True):
-        columns = config.classes or classifier.observations
-        for name in config.show or [columns[int(np.nanargmax(row))]]:
-            _, geometry = fit_square(image, size)
-            drawn = to_original(own[classifier.observations.index(name)], geometry, size=size)
+    for path, maps in drawn.items():
+        for name, heat in maps.items():
             target = folder / f"{answers.names[path]}-{name.replace(' ', '_')}.png"
-            Image.fromarray(overlay(image, drawn)).save(target)
+            Image.fromarray(overlay(images[path], heat)).save(target)
             yield target
 
 

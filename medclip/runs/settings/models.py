@@ -127,6 +127,11 @@ class ClassifyOutput:
     """Folder for heatmaps of --show, or else of the most likely observation."""
     show: list[str] = field(default_factory=list)
     """Observations to draw heatmaps of."""
+    to: str = ""
+    """DICOM objects to write about DICOM files, separated by commas: sr (structured report), seg (the regions most like
+    --show, or else the most likely observation), sc (a picture of these regions)."""
+    objects: str = "objects"
+    """Folder for the DICOM objects."""
     batch_size: int = 32
     """Number of images encoded at once."""
     device: str = "auto"

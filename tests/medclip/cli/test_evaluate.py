@@ -107,7 +107,7 @@ def test_a_protocol_shows_published_numbers_and_departures(folder, capsys) -> No
     assert saved["protocol"]["name"] == "medclip-2022"
     assert saved["how"]["settings"]["ensemble"] == "logits"
     assert "draws/accuracy" in saved["model"]["zero-shot"]
-    with pytest.raises(ValueError, match="Choose from chexzero, gloria, medclip-2022"):
+    with pytest.raises(ValueError, match="Choose from carzero-2024, chexzero, denial-2026, gloria, medclip-2022"):
         evaluate.run([*arguments(folder), "--protocol", "own"])
 
 

@@ -1,0 +1,114 @@
+"""Writes the answers about DICOM files as DICOM objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from labelers.errors import UserError
+from medclip.inference.dicom_objects import (
+    Answer,
+    Maker,
+    maker_of,
+    read_source,
+    secondary_capture,
+    segmentation,
+    structured_report,
+)
+from medclip.inference.load import find_model
+from medclip.inference.scoring import PromptScores
+from medclip.runs.settings import ClassifyConfig
+from medclip.utils.io import write_atomically
+
+if TYPE_CHECKING:
+    from medclip.runs.classify import Answers
+
+#: Share of a film that the region most like a text takes.
+_REGION = 0.1
+
+
+def write_objects(
+    config: ClassifyConfig,
+    kinds: Sequence[str],
+    classifier: PromptScores,
+    images: Mapping[str, np.ndarray],
+    found: np.ndarray,
+    maps: Mapping[str, Mapping[str, np.ndarray]],
+    answers: Answers,
+) -> list[Path]:
+    """Writes DICOM objects about a batch of films and returns their files; what has none is told in the answers.
+
+    Args:
+        config: The settings.
+        kinds: Some of `medclip.inference.dicom_objects.KINDS`.
+        classifier: What answered.
+        images: The films as grey, by path.
+        found: (I, C) answers.
+        maps: Heatmaps (height, width) by path and observation, for "seg" and "sc".
+        answers: Names for files and thresholds; films that no object can refer to are added to its problems.
+    """
+    maker, folder, written = _maker(config, classifier), Path(config.objects), list[Path]()
+    folder.mkdir(parents=True, exist_ok=True)
+    for (path, image), row in zip(images.items(), found, strict=True):
+        try:
+            source = read_source(path)
+        except (UserError, OSError) as error:
+            answers.problems[path] = str(error)
+            continue
+        said = [
+            Answer(name, float(value), answers.thresholds.get(name))
+            for name, value in zip(answers.columns, row, strict=True)
+            if np.isfinite(value)
+        ]
+        for kind, made in _made(kinds, source, said, image, maps.get(path, {}), maker):
+            target = folder / f"{answers.names[path]}-{kind}.dcm"
+            write_atomically(target, lambda part, made=made: made.save_as(part, enforce_file_format=True))  # type: ignore[misc]
+            written.append(target)
+    return written
+
+
+def _maker(config: ClassifyConfig, classifier: PromptScores) -> Maker:
+    root = Path(config.model)
+    folder = find_model(config.model)[0] if (root / "model").is_dir() or (root / "config.json").is_file() else root
+    weights = next((file for pattern in ("*.safetensors", "*.onnx") for file in sorted(folder.glob(pattern))), None)
+    return maker_of(config.model, weights, config.prompts or getattr(classifier, "prompt_set", "chexpert14"))
+
+
+def _made(
+    kinds: Sequence[str],
+    source: object,
+    said: Sequence[Answer],
+    image: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    maker: Maker,
+) -> Iterator[tuple[str, object]]:
+    shape = (int(source.Rows), int(source.Columns))  # type: ignore[attr-defined]
+    if "sr" in kinds:
+        yield "sr", structured_report(source, said, maker)
+    if "seg" in kinds:
+        regions = {name: region_of(_resized(heat, shape)) for name, heat in maps.items()}
+        yield "seg", segmentation(source, regions, maker)
+    if "sc" in kinds:
+        from medclip.inference.heatmap import overlay
+
+        scores = {answer.observation: answer for answer in said}
+        for number, (name, heat) in enumerate(maps.items(), start=1):
+            answer = scores.get(name)
+            kind = "" if answer is None else "score" if answer.threshold is None else "probability"
+            line = name if answer is None else f"{name}: {kind} {answer.score:.2f}"
+            picture = secondary_capture(source, overlay(image, heat), [line])
+            yield ("sc" if len(maps) == 1 else f"sc{number}"), picture
+
+
+def region_of(heat: np.ndarray) -> np.ndarray:
+    """Returns which pixels (height, width) are among the tenth of an image that is most like a text."""
+    return heat >= np.quantile(heat, 1 - _REGION)
+
+
+def _resized(heat: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    resized = Image.fromarray(heat.astype(np.float32)).resize(shape[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized)
