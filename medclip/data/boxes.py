@@ -10,6 +10,7 @@ import pandas as pd
 from medclip.data.images import image_shape, square_geometry
 from medclip.data.prepared import qualified
 from medclip.data.source import Source
+from medclip.data.tables import BOX_EXTRAS
 
 logger = logging.getLogger(__name__)
 
@@ -20,9 +21,9 @@ _FINE = 2**24
 def prepare_boxes(source: Source, images: pd.DataFrame) -> pd.DataFrame | None:
     """Returns the boxes of prepared images as shares of the side of the square they became; None if there are none.
 
-    Columns: image_id, observation, left, top, width, height, and where the image itself lies in the square:
-    image_left, image_top, image_width, image_height. Boxes of images that are not among `images` are left out, and,
-    with a warning, those that reach out of theirs.
+    Columns: image_id, observation, phrase if there are any, left, top, width, height, and where the image itself lies
+    in the square: image_left, image_top, image_width, image_height. Boxes of images that are not among `images` are
+    left out, and, with a warning, those that reach out of theirs.
     """
     boxes = source.boxes()
     if boxes is None:
@@ -48,7 +49,7 @@ def prepare_boxes(source: Source, images: pd.DataFrame) -> pd.DataFrame | None:
     unit = np.array([place.scale / _FINE for place in places])
     left, top = (np.array([getattr(place, side) / _FINE for place in places]) for side in ("left", "top"))
     shares = size * unit[:, None]
-    return boxes[["image_id", "observation"]].assign(
+    return boxes[[name for name in ("image_id", "observation", *BOX_EXTRAS) if name in boxes.columns]].assign(
         left=left + boxes["x"] * unit, top=top + boxes["y"] * unit,
         width=boxes["width"] * unit, height=boxes["height"] * unit,
         image_left=left, image_top=top, image_width=shares[:, 0], image_height=shares[:, 1],

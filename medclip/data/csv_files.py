@@ -65,6 +65,18 @@ def read_csv(
     return table.mask(table.apply(lambda column: column.str.strip() == ""))
 
 
+def read_table(path: Path, *, origin: str, encoding: str = "") -> pd.DataFrame:
+    """Returns the table at `path` by the rows of the file: Parquet, if it is called so, or as `read_csv` reads it.
+
+    Raises:
+        UserError: See `read_csv`.
+    """
+    if path.suffix != ".parquet":
+        return read_csv(path, origin=origin, encoding=encoding)
+    table = pd.read_parquet(path)
+    return table.set_axis(pd.RangeIndex(len(table), name=ROW), axis=0)
+
+
 def csv_pieces(path: Path, *, origin: str, rows: int, encoding: str = "") -> Iterator[pd.DataFrame]:
     """Yields the table at `path` as `read_csv` understands it, in pieces of up to `rows` rows, for tables of any size.
 

@@ -29,6 +29,8 @@ TEXT_EXTRAS = ("split",)
 #: A sentence table is a text table of sentences; `count` says how many texts hold the sentence.
 SENTENCE_EXTRAS = ("split", "section", "position", "count")
 BOX_COLUMNS = ("image_id", "observation", "x", "y", "width", "height")
+#: What a box may have: the words that it is the place of, where these are more than the observation's name.
+BOX_EXTRAS = ("phrase",)
 #: What stands for a blank in tables that others wrote, in small letters.
 _BLANKS = {"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>", "nat"}
 _YEARS = {"Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.25}
@@ -79,7 +81,7 @@ def check_boxes(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
         UserError: A column is missing, a place is no number, or a box has no area.
     """
     _require(table, BOX_COLUMNS, origin)
-    table = table[list(BOX_COLUMNS)].copy()
+    table = table[[*BOX_COLUMNS, *(name for name in BOX_EXTRAS if name in table.columns)]].copy()
     for name in ("x", "y", "width", "height"):
         table[name] = to_numbers(table[name], origin=origin)
     empty = ~((table["width"] > 0) & (table["height"] > 0)).to_numpy()

@@ -11,7 +11,8 @@ import pandas as pd
 
 from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS, states_from_names
-from medclip.data.csv_files import ROW, listed, read_csv
+from medclip.data.box_tables import EXPECTED, holds_boxes, image_ids, of_images, plain, positive_where_boxed, read_boxes
+from medclip.data.csv_files import listed, read_table
 from medclip.data.source import Source
 from medclip.data.tables import IMAGE_EXTRAS, as_ids, check_images, check_texts, joined_states
 from medclip.utils.text import suggest
@@ -22,26 +23,15 @@ _IDS = ("image_id", "study_id", "patient_id")
 _KNOWN = (*_IDS, "path", "text", *IMAGE_EXTRAS)
 #: What others call our columns, in small letters and without blanks or underscores.
 _ALIASES = {
-    "path": (
-        "imagepath",
-        "filepath",
-        "filename",
-        "file",
-        "imagefile",
-        "imgpath",
-        "dicompath",
-        "imagefilename",
-        "image",
-    ),
+    "path": ("imagepath", "filepath", "filename", "file", "imagefile", "imgpath", "dicompath", "imagefilename",
+             "image"),
     "text": ("report", "reporttext"),
     "image_id": ("imageid", "dicomid", "imageindex", "sopinstanceuid"),
     "study_id": ("studyid", "reportid", "accessionnumber", "accession", "studyinstanceuid", "examid"),
     "patient_id": ("patientid", "subjectid", "patient", "subject", "mrn", "medicalrecordnumber", "patientnumber"),
-    "view": ("viewposition", "projection"),
-    "age": ("patientage",),
-    "sex": ("gender", "patientsex", "patientgender"),
+    "view": ("viewposition", "projection"), "age": ("patientage",), "sex": ("gender", "patientsex", "patientgender"),
     "race": ("patientrace", "primaryrace"),
-}
+}  # fmt: skip
 #: Sections that are joined where a table has no column of whole texts.
 _SECTIONS = ("findings", "impression")
 
@@ -70,6 +60,11 @@ class Csv(Source):
         population: Tables with the same one share their patients and studies; by default each has its own.
         text_labels: Whether the labels are those of the texts, too, which are then not read by a labeler; by default
             only where the table has no paths, so that they cannot be those of images.
+        boxes: A table of boxes for the evaluator `grounding`, beside this table or by its full path. Its columns are
+            image_id or path, called as here; x, y, width, height or x1, y1, x2, y2, in pixels of the image file; and
+            observation, phrase or both. Without it, this table is one of boxes where it has such columns: rows with the
+            same path (or image_id) are then boxes of one image, and without other labels their observations are
+            positive.
         encoding: Encoding of a text file, such as cp1252, where it is neither UTF-8 nor UTF-16.
     """
 
@@ -89,13 +84,14 @@ class Csv(Source):
         outside: bool = False,
         population: str = "",
         text_labels: bool | None = None,
+        boxes: str = "",
         encoding: str = "",
     ) -> None:
         super().__init__(root)
         self.columns, self.labels, self.labels_in = dict(columns or {}), labels, labels_in
         self.separator, self.select, self.outside = separator, dict(select or {}), outside
         self.population, self.text_labels = population or self.root.stem, text_labels
-        self.encoding = encoding
+        self.encoding, self.box_file = encoding, boxes
         self._said: set[str] = set()
         for ours, theirs in self.columns.items():
             if ours not in _KNOWN:
@@ -110,6 +106,8 @@ class Csv(Source):
             self._check_other("text", "path", raw)
             return None
         raw = self._complete(raw, ("path", *_IDS))
+        if self._is_of_boxes(raw):
+            raw = self._one_row_an_image(raw)
         table = raw[[name for name in _KNOWN if name in raw.columns and name != "text"]].copy()
         table["path"] = [self._inside(str(path)) for path in raw["path"]]
         if "image_id" not in table.columns:
@@ -131,17 +129,37 @@ class Csv(Source):
             table = pd.concat([table, self._states(raw)], axis=1)
         return check_texts(table, origin=str(self.root.name))
 
+    def boxes(self) -> pd.DataFrame | None:
+        """Returns the boxes of the table named with the option `boxes`, or of this one; None where there are none."""
+        raw = self._complete(self._raw, [name for name in ("path", *_IDS) if name in self._raw.columns])
+        if not self.box_file:
+            whole = raw.assign(image_id=image_ids(raw)) if self._is_of_boxes(raw) else None
+            return None if whole is None else read_boxes(whole, origin=f"csv: {self.root.name}")
+        path = self.root.parent / self.box_file
+        if not path.is_file():
+            raise FileNotFoundError(f"csv: there is no table of boxes {path}. Expected are columns {EXPECTED}.")
+        read = read_table(path, origin=self.name)
+        keys = {theirs: ours for ours, theirs in self.columns.items() if ours in ("path", "image_id")}
+        read = read.rename(columns=keys)  # type: ignore[arg-type]
+        return read_boxes(of_images(read, raw, path=path, images=self.root.name), origin=f"csv: {path.name}")
+
+    def _is_of_boxes(self, raw: pd.DataFrame) -> bool:
+        return not self.box_file and "path" in raw.columns and holds_boxes([str(name) for name in raw.columns])
+
+    def _one_row_an_image(self, raw: pd.DataFrame) -> pd.DataFrame:
+        """Returns the first row of each image of a table of boxes; without other labels, what is boxed is positive."""
+        ids = image_ids(raw)
+        first = raw.loc[~ids.duplicated()]
+        if self.labels_in is not None or self._label_columns(raw):
+            return first
+        return positive_where_boxed(first, self.boxes())
+
     @cached_property
     def _raw(self) -> pd.DataFrame:
         """The table with our names for its columns; read once."""
-        if self.root.suffix == ".parquet":
-            raw = pd.read_parquet(self.root)
-            raw = raw.set_axis(pd.RangeIndex(len(raw), name=ROW), axis=0)
-        elif self.root.is_file():
-            raw = read_csv(self.root, origin=self.name, encoding=self.encoding)
-        else:
+        if not self.root.is_file():
             raise FileNotFoundError(self.missing([self.root]))
-        raw = self._joined_text(self._named(raw))
+        raw = self._joined_text(self._named(read_table(self.root, origin=self.name, encoding=self.encoding)))
         for column, values in self.select.items():
             if column not in raw.columns:
                 raise self._unknown(column, raw)
@@ -163,9 +181,9 @@ class Csv(Source):
         found: dict[str, str] = {}
         for ours in _KNOWN:
             if ours not in raw.columns and ours not in self.columns:
-                names = (_plain(ours), *_ALIASES.get(ours, ()))
-                like = [name for name in raw.columns if _plain(name) in names and name not in asked]
-                found |= dict.fromkeys(sorted(like, key=lambda name: names.index(_plain(name)))[:1], ours)
+                names = (plain(ours), *_ALIASES.get(ours, ()))
+                like = [name for name in raw.columns if plain(name) in names and name not in asked]
+                found |= dict.fromkeys(sorted(like, key=lambda name: names.index(plain(name)))[:1], ours)
         if found:
             taken = ", ".join(f"{name} as {ours}" for name, ours in found.items())
             logger.info("csv: %s: columns taken by their names: %s", self.root.name, taken)
@@ -247,13 +265,17 @@ class Csv(Source):
             cells = raw[self.labels_in].fillna("").astype(str)
             named = [{name.strip() for name in text.split(self.separator) if name.strip()} for text in cells]
             return pd.DataFrame(states_from_names(named), index=raw.index)
-        known = {_plain(name): name for name in (*CHEXPERT14, *SYNONYMS)}
-        wanted = list(self.labels or [name for name in raw.columns if name not in _KNOWN and _plain(name) in known])
+        known = {plain(name): name for name in (*CHEXPERT14, *SYNONYMS)}
+        wanted = self._label_columns(raw)
         for name in wanted:
             if name not in raw.columns:
                 raise self._unknown(name, raw)
-        states = raw[wanted].rename(columns=lambda name: known.get(_plain(name), name))
+        states = raw[wanted].rename(columns=lambda name: known.get(plain(name), name))
         return joined_states(states, origin=f"{self.root.name}")
+
+    def _label_columns(self, raw: pd.DataFrame) -> list[str]:
+        known = {plain(name) for name in (*CHEXPERT14, *SYNONYMS)}
+        return list(self.labels or [name for name in raw.columns if name not in _KNOWN and plain(name) in known])
 
     def _inside(self, path: str) -> str:
         folder = self.root.parent.resolve()
@@ -271,10 +293,6 @@ class Csv(Source):
 def _rows(raw: pd.DataFrame) -> pd.Series:
     """Returns a name for each row, from its number in the file."""
     return pd.Series([f"row{number}" for number in raw.index], index=raw.index)
-
-
-def _plain(name: str) -> str:
-    return "".join(char for char in str(name).lower() if char.isalnum())
 
 
 def _is_one_of(column: pd.Series, values: Sequence[object]) -> pd.Series:

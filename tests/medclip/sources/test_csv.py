@@ -65,6 +65,39 @@ def test_a_table_without_patients_says_once_what_that_means(tmp_path: Path, capl
     assert caplog.text.count("whose path is blank") == 1
 
 
+BOXED = """path,patient_id,x,y,width,height,finding
+1.png,0012,2,3,4,5,Effusion
+1.png,0012,9,9,4,5,Edema
+3.png,0013,,,,,
+"""
+
+
+def test_a_table_of_boxes_is_one_of_images_too(tmp_path: Path) -> None:
+    source = Csv(hospital(tmp_path, BOXED))
+    images = source.images()
+    assert images["image_id"].tolist() == ["1.png", "3.png"]
+    assert images["Pleural Effusion"].tolist() == pytest.approx([1, np.nan], nan_ok=True)
+    assert source.boxes()[["image_id", "observation", "x", "height"]].to_numpy().tolist() == [
+        ["1.png", "Pleural Effusion", 2, 5], ["1.png", "Edema", 9, 5],
+    ]  # fmt: skip
+    labelled = (
+        BOXED.replace("finding\n", "finding,Fracture\n")
+        .replace("\n1.png", "\n1.png")
+        .replace("Effusion\n", "Effusion,0\n")
+    )
+    images = Csv(hospital(tmp_path, labelled)).images()
+    assert "Edema" not in images.columns
+    assert images["Fracture"].tolist() == pytest.approx([0, np.nan], nan_ok=True)
+
+
+def test_boxes_are_in_a_table_of_their_own_or_nowhere(tmp_path: Path) -> None:
+    assert Csv(hospital(tmp_path)).boxes() is None
+    (tmp_path / "boxes.csv").write_text("path,x1,y1,x2,y2,observation\n4.png,1,1,9,9,Edema\n")
+    assert Csv(hospital(tmp_path), boxes="boxes.csv").boxes()["image_id"].tolist() == ["4.png"]
+    with pytest.raises(FileNotFoundError, match=r"no table of boxes .*none\.csv\. Expected are columns x, y, width"):
+        Csv(hospital(tmp_path), boxes="none.csv").boxes()
+
+
 def test_two_tables_have_options_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text("x\nfilm.png\n")
     (tmp_path / "said.csv").write_text("y\nNo effusion.\n")

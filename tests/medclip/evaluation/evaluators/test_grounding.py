@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import medclip
 from medclip.data.boxes import prepare_boxes
 from medclip.data.cache import PixelCache
 from medclip.data.preparation import Preparation
@@ -67,8 +68,64 @@ def test_grounding_of_maps_that_know_the_boxes(data, model, monkeypatch) -> None
     assert not untrained.figures
 
 
+def test_a_box_with_a_phrase_is_asked_about_by_it(data, model, monkeypatch) -> None:
+    reported = data.boxes["image_id"].isin(data.rows()["image_id"])
+    boxes = data.boxes[reported].assign(phrase="").reset_index(drop=True)
+    boxes.loc[0, ["phrase", "observation"]] = ["a small left effusion", ""]
+    boxes.loc[1, "phrase"] = "hazy"
+    asked: list[tuple[str, ...]] = []
+    directions = grounding.prompt_directions
+    monkeypatch.setattr(
+        grounding, "prompt_directions", lambda m, p, texts: asked.extend(texts) or directions(m, p, texts)
+    )
+    found = Grounding(dataclasses.replace(data, boxes=boxes), resamples=0)(*model)
+    assert asked[-2:] == [("a small left effusion",), ("hazy",)]
+    assert "grounding/pointing/phrases" in found.numbers
+    assert "a small left effusion" not in str(found.tables) + str(found.metrics)  # a phrase is a part of a report
+
+
+HOSPITAL = """Datei;PatNr;Ödem;split
+1.png;0012;1;test
+2.png;0013;1;test
+3.png;0014;0;train
+"""
+BOXES = """Datei;x1;y1;x2;y2;observation;phrase
+1.png;10;20;40;60;Edema;
+2.png;0;0;50;50;;Verschattung links
+4.png;0;0;50;50;Edema;
+"""
+
+
+def test_from_a_table_of_boxes_to_metrics(tmp_path: Path, model, caplog) -> None:
+    for i in (1, 2, 3):
+        grey = np.random.default_rng(i).integers(0, 255, (100, 100), dtype=np.uint8)
+        Image.fromarray(grey).save(tmp_path / f"{i}.png")
+    (tmp_path / "films.csv").write_text(HOSPITAL)
+    (tmp_path / "boxes.csv").write_text(BOXES)
+    for part in model:
+        part.save_pretrained(tmp_path / "model")
+    options = {"columns": {"path": "Datei", "patient_id": "PatNr"}, "labels": ["Ödem"], "boxes": "boxes.csv"}
+    results, folder = medclip.evaluate(
+        medclip.EvaluateConfig(
+            model=str(tmp_path / "model"),
+            on=f"csv={tmp_path / 'films.csv'}",
+            source_options={"csv": options},
+            evaluators="grounding",
+            resamples=0,
+            prepared=str(tmp_path / "p"),
+            output=str(tmp_path / "out"),
+        )
+    )
+    found = results.metrics()
+    assert found["grounding/boxed"].value == 2
+    assert found["grounding/pointing/by_chance"].value == pytest.approx((0.12 + 0.25) / 2, abs=0.005)
+    assert {"grounding/pointing/Edema", "grounding/pointing/phrases"} <= found.keys()
+    assert "csv: boxes.csv: 1 of 3 rows have no path in films.csv" in caplog.text
+    assert "Verschattung" not in "".join(path.read_text(errors="ignore") for path in folder.glob("*.*"))
+
+
 def test_grounding_needs_boxes(data) -> None:
-    with pytest.raises(ValueError, match="needs boxes"):
+    with pytest.raises(ValueError, match=r"Sources that can have them: .*csv.*nih.*\{csv: \{boxes: boxes\.csv\}\}"):
         Grounding(dataclasses.replace(data, boxes=None))
     with pytest.raises(ValueError, match="No image of the valid split has a box"):
         Grounding(dataclasses.replace(data, split="valid"))
