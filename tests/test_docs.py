@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 import labelers
 import medclip
@@ -27,3 +28,16 @@ def test_public_names_are_documented() -> None:
 def test_plugins_are_documented(room: str) -> None:
     package = "evaluation.evaluators" if room == "evaluators" else room
     assert {load_plugin(package, name).__name__ for name in plugin_names(package)} <= documented(room)
+
+
+def test_the_citation_file_has_what_its_format_requires() -> None:
+    """The required keys of the Citation File Format 1.2.0, and those of persons, entities and references."""
+    cited = yaml.safe_load((API.parents[1] / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= cited.keys()
+    assert cited["type"] in ("software", "dataset")
+    assert cited["version"] == medclip.__version__
+    for work in (cited, *cited["references"]):
+        assert {"title", "authors"} <= work.keys()
+        assert all("name" in author or {"family-names", "given-names"} <= author.keys() for author in work["authors"])
+    assert all("type" in reference and isinstance(reference["year"], int) for reference in cited["references"])
