@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelers.errors import UserError
 from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import ClassifyConfig
+from medclip.utils.io import write_atomically
 
 if TYPE_CHECKING:
     from medclip.runs.classify import Answers
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   medclip-classify runs/phantom chest.dcm
-  medclip-classify runs/mine/model folder/ --prompts my-prompts.yaml --format csv --output answers.csv
+  medclip-classify runs/mine/model folder/ --prompts my-prompts.yaml --output answers.csv
   medclip-classify runs/mine chest.png --heatmap maps --show Cardiomegaly,Pneumothorax
   medclip-classify runs/mine study/ --to sr,seg,sc --objects results --show 'Pleural Effusion'
   find /data -name '*.dcm' | medclip-classify exported - --format json
@@ -36,23 +38,38 @@ def run(argv: list[str]) -> int:
     config = read_config(
         ClassifyConfig, argv, prog="medclip-classify", description="Classify images by prompts.", examples=_EXAMPLES
     )
+    kind = _kind(config)
     from medclip.runs.classify import classify
 
     with progress_bar() as progress:
         answers = classify(config, progress=progress)
     for path in (*answers.heatmaps, *answers.objects):
         print(path, file=sys.stderr)
-    if config.format == "table" and config.output == "-":
+    if kind == "table":
         _show_decisions(answers) if config.abstain else _show(answers, config)
+    elif config.output == "-":
+        sys.stdout.write(_text(answers, kind))
     else:
-        text = _text(answers, config.format)
-        sys.stdout.write(text) if config.output == "-" else Path(config.output).write_text(text, encoding="utf-8")
+        text = _text(answers, kind)
+        write_atomically(Path(config.output), lambda part: part.write_text(text, encoding="utf-8"))
+        print(f"{config.output}: {len(answers.paths)} images, {len(answers.columns)} observations")
     if blank := _blank(answers):
         print(f"Not calibrated, so without a probability: {', '.join(blank)}. Rank by them with --no-calibration.",
               file=sys.stderr)  # fmt: skip
     for file, reason in answers.problems.items():
         print(f"{file}: {reason}", file=sys.stderr)
     return 1 if answers.problems else 0
+
+
+def _kind(config: ClassifyConfig) -> str:
+    """Returns the format of the answers: that of the file's name, where they go into a file."""
+    if config.output == "-":
+        return config.format
+    named = Path(config.output).suffix.lower().removeprefix(".")
+    if named not in ("csv", "json") or config.format not in ("table", named):
+        asked = "" if config.format == "table" else f" with --format {config.format}"
+        raise UserError(f"--output {config.output}{asked}: answers are written to .csv or .json, as the name says.")
+    return named
 
 
 def _show(answers: Answers, config: ClassifyConfig) -> None:
@@ -71,7 +88,7 @@ def _show(answers: Answers, config: ClassifyConfig) -> None:
         rows[-1] += [""] * (count + 1 - len(rows[-1]))
     print_table(title, ["file", *(["strongest"] + [""] * (count - 1))], rows)
     if count < len(answers.columns):
-        print(f"All {len(answers.columns)} observations: --format csv, with --output FILE.")
+        print(f"All {len(answers.columns)} observations: --output FILE.csv")
 
 
 def _show_decisions(answers: Answers) -> None:

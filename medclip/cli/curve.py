@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelers.errors import UserError
 from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import CurveConfig
@@ -30,6 +31,8 @@ def run(argv: list[str]) -> int:
     config = read_config(
         CurveConfig, argv, prog="medclip-curve", description="Draw the data-efficiency curve.", examples=_EXAMPLES
     )
+    if not argv:
+        raise UserError("Which training? Name a recipe with --recipe FILE, or sources with --images and --texts.")
     from medclip.evaluation.data_efficiency import summary
     from medclip.runs.curve import plan_curve, run_curve
 

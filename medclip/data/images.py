@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from labelers.errors import UserError
 from medclip.data.dicom import RECIPES, dicom_shape, read_dicom
@@ -195,6 +195,8 @@ def _read_picture(path: Path, at_least: int | None) -> np.ndarray:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError("its header claims more pixels than a radiograph has") from error
+    except UnidentifiedImageError as error:
+        raise ImageError("not readable as an image: it begins like no JPEG, PNG, TIFF, BMP or DICOM file") from error
     except Exception as error:  # Pillow raises many kinds for broken files; all mean the same here
         raise ImageError(f"not readable as an image ({type(error).__name__}: {error})") from error
 

@@ -109,7 +109,12 @@ def _labelled_by_report(table: pd.DataFrame, source: Source, labelling: Labellin
         )
     labeler = labelling.load()
     logger.info("%s: images have no labels of their own; they get those of their reports", source.name)
-    reports = qualified(texts, source).drop_duplicates("study_id").set_index("study_id")["text"]
+    different = qualified(texts, source).drop_duplicates(["study_id", "text"])
+    reports = different.groupby("study_id", sort=False)["text"].agg("\n\n".join)
+    if len(reports) < len(different):
+        several = int((different["study_id"].value_counts() > 1).sum())
+        logger.warning("%s: %d studies have several reports; their images get the labels of all of them together",
+                       source.name, several)  # fmt: skip
     states = pd.DataFrame(labeler(reports.tolist()), index=reports.index, columns=list(labeler.observations))
     labelled = table.join(states, on="study_id")
     if labelled[list(labeler.observations)].isna().to_numpy().all():

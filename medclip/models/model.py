@@ -104,9 +104,10 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
         """Returns image embeddings (I, D), unit length."""
         return self.encode_images(pixel_values).embeds
 
-    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Returns text embeddings (T, D), unit length."""
-        return self.encode_texts(input_ids, attention_mask).embeds
+    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Returns text embeddings (T, D), unit length; without a mask (T, L), every token counts."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return self.encode_texts(input_ids, mask).embeds
 
     def scale(self) -> Tensor:
         """Returns the multiplier of similarities: the exponential of `logit_scale`, bounded.
@@ -131,8 +132,7 @@ class MedCLIPModel(PreTrainedModel):  # type: ignore[misc]
         images = self.get_image_features(pixel_values) if pixel_values is not None else None
         texts = None
         if input_ids is not None:
-            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-            texts = self.get_text_features(input_ids, mask)
+            texts = self.get_text_features(input_ids, attention_mask)
         logits = self.scale() * images @ texts.T if images is not None and texts is not None else None
         return MedCLIPOutput(images, texts, logits, None if logits is None else logits.T)
 

@@ -233,14 +233,12 @@ def _maps(
 
     maps = heatmaps(encoded, classifier.positive.centres())  # (I, O, rows, columns)
     size, columns = classifier.cache_size, config.classes or classifier.observations
-    findings = [i for i, name in enumerate(columns) if name != NO_FINDING] or list(range(len(columns)))
     drawn: dict[str, dict[str, np.ndarray]] = {}
     for (path, image), row, own in zip(images.items(), found, maps, strict=True):
-        best = findings[int(np.nanargmax(row[findings]))] if np.isfinite(row[findings]).any() else findings[0]
         _, geometry = fit_square(image, size)
         drawn[path] = {
             name: to_original(own[classifier.observations.index(name)], geometry, size=size)
-            for name in config.show or [columns[best]]
+            for name in config.show or _most_likely(columns, row)
         }
     return drawn
 
@@ -258,6 +256,12 @@ def _draw(
             target = folder / f"{answers.names[path]}-{name.replace(' ', '_')}.png"
             Image.fromarray(overlay(images[path], heat)).save(target)
             yield target
+
+
+def _most_likely(columns: list[str], row: np.ndarray) -> list[str]:
+    """Returns the most likely observation, as a list; No Finding is nowhere in an image, so only where it is alone."""
+    known = [(value, name) for value, name in zip(row.tolist(), columns, strict=True) if value == value]
+    return [name for _, name in sorted(known, key=lambda one: (one[1] == NO_FINDING, -one[0]))][:1]
 
 
 def _drawing_names(paths: list[str]) -> dict[str, str]:

@@ -44,7 +44,8 @@ class Csv(Source):
     Without a study or patient id, each row is its own, which is said. Columns `findings` and `impression` are joined
     where there is no text. Labels are either one column per observation, holding 1, 0, -1 or blank, or one column of
     names (`labels_in`); of several columns that mean one observation, see `medclip.data.tables.joined_states`. Paths
-    are relative to the table's folder. Rows without a path, or with a blank id, are left out and listed.
+    are relative to the table's folder. Rows without a path, with a blank id, or of a study that is of several patients,
+    are left out and listed.
 
     Args:
         root: The table: a text file of columns with any common separator, gzipped or not, an Excel workbook (.xlsx; its
@@ -218,7 +219,8 @@ class Csv(Source):
         names = [str(name) for name in raw.columns]
         raise UserError(
             f"csv: {self.root} has no column {column!r}.{suggest(column, names)} Found: {', '.join(names[:30])}. Name "
-            f"yours with --source-options '{{csv: {{columns: {{{column}: COLUMN}}}}}}'."
+            f"yours with --source-options '{{csv: {{columns: {{{column}: COLUMN}}}}}}', and others there too: "
+            f"{', '.join(name for name in ('path', 'text', 'study_id', 'patient_id') if name != column)}."
         )
 
     def _complete(self, raw: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -233,7 +235,16 @@ class Csv(Source):
                     rows = list(raw.index[blank])
                     self._say(f"{listed(rows)} left out, whose {name} is blank")
                     raw = raw[~blank]
-        return raw
+        return self._one_patient_a_study(raw)
+
+    def _one_patient_a_study(self, raw: pd.DataFrame) -> pd.DataFrame:
+        """Returns the rows whose study is of one patient; others would be paired and split with a stranger's."""
+        if not {"study_id", "patient_id"} <= set(raw.columns):
+            return raw
+        several = raw.groupby("study_id")["patient_id"].transform("nunique") > 1
+        if several.any():
+            self._say(f"{listed(list(raw.index[several]))} left out, whose study_id is that of several patients")
+        return raw[~several]
 
     def _unknown(self, column: str, raw: pd.DataFrame) -> ValueError:
         names = [str(name) for name in raw.columns]

@@ -120,11 +120,11 @@ class ClassifyOutput:
     """output"""
 
     format: Literal["table", "csv", "json"] = "table"
-    """Format of the answers."""
+    """Format of the answers on the screen."""
     output: str = "-"
-    """File of the answers, or - for the screen."""
+    """File of the answers, .csv or .json, or - for the screen."""
     heatmap: str = ""
-    """Folder for heatmaps of --show, or else of the most likely observation."""
+    """Folder for heatmaps of --show, or else of the most likely observation other than No Finding."""
     show: list[str] = field(default_factory=list)
     """Observations to draw heatmaps of."""
     to: str = ""

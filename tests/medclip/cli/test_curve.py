@@ -51,7 +51,8 @@ def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch
         (["--objectives", "clop"], "Did you mean 'clip'"),
         (["--arms", "{a: {objectiv: clip}}"], "Did you mean 'objective'"),
         (["--point", "99", "--budget", "epochs"], "points 0 to 35"),
-        ([], "'semantic-matching' has none. Write steps into the recipe"),
+        ([], "Which training"),
+        (["--images", "phantom"], "'semantic-matching' has none. Write steps into the recipe"),
         (
             ["--objectives", "semantic-matching,clip", "--budget", "epochs", "--images", "phantom"],
             "clip needs images and reports of the same studies",

@@ -296,7 +296,10 @@ def test_files_folders_and_dicom_are_classified(saved, tmp_path, capsys) -> None
     assert [Path(p).name for p in table["path"]] == ["a.png", "b.dcm", "c.png", "nowhere.png"]
     assert table["error"].tolist()[2:] == ["the file is empty", "No such file or directory"]
     assert table["Edema"].notna().tolist() == [True, True, False, False]
-    capsys.readouterr()
+    assert f"{tmp_path / 'answers.csv'}: 2 images, 14 observations" in capsys.readouterr().out
+    for output, asked in (("answers.xlsx", "table"), ("answers", "table"), ("answers.csv", "json")):
+        with pytest.raises(ValueError, match=rf"--output {output}.*answers are written to \.csv or \.json"):
+            classify.run([*arguments, "--format", asked, "--output", output])
     classify.run([*arguments[:2], "--device", "cpu", "--classes", "[Edema, Fracture]"])
     assert "Fracture" in capsys.readouterr().out
     classify.run([*arguments[:2], "--device", "cpu", "--heatmap", str(tmp_path / "maps"), "--show", "[Edema]"])
@@ -364,6 +367,24 @@ def test_an_export_answers_with_its_own_prompts(model, tmp_path, capsys) -> None
     picture(tmp_path / "a.png", seed=0)
     assert classify.run([str(tmp_path / "e"), str(tmp_path / "a.png"), "--format", "json"]) == 0
     assert set(json.loads(capsys.readouterr().out)[0]) == {"path", "Sarcoid", "Edema"}
+
+
+def test_without_being_asked_no_heatmap_shows_that_there_is_nothing(saved, tmp_path, monkeypatch) -> None:
+    picture(tmp_path / "a.png", seed=0)
+    usual = ZeroShotClassifier.probabilities
+
+    def normal(self: ZeroShotClassifier, embeds: np.ndarray) -> np.ndarray:
+        found = usual(self, embeds)
+        found[:, self.observations.index("No Finding")] = 1.0
+        return found
+
+    monkeypatch.setattr(ZeroShotClassifier, "probabilities", normal)
+    arguments = [str(saved), str(tmp_path / "a.png"), "--device", "cpu", "--heatmap", str(tmp_path / "maps")]
+    classify.run(arguments)
+    (drawn,) = (tmp_path / "maps").iterdir()
+    assert "No_Finding" not in drawn.name
+    classify.run([*arguments, "--show", "No Finding"])
+    assert (tmp_path / "maps" / "a-No_Finding.png").is_file()
 
 
 def test_files_are_read_as_the_model_was_trained(model, tmp_path) -> None:

@@ -113,6 +113,12 @@ def test_processor_round_trip(processor, tmp_path) -> None:
     assert loaded(images=[image], text=TEXTS).keys() == {"pixel_values", "input_ids", "attention_mask"}
 
 
+def test_texts_without_a_mask_count_every_token(processor) -> None:
+    model, texts = tiny(TINY_RESNET).eval(), processor.texts(TEXTS[:1])
+    with torch.no_grad():
+        torch.testing.assert_close(model.get_text_features(texts["input_ids"]), model.get_text_features(**texts))
+
+
 def test_a_folder_without_processor_says_so(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="model/ folder of a training run"):
         MedCLIPProcessor.from_pretrained(tmp_path)

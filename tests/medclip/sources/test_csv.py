@@ -35,6 +35,21 @@ def test_a_table_in_the_alphabet_of_windows_is_read_where_that_is_said(tmp_path:
         Csv(path).texts()
 
 
+def test_a_study_of_several_patients_is_left_out_and_listed(tmp_path: Path, caplog) -> None:
+    source = Csv(hospital(tmp_path, HOSPITAL.replace("a4,m2", "a1,m2")))
+    assert source.images()["study_id"].tolist() == ["a3"]
+    assert source.texts()["study_id"].tolist() == ["a2", "a3"]
+    assert "2 rows (2, 5) are left out, whose study_id is that of several patients" in caplog.text
+
+
+def test_images_get_the_labels_of_all_reports_of_their_study(tmp_path: Path, caplog) -> None:
+    table = HOSPITAL.replace("a4,m2", "a3,m2").replace("a3,m2,3.png,,", "a3,m2,3.png,Edema.,")
+    made = prepare_images(Csv(hospital(tmp_path, table)), Preparation(tmp_path / "p", size=16))
+    found = made.images.set_index("study_id")[["Edema", "Cardiomegaly"]].loc["hospital/a3"]
+    assert found.to_numpy().tolist() == [[1, 1], [1, 1]]
+    assert "csv: 1 studies have several reports; their images get the labels of all of them together" in caplog.text
+
+
 def test_columns_of_a_hospital_are_known_by_their_names(tmp_path: Path) -> None:
     source = Csv(hospital(tmp_path))
     images = source.images()
