@@ -26,7 +26,7 @@ _ROWS = 200
 _TITLES = {
     "zero-shot": ("Zero-shot classification", "Asked with prompts, not trained on the task."),
     "flip": ("Flipped sentences", "A sentence of a report against the same with one state turned round."),
-    "retrieval": ("Retrieval", "Texts nearest to an image, and images nearest to a text."),
+    "retrieval": ("Retrieval", "What is nearest to an image or a text, beside chance."),
     "few-shot": ("Few-shot", "A few labelled images, the real imbalance, nothing to tune on, many draws."),
     "linear-probe": ("Linear probe", "Logistic regressions on frozen features, with some and all of the labels."),
     "fine-tune": ("Fine-tuning", "The image tower trained further, with some and all of the labels."),
