@@ -141,6 +141,15 @@ def risk_coverage(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def scatter(x: np.ndarray, y: np.ndarray, xlabel: str, ylabel: str) -> Figure:
+    """Returns one point for each pair."""
+    figure, axes = _axes(6, 4.5)
+    axes.scatter(x, y, s=12, alpha=0.6)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=f"{len(x)} images")
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def few_shot(table: pd.DataFrame, zero: Metric) -> Figure:
     """Returns mean AUROC against shots, a line for each method, with the middle 95 % of its draws.
 

@@ -111,6 +111,28 @@ def calibration_error(truth: np.ndarray, probabilities: np.ndarray, *, bins: int
     return float((gaps * table["rows"]).sum() / max(table["rows"].sum(), 1)), table
 
 
+def spearman(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Array:
+    """Returns the rank correlation, for each row of `weights` (B, N); NaN where one side does not vary.
+
+    Equal values share the mean of their ranks, and a row that is drawn twice counts as two of equal values.
+    """
+    drawn = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=np.float64)
+    ranks = [_ranks(np.asarray(values, dtype=np.float64), drawn) for values in (truth, _checked_scores(scores))]
+    total = drawn.sum(axis=1, keepdims=True)
+    centred = [one - (drawn * one).sum(axis=1, keepdims=True) / np.maximum(total, 1) for one in ranks]
+    covariance = (drawn * centred[0] * centred[1]).sum(axis=1)
+    spread = np.sqrt(np.prod([(drawn * one**2).sum(axis=1) for one in centred], axis=0))
+    return np.divide(covariance, spread, out=np.full(len(drawn), np.nan), where=spread > 1e-9)
+
+
+def _ranks(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Returns the mean rank (B, N) of each value in each resample."""
+    _, place = np.unique(values, return_inverse=True)
+    counts = np.zeros((len(drawn), place.max() + 1 if len(place) else 0))
+    np.add.at(counts.T, place, drawn.T)
+    return (np.cumsum(counts, axis=1) - counts / 2)[:, place]
+
+
 def accuracy(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> Array:
     """Returns the share of rows predicted right, for each row of `weights` (B, N)."""
     return weighted_mean((np.asarray(truth) == np.asarray(predicted)).astype(np.float64), weights)

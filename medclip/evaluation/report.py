@@ -32,6 +32,7 @@ _TITLES = {
     "fine-tune": ("Fine-tuning", "The image tower trained further, with some and all of the labels."),
     "grounding": ("Grounding", "Similarity maps of prompts against the boxes of readers."),
     "abstention": ("Abstention", "Rules that may say unsure, fitted on the validation split only."),
+    "severity": ("Severity", "Rank correlation of a score with readers' severity scores."),
     "subgroups": ("Subgroups", "Errors at thresholds chosen on the validation split, by group of patients."),
     "calibration": ("Calibration", "Curves and thresholds fitted on the validation split only."),
 }

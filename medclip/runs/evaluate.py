@@ -21,6 +21,7 @@ from medclip.data.labelling import Labelling
 from medclip.data.overlap import FINGERPRINTS, is_of_files, shared_images, side_of, side_of_run
 from medclip.data.preparation import Preparation
 from medclip.data.prepared import Prepared, together
+from medclip.data.severity import read_severity
 from medclip.data.source import Source, may_share_images
 from medclip.data.subsets import fingerprints
 from medclip.data.tables import observations_of
@@ -202,9 +203,10 @@ def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcesso
         reported = images[images["split"] == config.split]
         kept = [table for source in run.sources if (table := prepare_boxes(source, reported)) is not None]
         boxes = pd.concat(kept, ignore_index=True) if kept else None
+    severity = read_severity(Path(config.severity), config.severity_readers, images) if config.severity else None
     return EvaluationData(
         images, cache, split=config.split, sentences=sentences, occurrences=occurrences, boxes=boxes,
-        blank=config.blank, labelling=_labelling(run),
+        blank=config.blank, labelling=_labelling(run), severity=severity,
     )  # fmt: skip
 
 

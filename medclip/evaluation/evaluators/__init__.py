@@ -38,6 +38,7 @@ class EvaluationData:
         blank: What a blank label is where labels are learned from, see `medclip.data.tables.learning_labels`.
         labelling: How the sentences were labelled.
         features: What a locked tower makes of the images, where that is known.
+        severity: Severity scores: image_id and a column a reader, see `medclip.data.severity`.
     """
 
     images: pd.DataFrame
@@ -49,6 +50,7 @@ class EvaluationData:
     blank: str = "source"
     labelling: Labelling = field(default_factory=Labelling)
     features: FeatureCache | None = None
+    severity: pd.DataFrame | None = None
 
     def learning_labels(self, table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
         """Returns states (N, O) of `names` to learn, choose or fit on; what is reported on counts blanks never."""

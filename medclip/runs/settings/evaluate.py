@@ -22,6 +22,10 @@ class EvaluationInput:
     """Folder in which sources without a path are looked for."""
     source_options: dict[str, Any] = field(default_factory=dict)
     """Options of each source. By default those of the training run."""
+    severity: str = ""
+    """CSV file of readers' severity scores, by image_id or path, for the evaluator severity."""
+    severity_readers: list[str] = field(default_factory=list)
+    """Columns of that file, one a reader."""
     split: Literal["train", "valid", "test"] = "test"
     """Split to report on."""
     split_seed: int | None = None
@@ -40,7 +44,7 @@ class EvaluationSettings:
     """Published protocol to follow: medclip-2022, gloria or chexzero."""
     evaluators: str = "zero-shot"
     """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, few-shot, linear-probe, fine-tune,
-    grounding, calibration, subgroups, abstention."""
+    grounding, calibration, subgroups, abstention, severity."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""
     observations: list[str] = field(default_factory=list)
@@ -68,6 +72,8 @@ class EvaluationSettings:
     """Share of the patients with a state in whom abstention may exclude it."""
     save_abstention: bool = False
     """Fit when to answer present, absent or unsure on the valid split, and save it with the model."""
+    severity_observation: str = "Lung Opacity"
+    """Observation whose score is compared with the readers' severity scores."""
     supervised_epochs: float = 10.0
     """Number of passes over the labels, for the supervised baseline and fine-tune."""
     seed: int = 0

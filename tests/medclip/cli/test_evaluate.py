@@ -137,6 +137,18 @@ def test_calibration_is_fitted_on_validation_images_and_kept(folder) -> None:
     assert len(rules.lower) + len(rules.refused) == 14
 
 
+def test_severity_scores_of_readers_are_compared(folder) -> None:
+    images = pd.read_parquet(next((folder / "p").glob("phantom-images-*/images.parquet")))
+    ids = images["image_id"].str.partition("/")[2]
+    pd.DataFrame({"image_id": ids, "R1": range(len(ids))}).to_csv(folder / "scores.csv", index=False)
+    more = ["--evaluators", "severity", "--severity", str(folder / "scores.csv"), "--severity-readers", "[R1]",
+            "--severity-observation", "Edema", "--output", str(folder / "severity")]  # fmt: skip
+    assert evaluate.run([*arguments(folder), *more]) == 0
+    found = json.loads((folder / "severity" / "metrics.json").read_text())["model"]["severity"]
+    assert -1 <= found["severity/spearman/R1"] <= 1
+    assert found["severity/spearman/rows"] == (images["split"] == "test").sum()
+
+
 def test_what_would_do_harm_is_not_kept(folder, caplog) -> None:
     for file in (folder / "run" / "model").glob("medclip_*bration.json"):
         file.unlink()
