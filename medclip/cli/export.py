@@ -27,6 +27,7 @@ def run(argv: list[str]) -> int:
     from medclip.inference.load import find_model, load_model
 
     folder, _ = find_model(config.model)
+    from medclip.inference.abstention import Abstention
     from medclip.inference.calibration import Calibration
     from medclip.inference.export import export
 
@@ -35,6 +36,8 @@ def run(argv: list[str]) -> int:
     output = Path(config.output)
     calibration = Calibration.load(folder, prompts=config.prompts)
     export(model, processor, output, prompts=config.prompts, int8=config.int8, calibration=calibration)
+    if rules := Abstention.find(folder, prompts=config.prompts):
+        rules.save(output)
     sizes = {path.name: path.stat().st_size / 1e6 for path in sorted(output.glob("*.onnx"))}
     print(f"{output}: {', '.join(f'{name} {size:.1f} MB' for name, size in sizes.items())}. "
           f"Next: medclip-classify {output} FILES...")  # fmt: skip

@@ -19,6 +19,7 @@ class Preparation:
         split_seed: Seed of the splits that sources do not declare.
         labelling: How texts are labelled, and images that have reports and no labels.
         dicom: How DICOM values become grey, see `medclip.data.images.read_image`.
+        unlabelled: Whether images may have neither labels nor reports.
         strict: Whether an unreadable image is an error rather than a row of rejected.csv.
         workers: Number of processes.
         engine: What does the work, see `medclip.utils.parallel.run_jobs`.
@@ -30,6 +31,7 @@ class Preparation:
     split_seed: int = 0
     labelling: Labelling = field(default_factory=Labelling)
     dicom: str = "voi"
+    unlabelled: bool = False
     strict: bool = False
     workers: int = 1
     engine: str = "local"

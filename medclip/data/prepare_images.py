@@ -39,7 +39,7 @@ def prepare_images(source: Source, how: Preparation, declared: Mapping[str, Decl
         raise UserError(f"Source {source.name!r} has no images here. It can serve as --texts only.")
     table, origins = with_splits(table, source, how.split_seed, declared)
     own = bool(observations_of(table))
-    if not own:
+    if not own and not (how.unlabelled and source.texts() is None):
         table = _labelled_by_report(table, source, how.labelling)
     table[BLANK_IS_NEGATIVE] = own and source.blank_is_negative
     table["_key"], reasons = _cached(table, source, how)

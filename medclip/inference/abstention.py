@@ -61,6 +61,13 @@ class Abstention:
         write_atomically(Path(folder) / _FILE, lambda path: path.write_text(text))
 
     @classmethod
+    def find(cls, folder: str | Path, *, prompts: str) -> Abstention | None:
+        """Returns the rules that `save` wrote into `folder`; None if there are none, or those of other prompts."""
+        path = Path(folder) / _FILE
+        found = cls(**json.loads(path.read_text())) if path.is_file() else None
+        return found if found is not None and found.prompts == prompts else None
+
+    @classmethod
     def load(cls, folder: str | Path, *, prompts: str) -> Abstention:
         """Returns the rules that `save` wrote into `folder`.
 

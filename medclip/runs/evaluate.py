@@ -104,7 +104,8 @@ def evaluate(
     run = _Evaluation(config, trained, folder, find(config.on), find(config.texts) if config.texts else [])
     kinds = {name: load_plugin("evaluation.evaluators", name) for name in names_in(config.evaluators)}
     model, processor = load_model(folder, device=config.device)
-    prepared = _prepare(run, processor, progress)
+    unlabelled = not any(kind.needs_labels for kind in kinds.values())
+    prepared = _prepare(run, processor, progress, unlabelled=unlabelled)
     data = _data(run, prepared, processor)
     if config.calibrate:
         _calibrate(data, run, model, processor)
@@ -177,12 +178,14 @@ def _ask_for_images(trained: dict[str, Any]) -> str:
     return f"Which images? Name a source with --on NAME=PATH.{hint}"
 
 
-def _prepare(run: _Evaluation, processor: MedCLIPProcessor, progress: Progress | None) -> list[Prepared]:
+def _prepare(
+    run: _Evaluation, processor: MedCLIPProcessor, progress: Progress | None, *, unlabelled: bool
+) -> list[Prepared]:
     config = run.config
     split_seed = config.split_seed if config.split_seed is not None else int(run.trained.get("split_seed", 0))
     how = Preparation(
         Path(config.prepared), processor.cache_size, split_seed, _labelling(run), dicom=processor.dicom,
-        workers=config.workers, progress=progress,
+        workers=config.workers, progress=progress, unlabelled=unlabelled,
     )  # fmt: skip
     return prepare_sources(run.sources, run.texts, how)
 

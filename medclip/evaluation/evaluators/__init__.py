@@ -142,11 +142,13 @@ class Evaluator:
     Attributes:
         is_plugin: Marks the class that stands for its file.
         primary: The metric that picks checkpoints; higher is better.
+        needs_labels: Whether it looks at observations of the images.
         settings: Settings of an evaluation under other names than the constructor's.
     """
 
     is_plugin: ClassVar[bool] = True
     primary: ClassVar[str]
+    needs_labels: ClassVar[bool] = True
     settings: ClassVar[Mapping[str, str]] = {}
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:

@@ -51,6 +51,7 @@ class Severity(Evaluator):
     """
 
     primary = "severity/spearman"
+    needs_labels = False
     settings: ClassVar[Mapping[str, str]] = {"observation": "severity_observation"}
 
     def __init__(

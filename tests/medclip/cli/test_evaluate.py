@@ -13,6 +13,7 @@ from medclip.evaluation.evaluators.fine_tune import FineTune
 from medclip.inference.abstention import Abstention
 from medclip.inference.calibration import Calibration
 from tests.fixtures import runs
+from tests.fixtures.picture import picture
 
 EVALUATORS = "zero-shot,flip,retrieval,few-shot,linear-probe,fine-tune,grounding,calibration,abstention,subgroups"
 FIVE = "Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion"
@@ -147,6 +148,21 @@ def test_severity_scores_of_readers_are_compared(folder) -> None:
     found = json.loads((folder / "severity" / "metrics.json").read_text())["model"]["severity"]
     assert -1 <= found["severity/spearman/R1"] <= 1
     assert found["severity/spearman/rows"] == (images["split"] == "test").sum()
+
+
+def test_films_without_labels_have_severity_only(folder) -> None:
+    for i in range(12):
+        picture(folder / "films" / f"{i}.png", seed=i)
+    rows = [f"{i}.png,p{i},test,{i}" for i in range(12)]
+    (folder / "films" / "films.csv").write_text("\n".join(["path,patient_id,split,score", *rows]))
+    base = [str(folder / "run"), "--on", f"csv={folder / 'films' / 'films.csv'}", "--prepared", str(folder / "p"),
+            "--resamples", "0", "--device", "cpu", "--output", str(folder / "graded")]  # fmt: skip
+    scored = ["--severity", str(folder / "films" / "films.csv"), "--severity-readers", "[score]"]
+    assert evaluate.run([*base, *scored, "--evaluators", "severity"]) == 0
+    found = json.loads((folder / "graded" / "metrics.json").read_text())["model"]["severity"]
+    assert found["severity/spearman/rows"] == 12
+    with pytest.raises(ValueError, match="neither labels nor reports"):
+        evaluate.run([*base, *scored, "--evaluators", "severity,zero-shot", "--overwrite"])
 
 
 def test_what_would_do_harm_is_not_kept(folder, caplog) -> None:

@@ -61,6 +61,7 @@ def test_too_few_patients_are_refused_and_images_of_one_do_not_help() -> None:
 def test_rules_are_saved_and_belong_to_their_prompts(tmp_path) -> None:
     made = Abstention(0.1, {"Edema": 0.2}, {"Edema": 0.1}, {"Edema": 40}, "mine")
     made.save(tmp_path)
-    assert Abstention.load(tmp_path, prompts="mine") == made
+    assert Abstention.load(tmp_path, prompts="mine") == Abstention.find(tmp_path, prompts="mine") == made
+    assert Abstention.find(tmp_path, prompts="others") is None
     with pytest.raises(ValueError, match="belong to prompts mine, not others"):
         Abstention.load(tmp_path, prompts="others")
