@@ -141,7 +141,11 @@ class Results:
             f"{about['images']:,} images of {about['patients']:,} patients, {about['split']} split of "
             f"{', '.join(self.test_sets)}. Research only: no output of this software is a diagnosis.",
         )
-        page.section("Summary", "Intervals are 95 % bootstrap intervals over patients.")
+        page.section(
+            "Summary",
+            "Intervals are 95 % bootstrap intervals over patients; ± is the deviation over draws. Chance is what "
+            "answers without looking get, n what a number is counted over: images, sentences, observations or draws.",
+        )
         page.table(self.comparison())
         if about.get("patients_trained_on"):
             page.text(f"{about['patients_trained_on']} of these patients were trained on, which flatters the model.")

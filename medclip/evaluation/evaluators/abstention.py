@@ -13,7 +13,7 @@ import pandas as pd
 from labelers.errors import UserError
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
-from medclip.evaluation.bootstrap import Array, Metric, Sampled, bootstrap, mean_sampled, sample
+from medclip.evaluation.bootstrap import Array, Metric, Sampled, bootstrap, mean_defined, mean_sampled, sample
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.inference.abstention import ABSENT, PRESENT, Abstention, fit_abstention
 from medclip.inference.calibration import best_thresholds
@@ -95,11 +95,12 @@ class AbstentionEvaluator(Evaluator):
         made = fit(error=self._error)
         thresholds = best_thresholds(learned, valid, names, least=1)
         table, means = self._by_observation(made, scores, states, names, thresholds)
+        counted = [name for name in made.lower if self._enough(states[:, names.index(name)])]
         others = [fit(error=error) for error in _ERRORS]
         curve = [
-            self._point(one, list(made.lower), scores, states, names)
+            self._point(one, counted, scores, states, names)
             for one in others
-            if made.lower and set(made.lower) <= set(one.lower)
+            if counted and set(counted) <= set(one.lower)
         ]
         refused = pd.DataFrame(made.refused.items(), columns=["without an answer", "because"])
         tables = {"abstention": table, "abstention_curve": pd.DataFrame(curve, columns=_COLUMNS)}
@@ -136,37 +137,37 @@ class AbstentionEvaluator(Evaluator):
             for key, one in found.items():
                 metric = one.metric()
                 row |= {key: metric.value, f"{key}_low": metric.low, f"{key}_high": metric.high}
-                if min((truth == PRESENT).sum(), (truth == ABSENT).sum()) >= self._min_count:
+                if self._enough(truth):
                     sampled.setdefault(key, []).append(one)
             rows.append(row)
         means = {f"abstention/{key}": replace(mean_sampled(of).metric(), count=len(of)) for key, of in sampled.items()}
         return pd.DataFrame(rows), means
 
-    def _mean(self, values: np.ndarray, rows: np.ndarray) -> Sampled:
+    def _enough(self, states: np.ndarray) -> bool:
+        """Tells whether an observation counts in the means."""
+        return bool(min((states == PRESENT).sum(), (states == ABSENT).sum()) >= self._min_count)
+
+    def _mean(self, values: np.ndarray, rows: np.ndarray, *, resampled: bool = True) -> Sampled:
         """Returns the mean of `values` over the patients of `rows`, each of whom counts once."""
-        among = np.flatnonzero(rows)
+        among, resamples = np.flatnonzero(rows), self._resamples if resampled else None
         if not len(among):
-            return Sampled(float("nan"), np.full(0 if self._resamples is None else len(self._resamples), np.nan))
+            return Sampled(float("nan"), np.full(0 if resamples is None else len(resamples), np.nan))
         _, member, counts = np.unique(self._patients[among], return_inverse=True, return_counts=True)
         statistic = partial(_mean_of_patients, values[among].astype(np.float64), 1 / counts[member])
-        return sample(statistic, None if self._resamples is None else self._resamples.take(among))
+        return sample(statistic, None if resamples is None else resamples.take(among))
 
     def _point(
-        self, made: Abstention, asked: Sequence[str], scores: np.ndarray, states: np.ndarray, names: Sequence[str]
+        self, made: Abstention, asked: Sequence[str], scores: np.ndarray, states: np.ndarray, names: list[str]
     ) -> dict[str, float]:
         """Returns error and share answered, as means over the observations `asked`."""
         answers, known = made.answers(scores, names), np.isin(states, (PRESENT, ABSENT))
-        columns = [j for j, name in enumerate(names) if name in asked and known[:, j].any()]
-        given = [answers[known[:, j], j] for j in columns]
-        wrong = [(one != states[known[:, j], j])[np.isfinite(one)] for one, j in zip(given, columns, strict=True)]
-        return {
-            "promise": 1 - made.error,
-            "observations": float(len(columns)),
-            "answered": float(np.mean([np.isfinite(one).mean() for one in given])) if given else float("nan"),
-            "error": float(np.mean([one.mean() for one in wrong if len(one)]))
-            if any(map(len, wrong))
-            else float("nan"),
-        }
+        given = np.isfinite(answers)
+        columns = [names.index(name) for name in asked]
+        answered = [self._mean(given[:, j], known[:, j], resampled=False).value for j in columns]
+        wrong = [self._mean(answers[:, j] != states[:, j], known[:, j] & given[:, j], resampled=False).value
+                 for j in columns]  # fmt: skip
+        means = [float(mean_defined(np.array(of)[:, None])[0]) for of in (answered, wrong)]
+        return {"promise": 1 - made.error, "observations": len(columns), "answered": means[0], "error": means[1]}
 
 
 def _mean_of_patients(values: np.ndarray, share: np.ndarray, weights: np.ndarray | None) -> Array:

@@ -41,9 +41,10 @@ class Retrieval(Evaluator):
     Images of the query's own patient are no candidates for an image, nor is a sentence for itself. Every number has its
     chance level beside it: what a random order of the same candidates gets.
 
-    It can mislead: precision at K depends on how many of each class there are, which is why sentences are drawn
-    equally by class; the numbers are in the table. Recall depends on the number of candidates, and reports that say
-    the same word for word count as wrong.
+    It can mislead: sentences that are true of most images, such as denials of rare findings, have a high nDCG from
+    image to text without looking; precision at K depends on how many of each class there are, which is why sentences
+    are drawn equally by class; the numbers are in the table. Recall depends on the number of candidates, and reports
+    that say the same word for word count as wrong.
 
     Args:
         data: Images with states and prepared sentences.
@@ -114,7 +115,8 @@ class Retrieval(Evaluator):
             metrics |= self._by_instance(model, processor, embeds)
         metrics |= self._graded(embeds, model, processor)
         table = pd.DataFrame(rows, columns=["class", "images", "texts"])
-        headline = tuple(name for name in metrics if name != "recall/pairs")
+        last = f"@{max(self._ks)}/"
+        headline = tuple(name for name in metrics if name != "recall/pairs" and (last in name or "ndcg" not in name))
         return Result(metrics, headline, {"retrieval": table}, drawn)
 
     def _nearest(self, embeds: np.ndarray, texts: np.ndarray, single: np.ndarray) -> Figure:

@@ -14,6 +14,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from medclip.cli import classify
+from medclip.cli import export as export_command
 from medclip.data.images import fit_square
 from medclip.inference.abstention import Abstention
 from medclip.inference.calibration import Calibration, best_threshold, held_out_skill
@@ -254,6 +255,17 @@ def test_an_export_keeps_ensemble_and_calibration(model, tmp_path) -> None:
     np.testing.assert_allclose(
         OnnxClassifier(tmp_path).probabilities(embeds), classifier.probabilities(embeds), atol=1e-5
     )
+
+
+@pytest.mark.slow
+def test_an_export_knows_when_not_to_answer(saved, tmp_path, capsys) -> None:
+    picture(tmp_path / "a.png", seed=0)
+    Abstention(0.1, {"Edema": -9.0}, {"Edema": -9.0}, {}, "chexpert14").save(saved)
+    export_command.run([str(saved), "--output", str(tmp_path / "e")])
+    capsys.readouterr()
+    classify.run([str(tmp_path / "e"), str(tmp_path / "a.png"), "--abstain", "--format", "json"])
+    answers = json.loads(capsys.readouterr().out)[0]
+    assert (answers["Edema (answer)"], answers["Fracture (answer)"]) == ("present", "unsure")
 
 
 @pytest.mark.slow

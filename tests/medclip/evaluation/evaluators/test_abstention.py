@@ -38,6 +38,9 @@ def test_answers_are_told_beside_their_promise(informed, model) -> None:
     curve = result.tables["abstention_curve"]
     assert (np.diff(curve["promise"]) < 0).all()
     assert (curve["observations"] == len(NAMES)).all()
+    at_promise = curve.set_index("promise").loc[0.8]
+    assert at_promise["answered"] == pytest.approx(found["abstention/answered"])
+    assert at_promise["error"] == pytest.approx(found["abstention/error"])
     assert set(result.figures) == {"abstention"}
     assert found["abstention/observations"] == 2
 
