@@ -36,7 +36,7 @@ _LIGATURES = dict(
 _ODD = re.compile(
     r"[\ufb00-\ufb06]|[\u00ad\u200b-\u200d\u2060\ufeff](?:\n[ \t]*)?"
     r"|(?P<tag></?(?:br|p|div|li|ul|ol|b|i|u|strong)\s*/?>)"
-    r"|(?P<first>[^\W\d_]{2,})-[ \t]*\n[ \t]*(?P<second>[a-zA-Z]{2,})",
+    r"|(?P<first>[^\W\d_]{2,40}+)-[ \t]*\n[ \t]*(?P<second>[a-zA-Z]{2,})",
     re.IGNORECASE,
 )
 _BROKEN_WORD = re.compile(r"-[ \t]*\n")

@@ -17,9 +17,9 @@ MAX_CHARACTERS = 600
 
 # One mark that may end a sentence, then what has to stand around it. The set comes first: it makes the search fast.
 _END = r"""[.!?;\n_|)\u2022\u3002\uff01\uff1f\uff1b0-9](?:
-  (?<=[.!]) {no_abbreviation} [.!?]*["')\]]*(?=\s|\Z)           # "effusion. "
+  (?<=[.!]) {no_abbreviation} [.!?]{{0,9}}+["')\]]{{0,9}}+(?=\s|\Z) # "effusion. "
 | (?<=[^\W\d_]{{3}}\.)(?=[^\W\d_]{{3}})                         # "effusion.The"
-| (?<=[^\s(]\?) [.!?]*["')\]]*(?=\s|\Z) {no_answer}             # "Pneumonia? ", not "? pneumonia", not "Edema? No"
+| (?<=[^\s(]\?) [.!?]{{0,9}}+["')\]]{{0,9}}+(?=\s|\Z) {no_answer}  # "Pneumonia? ", not "? pneumonia", not "Edema? No"
 | (?<=[\u3002\uff01\uff1b]) | (?<=\uff1f) {no_answer}
 | (?<=;) (?!\s*{joining}) (?![^.;\n]*{ellipsis})                # "no left effusion; small right one" stays together
 | (?<=[\n\u2022])

@@ -113,6 +113,12 @@ def test_repetition_is_no_trouble(piece: str, times: int) -> None:
     LABELER([piece * times])
 
 
+@pytest.mark.parametrize("piece", [".", "?", "!)", "x-\n", "; ", "edema, ", "未见胸腔积液", "\n"])
+def test_a_long_run_of_anything_takes_time_in_proportion_to_its_length(piece: str) -> None:
+    """Where time grew with the square of the length, one of these took minutes."""
+    assert LABELER([(piece * 50_000)[:50_000] + " The heart is enlarged."]).shape[0] == 1
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_random_and_adversarial_texts() -> None:
     rng = random.Random(0)
