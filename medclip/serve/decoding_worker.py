@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -17,6 +19,7 @@ import numpy as np
 
 #: Memory that a worker may take, in bytes: a file that unfolds to more is none that a radiograph comes in.
 MEMORY = 3 << 30
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -44,7 +47,7 @@ def answer(question: dict[str, Any], content: bytes) -> tuple[dict[str, Any], by
         with file_of(content) as path:
             facts, array = _decode(path, question)
     except ImageError as error:
-        return {"error": str(error)}, b""
+        return {"error": re.sub(r"'?/proc/self/fd/\d+'?", "it", str(error))}, b""
     except MemoryError:
         return {"error": "it needs more memory than a radiograph does"}, b""
     except Exception as error:  # whatever a broken file does to a library, it is the file's fault, and only its own
@@ -82,6 +85,8 @@ def _decode(path: Path, question: dict[str, Any]) -> tuple[dict[str, Any], np.nd
     dicom = is_dicom(path)
     if not dicom and not _begins(path).startswith(_SIGNATURES):
         raise ImageError("it is none of JPEG, PNG and DICOM")
+    if dicom:
+        _check_unfolding(path, limit=4 * question["pixels"])
     width, height = image_shape(path)
     if width * height > question["pixels"]:
         raise ImageError(f"{width}x{height} pixels are more than this service takes, {question['pixels']:,}")
@@ -95,6 +100,23 @@ def _decode(path: Path, question: dict[str, Any]) -> tuple[dict[str, Any], np.nd
         }, found.levels  # fmt: skip
     facts = {"dicom": dicom, "full_width": width, "full_height": height}
     return facts, read_image(path, at_least=question["at_least"], dicom=question["dicom"])
+
+
+def _check_unfolding(path: Path, *, limit: int) -> None:
+    """Refuses a deflated DICOM file that is larger than `limit` bytes, before a library unfolds it all at once."""
+    from medclip.data.grey import ImageError
+
+    content = path.read_bytes()
+    if _DEFLATED not in content[:2048] or content[132:138] != b"\x02\0\0\0UL":
+        return
+    start = 144 + int.from_bytes(content[140:144], "little")
+    packed = zlib.decompressobj(wbits=-15)
+    try:
+        found = len(packed.decompress(content[start:], limit + 1))
+    except zlib.error as error:
+        raise ImageError(f"its deflated content is broken ({error})") from error
+    if found > limit:
+        raise ImageError(f"it unfolds to more than {limit / 1e6:.0f} MB")
 
 
 def _begins(path: Path) -> bytes:

@@ -66,7 +66,8 @@ def read_as_fhir(text: str, vocabulary: str = "") -> dict[str, Any]:
 def _labeler(text: str, vocabulary: str) -> tuple[RuleLabeler, str]:
     """Returns a new labeler, which takes a few milliseconds: one that was used before keeps its sentences."""
     if not text.strip() or len(text) > MAX_CHARACTERS:
-        raise UserError(f"Found {len(text):,} characters; a report has 1 to {MAX_CHARACTERS:,}. Paste one report.")
+        found = f"{len(text):,} characters" if text.strip() else "nothing but blanks"
+        raise UserError(f"Found {found}; a report has 1 to {MAX_CHARACTERS:,} characters. Paste one report.")
     loaded = _vocabulary(choose_vocabulary(text, vocabulary))
     return RuleLabeler(loaded), loaded.language
 

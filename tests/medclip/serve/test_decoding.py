@@ -63,8 +63,8 @@ def test_levels_without_a_window_span_what_is_no_padding(tmp_path: Path) -> None
 def bomb() -> bytes:
     """Returns a DICOM file whose header unfolds to four gigabytes."""
     packed = zlib.compressobj(9, wbits=-15)
-    part = packed.compress(bytes(1 << 24)) + packed.flush(zlib.Z_FULL_FLUSH)  # stands for itself, so it can be repeated
-    body = part * 256 + packed.flush()
+    part = packed.compress(bytes(1 << 24)) + packed.flush(zlib.Z_FULL_FLUSH)
+    body = part * 256 + packed.flush()  # a part stands for itself, so it can be repeated
     syntax = b"1.2.840.10008.1.2.1.99"
     meta = b"\x02\0\x10\0UI" + len(syntax).to_bytes(2, "little") + syntax
     return bytes(128) + b"DICM\x02\0\0\0UL\x04\0" + len(meta).to_bytes(4, "little") + meta + body
@@ -102,10 +102,34 @@ def test_a_bad_file_is_an_error_of_its_own(decoder, name: str) -> None:
     assert decoder.grey(film()).array.shape == (50, 40)
 
 
-@pytest.mark.slow
-def test_a_file_that_unfolds_without_end_meets_the_limit_of_memory(decoder) -> None:
-    with pytest.raises(ImageError, match=r"cannot be read|more memory|seconds"):
+def deflated(tmp_path: Path) -> bytes:
+    """Returns a film as a deflated DICOM file."""
+    from pydicom import dcmread
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    dicom(tmp_path / "film", pixels())
+    data = dcmread(tmp_path / "film")
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(tmp_path / "deflated", enforce_file_format=True)
+    return (tmp_path / "deflated").read_bytes()
+
+
+def test_a_deflated_film_is_read_and_one_that_unfolds_without_end_is_not(decoder, tmp_path: Path) -> None:
+    assert decoder.grey(deflated(tmp_path)).array.shape == (50, 40)
+    with pytest.raises(ImageError, match="unfolds to more than 4 MB"):
         decoder.grey(bomb())
+    broken = bytearray(deflated(tmp_path))
+    broken[400:] = bytes(len(broken) - 400)
+    with pytest.raises(ImageError, match=r"broken|cannot be read|not readable|decoded"):
+        decoder.grey(bytes(broken))
+
+
+@pytest.mark.slow
+def test_a_file_whose_header_hides_that_it_unfolds_meets_the_limits_of_memory_and_time(decoder) -> None:
+    content = bomb()
+    hidden = content[:132] + content[144:]  # without the length of the header, which the check goes by
+    with pytest.raises(ImageError, match=r"cannot be read|more memory|seconds"):
+        decoder.grey(hidden)
     assert decoder.grey(film()).array.shape == (50, 40)
 
 

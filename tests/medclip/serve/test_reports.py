@@ -45,7 +45,7 @@ def test_a_report_is_a_bundle_of_fhir() -> None:
 
 
 def test_what_is_no_report_is_refused() -> None:
-    with pytest.raises(UserError, match="Found 3 characters"):
+    with pytest.raises(UserError, match="nothing but blanks"):
         read_report("   ")
     with pytest.raises(UserError, match="50,001 characters"):
         read_report("a" * 50_001)
