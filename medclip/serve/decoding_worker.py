@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import signal
 import tempfile
 import warnings
 import zlib
@@ -26,6 +27,7 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 def serve_files(connection: Connection) -> None:
     """Answers until the other end of the pipe is closed."""
     _limit_memory()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the service, which ends this
     # Messages of libraries quote what is in a file, which may be a patient's name.
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")

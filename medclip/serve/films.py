@@ -45,12 +45,18 @@ class Film:
     facts: dict[str, Any]
     encoding: Encoding
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory, about."""
+        patches = self.encoding.patches
+        return len(self.content) + (0 if patches is None else patches.nbytes)
+
 
 class FilmStore:
     """Films by an id that cannot be guessed. The oldest go when there are too many; none is ever written to disk.
 
     Args:
-        megabytes: Size of all files together.
+        megabytes: Size of all films together.
         idle: Seconds after which a film is dropped that nobody asks about.
     """
 
@@ -68,7 +74,7 @@ class FilmStore:
         name = secrets.token_urlsafe(16)
         with self._lock:
             self._films[name] = (film, time.monotonic())
-            self._size += len(film.content)
+            self._size += film.size
             self._make_room()
         return name
 
@@ -99,5 +105,5 @@ class FilmStore:
     def _drop(self, name: str) -> bool:
         found = self._films.pop(name, None)
         if found is not None:
-            self._size -= len(found[0].content)
+            self._size -= found[0].size
         return found is not None

@@ -45,10 +45,11 @@ class Service:
     def __init__(self, config: ServeConfig) -> None:
         self.config = config
         folder = config.onnx or config.model
-        self.first_prompts = config.prompts or _own_prompts(folder)
+        named = config.prompts or _own_prompts(folder)
+        self.first_prompts = Path(named).stem  # of a file, not where it lies
         self.run = Path(folder)
         self._folder = self.run if config.onnx else find_model(folder)[0]
-        self.classifier = load_classifier(folder, prompts=self.first_prompts, device=config.device)
+        self.classifier = load_classifier(folder, prompts=named, device=config.device)
         self.films = FilmStore(megabytes=config.max_memory)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decoding")
         self.decoder = Decoder(workers=_DECODERS, megapixels=config.max_megapixels, dicom=self.classifier.dicom)
@@ -64,7 +65,7 @@ class Service:
 
     @property
     def prompt_sets(self) -> list[str]:
-        """Names of the prompt sets on offer, the first one first."""
+        """Names of the prompt sets on offer, that of the settings first."""
         return list(dict.fromkeys([self.first_prompts, *prompt_set_names()]))
 
     async def take(self, content: bytes) -> Film:

@@ -188,7 +188,7 @@ function answerRow(answer, free) {
   } else {
     cells.push(bar(answer.value, answer.present, answer.note));
     if (current.calibrated) {
-      cells.push(element("td", { class: "number" }, answer.threshold === undefined ? "–" : `${answer.threshold.toFixed(3)}${answer.present ? " reached" : ""}`));
+      cells.push(element("td", { class: "number" }, answer.threshold === undefined ? "–" : answer.threshold.toFixed(3)));
     }
   }
   if (about.heatmaps) cells.push(element("td", {}, whereButton(answer, free)));
@@ -199,7 +199,13 @@ function bar(value, present = false, note = "") {
   if (value === null || value === undefined) return element("td", { class: "value", title: note }, note ? "not calibrated" : "–");
   const fill = element("i", { "aria-hidden": "true" });
   fill.style.width = `${100 * value}%`;
-  return element("td", { class: "value" }, fill, element("b", {}, `${value.toFixed(3)}${present ? " ●" : ""}`));
+  return element("td", { class: "value" }, fill, element("b", {}, value.toFixed(3)), present ? reached() : null);
+}
+
+/** Marks a value that is at or above its threshold, for eyes and for screen readers. */
+function reached() {
+  const hidden = element("span", { class: "unseen" }, "threshold reached");
+  return element("b", { title: "at or above its threshold" }, element("span", { "aria-hidden": "true" }, "●"), hidden);
 }
 
 function whereButton(answer, free) {

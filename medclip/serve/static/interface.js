@@ -1,6 +1,7 @@
 // The API, as /api/openapi.json describes it.
 
 import { attempt, byId, element, getJson } from "./api.js";
+import { inline } from "./run.js";
 
 export function showApi() {
   attempt(null, async () => {
@@ -29,7 +30,7 @@ function described(api, path, method, operation) {
   return element(
     "section", {},
     element("h3", {}, `${method.toUpperCase()} ${path}: ${operation.summary}`),
-    element("p", {}, operation.description ?? ""),
+    element("p", {}, ...inline(operation.description ?? "")),
     list.length ? element("ul", {}, ...list) : null,
   );
 }

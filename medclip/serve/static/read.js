@@ -96,7 +96,7 @@ function run(text, over, end) {
   if (!findings.length) return classes.length ? element("span", { class: classes.join(" "), title: titles.join("; ") }, text) : text;
   classes.push(findings[0].state);
   const last = findings.some((one) => one.span[1] === end);
-  const sign = last ? element("sup", { "aria-hidden": "true" }, SIGNS[findings[0].state]) : null;
+  const sign = last ? element("sup", { "aria-hidden": "true" }, `\u2060${SIGNS[findings[0].state]}`) : null;
   return element("mark", { class: classes.join(" "), title: titles.join("; ") }, text, sign);
 }
 

@@ -62,7 +62,8 @@ function table(lines) {
   );
 }
 
-function inline(text) {
+/** Turns bold words and code of Markdown into elements. */
+export function inline(text) {
   return text.split(/(\*\*[^*]+\*\*|`[^`]+`)/).map((part) => {
     if (part.startsWith("**")) return element("strong", {}, part.slice(2, -2));
     return part.startsWith("`") ? element("code", {}, part.slice(1, -1)) : part;

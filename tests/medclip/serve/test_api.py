@@ -81,6 +81,16 @@ def test_other_prompt_sets_are_answered_as_the_classifier_answers(served, folder
     assert {one["observation"]: one["value"] for one in said} == pytest.approx(expected.to_dict(), abs=1e-4)
 
 
+def test_a_prompt_file_is_on_offer_by_its_name_and_not_by_where_it_lies(folder, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("Sarcoid: [sarcoid nodes]\n")
+    service = Service(settings(folder, prompts=str(tmp_path / "mine.yaml")))
+    with TestClient(create_app(service), base_url=BASE) as client:
+        assert client.get("/api/about").json()["prompt_sets"][0] == "mine"
+        for data in ({}, {"prompts": "mine"}):
+            [answer] = client.post("/api/classify", files=sent(film()), data=data).json()["films"][0]["answers"]
+            assert answer["observation"] == "Sarcoid"
+
+
 def test_films_are_held_and_answer_by_id_until_they_are_dropped(served) -> None:
     [row] = add(served, film())
     assert (row["width"], row["height"], row["dicom"]) == (40, 50, False)
