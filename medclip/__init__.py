@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from medclip.inference.onnx_classifier import OnnxClassifier
     from medclip.inference.prompts import load_prompts
     from medclip.models import MedCLIPConfig, MedCLIPModel, MedCLIPProcessor
+    from medclip.runs.classify import load
     from medclip.runs.evaluate import evaluate
     from medclip.runs.prepare import prepare
     from medclip.runs.settings import EvaluateConfig, PrepareConfig, TrainConfig
@@ -35,6 +36,7 @@ __all__ = [
     "ZeroShotClassifier",
     "__version__",
     "evaluate",
+    "load",
     "load_model",
     "load_prompts",
     "prepare",
@@ -46,7 +48,8 @@ _HOMES = {
     "Index": "inference.index", "load_model": "inference.load", "load_prompts": "inference.prompts",
     "MedCLIPModel": "models", "MedCLIPProcessor": "models", "MedCLIPConfig": "models",
     "prepare": "runs.prepare", "train": "runs.train", "evaluate": "runs.evaluate",
-    "PrepareConfig": "runs.settings", "TrainConfig": "runs.settings", "EvaluateConfig": "runs.settings",
+    "load": "runs.classify", "PrepareConfig": "runs.settings",
+    "TrainConfig": "runs.settings", "EvaluateConfig": "runs.settings",
 }  # fmt: skip
 
 

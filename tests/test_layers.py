@@ -18,6 +18,7 @@ LAYERS = (
     ("medclip/runs",),
     ("medclip/serve",),
     ("medclip/cli",),
+    ("medclip/__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 #: `labelers` is a package of its own; what it holds is for all of `medclip`.

@@ -107,13 +107,18 @@ def sources_of(on: str) -> list[str]:
     return [spec.partition("=")[0].strip() for spec in on.split(",") if spec.strip()]
 
 
+def protocol_names() -> list[str]:
+    """Returns the names of the protocols that come with the package."""
+    return sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
+
+
 def load_protocol(name: str) -> Protocol:
     """Returns the protocol called `name`.
 
     Raises:
         UserError: There is none.
     """
-    known = sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
+    known = protocol_names()
     if name not in known:
         raise UserError(f"--protocol {name}: there is none.{suggest(name, known)} Choose from {', '.join(known)}.")
     content = yaml.safe_load((PROTOCOLS / f"{name}.yaml").read_text(encoding="utf-8"))

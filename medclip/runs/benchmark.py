@@ -13,7 +13,7 @@ import pandas as pd
 
 from labelers.errors import UserError
 from medclip.evaluation.html import Page
-from medclip.evaluation.protocol import PROTOCOLS, Protocol, load_protocol
+from medclip.evaluation.protocol import Protocol, load_protocol, protocol_names
 from medclip.inference.load import find_model
 from medclip.runs.settings import BenchmarkConfig, EvaluateConfig
 from medclip.sources import find_sources
@@ -68,7 +68,7 @@ def plan_benchmark(config: BenchmarkConfig) -> list[Task]:
         UserError: A protocol or a source is unknown, or a named test set belongs to no protocol.
         FileNotFoundError: A named test set is not there.
     """
-    protocols = [load_protocol(name) for name in names_in(config.protocols) or _known()]
+    protocols = [load_protocol(name) for name in names_in(config.protocols) or protocol_names()]
     named = {spec.partition("=")[0].strip(): spec.strip() for spec in names_in(config.test_sets)}
     tasks = []
     for protocol in protocols:
@@ -128,10 +128,6 @@ def run_benchmark(config: BenchmarkConfig, *, progress: Progress | None = None) 
     table = pd.DataFrame(rows)
     _write(output, table, left_out, todo)
     return BenchmarkResult(table, left_out, output)
-
-
-def _known() -> list[str]:
-    return sorted(path.stem for path in PROTOCOLS.glob("*.yaml"))
 
 
 def _missing(name: str, config: BenchmarkConfig) -> str:

@@ -79,9 +79,7 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
         raise UserError("Which model, which images? medclip-classify MODEL FILES... (a folder, or - for stdin)")
     if config.abstain and config.classes:
         raise UserError("--abstain is about each observation for itself, and --classes about exactly one of several.")
-    classifier = load_classifier(
-        config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration
-    )
+    classifier = load(config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration)
     objects = _objects(config)
     if (config.heatmap or {"seg", "sc"} & set(objects)) and not hasattr(classifier, "embed_patches"):
         raise UserError("--heatmap, --to seg and --to sc need the patches of the image tower, which an export has not.")
@@ -125,17 +123,26 @@ def load_abstention(config: ClassifyConfig, classifier: PromptScores) -> Abstent
     return rules
 
 
-def load_classifier(model: str, *, prompts: str = "", device: str = "auto", calibrated: bool = True) -> PromptScores:
-    """Returns the classifier of a run, a model folder or an export, with its calibration if it has one.
+def load(model: str, *, prompts: str = "", device: str = "auto", calibrated: bool = True) -> PromptScores:
+    """Returns the classifier of a run, a model folder, an export or a hub id, with its calibration if it has one.
+
+    It is called with a file, an array, or several, and returns a table: a row an image, a column an observation.
 
     Args:
-        model: The folder.
+        model: The folder or the hub id.
         prompts: A prompt set; by default chexpert14, or the one of the export.
         device: See `medclip.inference.load.load_model`.
         calibrated: Whether a saved calibration counts.
 
     Raises:
         FileNotFoundError: There is no model.
+
+    Examples:
+        >>> import medclip
+        >>> import numpy as np
+        >>> classifier = medclip.load("runs/mine", device="cpu")
+        >>> classifier([np.zeros((64, 48), dtype=np.uint8)]).columns[:2].tolist()  # or paths, of DICOM too
+        ['No Finding', 'Enlarged Cardiomediastinum']
     """
     root = Path(model)
     if (root / MANIFEST).is_file():

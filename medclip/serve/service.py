@@ -18,7 +18,7 @@ from medclip.inference.load import find_model
 from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
 from medclip.inference.prompts import load_prompts, prompt_set_names
 from medclip.inference.scoring import Directions, PromptScores
-from medclip.runs.classify import load_classifier
+from medclip.runs.classify import load as load_classifier
 from medclip.runs.settings import ServeConfig
 from medclip.serve.batching import Batcher
 from medclip.serve.decoding import Decoded, Decoder
