@@ -21,6 +21,7 @@ examples:
   medclip-classify runs/phantom chest.dcm
   medclip-classify runs/mine/model folder/ --prompts my-prompts.yaml --output answers.csv
   medclip-classify runs/mine chest.png --heatmap maps --show Cardiomegaly,Pneumothorax
+  medclip-classify runs/mine films/ --html answers.html
   medclip-classify runs/mine study/ --to sr,seg,sc --objects results --show 'Pleural Effusion'
   find /data -name '*.dcm' | medclip-classify exported - --format json
 
@@ -53,6 +54,8 @@ def run(argv: list[str]) -> int:
         text = _text(answers, kind)
         write_atomically(Path(config.output), lambda part: part.write_text(text, encoding="utf-8"))
         print(f"{config.output}: {len(answers.paths)} images, {len(answers.columns)} observations")
+    if config.html:
+        print(f"Page: {config.html}", file=sys.stderr)
     if blank := _blank(answers):
         print(f"Not calibrated, so without a probability: {', '.join(blank)}. Rank by them with --no-calibration.",
               file=sys.stderr)  # fmt: skip

@@ -25,6 +25,7 @@ from medclip.inference.load import find_model, load_model
 from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
 from medclip.inference.prompts import load_prompts
 from medclip.inference.scoring import PromptScores
+from medclip.runs.classify_page import AnswerPage
 from medclip.runs.settings import ClassifyConfig
 from medclip.utils.progress import Progress
 from medclip.utils.text import names_in
@@ -50,6 +51,7 @@ class Answers:
         names: What drawings of each file are called.
         decisions: (I, C) 1 present, 0 absent, NaN unsure, where they were asked for.
         objects: DICOM objects that were written.
+        page: The page of the films, where it was asked for.
     """
 
     columns: list[str]
@@ -61,6 +63,7 @@ class Answers:
     names: dict[str, str]
     decisions: np.ndarray | None = None
     objects: list[Path] = field(default_factory=list)
+    page: AnswerPage | None = None
 
 
 def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Answers:
@@ -86,9 +89,11 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
         raise UserError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
     columns = config.classes or classifier.observations
+    thresholds = _thresholds(classifier, config)
     answers = Answers(
-        columns, [], np.empty((0, len(columns))), {}, _thresholds(classifier, config), [], _drawing_names(paths)
-    )
+        columns, [], np.empty((0, len(columns))), {}, thresholds, [], _drawing_names(paths),
+        page=AnswerPage(config.model, columns, thresholds, exclusive=bool(config.classes)) if config.html else None,
+    )  # fmt: skip
     rules = load_abstention(config, classifier) if config.abstain else None
     parts, decided = [answers.values], [answers.values]
     for start in range(0, len(paths), config.batch_size):
@@ -100,6 +105,8 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
                 decided.append(rules.answers(scores, columns))
         if progress is not None:
             progress("classifying", min(start + config.batch_size, len(paths)), len(paths))
+    if answers.page is not None:
+        answers.page.write(Path(config.html), answers.problems)
     decisions = None if rules is None else np.concatenate(decided)
     return replace(answers, values=np.concatenate(parts), decisions=decisions)
 
@@ -189,7 +196,8 @@ def _answer(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the answers (I, C) about a batch of images, and their scores (I, O); draws heatmaps if asked for."""
     encoded, objects = None, _objects(config)
-    if config.heatmap or {"seg", "sc"} & set(objects):
+    page = config.html and hasattr(classifier, "embed_patches")
+    if config.heatmap or page or {"seg", "sc"} & set(objects):
         encoded = classifier.embed_patches(list(images.values()))  # type: ignore[attr-defined]
         embeds = encoded.embeds.float().cpu().numpy()
     else:
@@ -204,6 +212,8 @@ def _answer(
     drawn = {} if encoded is None else _maps(config, classifier, images, encoded, found)  # type: ignore[arg-type]
     if config.heatmap:
         answers.heatmaps.extend(_draw(config, images, drawn, answers))
+    if answers.page is not None:
+        answers.page.add(images, found, drawn)
     if objects:
         from medclip.runs.classify_objects import write_objects
 

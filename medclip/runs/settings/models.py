@@ -127,6 +127,9 @@ class ClassifyOutput:
     """Folder for heatmaps of --show, or else of the most likely observation other than No Finding."""
     show: list[str] = field(default_factory=list)
     """Observations to draw heatmaps of."""
+    html: str = ""
+    """Page of the films with their strongest answers and, where the model has patches, heatmaps. It shows patients'
+    films, and stands for itself: nothing is fetched."""
     to: str = ""
     """DICOM objects to write about DICOM files, separated by commas: sr (structured report), seg (the regions most like
     --show, or else the most likely observation), sc (a picture of these regions)."""

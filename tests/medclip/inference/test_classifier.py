@@ -316,6 +316,13 @@ def test_files_folders_and_dicom_are_classified(saved, tmp_path, capsys) -> None
     assert "Fracture" in capsys.readouterr().out
     classify.run([*arguments[:2], "--device", "cpu", "--heatmap", str(tmp_path / "maps"), "--show", "[Edema]"])
     assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == ["a-Edema.png", "b-Edema.png"]
+    classify.run([*arguments, "--html", str(tmp_path / "answers.html")])
+    page = (tmp_path / "answers.html").read_text()
+    assert page.count("<figure>") == 2
+    assert "where the film is most like" in page
+    assert "most like No Finding" not in page
+    assert "the file is empty" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
 
 
 def test_a_calibration_can_be_left_aside_and_what_it_lacks_is_said(saved, model, tmp_path, capsys) -> None:
