@@ -14,6 +14,7 @@ _EXAMPLES = """\
 examples:
   medclip-search runs/mine --index films.safetensors --images nih=/data/CXR8 "large left pneumothorax"
   medclip-search runs/mine --index films.safetensors "enlarged heart" film.png --k 10
+  medclip-search runs/mine --index films.safetensors --compose film.png "without the effusion" "+ pacemaker"
   medclip-search runs/mine --index sentences.safetensors --texts openi=/data/openi film.dcm --format json
 
 The first command builds the index, later ones ask it. A query that is a file is an image, any other a text. An index
@@ -42,14 +43,15 @@ def run(argv: list[str]) -> int:
         index, answers, built = search(config, progress=progress)
     if built:
         print(f"{config.index}: {len(index.names):,} embeddings")
+    queries = [" ".join(config.queries)] if config.compose else config.queries
     if config.format == "json":
         found = {
             query: [{"cosine": round(cosine, 4), "found": name} for name, cosine in answer]
-            for query, answer in zip(config.queries, answers, strict=True)
+            for query, answer in zip(queries, answers, strict=True)
         }
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
-    for query, answer in zip(config.queries, answers, strict=True):
+    for query, answer in zip(queries, answers, strict=True):
         print_table(query, ["found", "cosine"], [[name, f"{cosine:.3f}"] for name, cosine in answer])
     return 0
 

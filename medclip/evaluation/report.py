@@ -34,6 +34,8 @@ _TITLES = {
     "abstention": ("Abstention", "Rules that may say unsure, fitted on the validation split only."),
     "severity": ("Severity", "Rank correlation of a score with readers' severity scores."),
     "subgroups": ("Subgroups", "Errors at thresholds chosen on the validation split, by group of patients."),
+    "attributes": ("Sides and sizes", "Prompts for one side or size against the other, on films with the finding."),
+    "composed": ("Composed search", "A film, and what it should be without."),
     "calibration": ("Calibration", "Curves and thresholds fitted on the validation split only."),
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 from labelers.errors import UserError
 from medclip.data.cache import PixelCache
 from medclip.data.preparation import Preparation
+from medclip.inference.composing import composed, direction_of
 from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.index import Index
 from medclip.inference.load import find_model, load_model
@@ -57,9 +60,8 @@ def search(
         index.save(path)
     if not config.queries:
         return index, [], built
-    scores, rows = index.search(
-        _encode(config.queries, model, processor), k=min(config.k, len(index.names)), device=str(model.device)
-    )
+    encoded = _composed(config, model, processor) if config.compose else _encode(config.queries, model, processor)
+    scores, rows = index.search(encoded, k=min(config.k, len(index.names)), device=str(model.device))
     answers = [
         [(index.names[row], float(score)) for score, row in zip(*pair, strict=True)]
         for pair in zip(scores, rows, strict=True)
@@ -113,3 +115,19 @@ def _encode(queries: list[str], model: MedCLIPModel, processor: MedCLIPProcessor
     """Returns the embedding of each query: of a file as an image, of anything else as a text."""
     rows = [(embed_images if Path(query).is_file() else embed_texts)(model, [query], processor) for query in queries]
     return np.concatenate(rows)
+
+
+def _composed(config: SearchConfig, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
+    """Returns the embedding (1, D) of all queries as one: films moved by texts."""
+    films = [query for query in config.queries if Path(query).is_file()]
+    embed = partial(_texts, model=model, processor=processor)
+    directions = [direction_of(query, embed) for query in config.queries if query not in films]
+    empty = np.empty((0, model.config.projection_dim))
+    return composed(
+        embed_images(model, films, processor) if films else empty,
+        np.stack(directions) if directions else empty, weight=config.text_weight,
+    )[None]  # fmt: skip
+
+
+def _texts(texts: Sequence[str], *, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
+    return embed_texts(model, texts, processor)

@@ -44,7 +44,7 @@ class EvaluationSettings:
     """Published protocol to follow: medclip-2022, gloria or chexzero."""
     evaluators: str = "zero-shot"
     """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, few-shot, linear-probe, fine-tune,
-    grounding, calibration, subgroups, abstention, severity."""
+    grounding, calibration, subgroups, abstention, severity, composed."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""
     observations: list[str] = field(default_factory=list)

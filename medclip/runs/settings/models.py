@@ -36,6 +36,10 @@ class SearchInput:
 class SearchOutput:
     """output"""
 
+    compose: bool = False
+    """Take all queries as one: films, moved by texts such as 'without the effusion' or '+ pacemaker'."""
+    text_weight: float = 1.0
+    """How far texts move films, with --compose."""
     k: int = 5
     """Number of results for each query."""
     format: Literal["table", "json"] = "table"

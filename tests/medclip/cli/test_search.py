@@ -38,6 +38,11 @@ def test_an_index_of_images_is_built_once_and_finds_an_image_itself(folder, caps
     assert ask(folder, str(film), "The heart is enlarged.", "--index", index, "--k", "3", "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found[str(film)][0] == {"cosine": pytest.approx(1.0, abs=1e-3), "found": "phantom-0-32-17"}
+    both = [str(film), "without the effusion"]
+    for weight, same in (("0", True), ("50", False)):  # the film alone, or hardly the film
+        assert ask(folder, *both, "--compose", "--text_weight", weight, "--index", index, "--format", "json") == 0
+        nearest = json.loads(capsys.readouterr().out)[" ".join(both)][0]
+        assert (nearest["cosine"] == pytest.approx(1.0, abs=1e-3)) == same
     assert len(found["The heart is enlarged."]) == 3
     cosines = [answer["cosine"] for answer in found["The heart is enlarged."]]
     assert cosines == sorted(cosines, reverse=True)
