@@ -22,7 +22,9 @@ examples:
 
 Reads the official MedCLIP (ResNet and ViT), GLoRIA, CheXzero and ConVIRT-pytorch checkpoints, runs no code in them,
 and says which of their keys were used. Checkpoints bring no tokenizer; without --tokenizer that of their authors is
-taken."""
+fetched. Where to obtain them, and under which licence: https://github.com/RyanWangZf/MedCLIP,
+https://github.com/marshuang80/gloria, https://github.com/rajpurkarlab/CheXzero and
+https://github.com/edreisMD/ConVIRT-pytorch."""
 
 _TOKENIZERS = {"chexzero": "openai/clip-vit-base-patch32"}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from itertools import islice
@@ -54,15 +55,17 @@ def run(argv: list[str]) -> int:
         LabelConfig, argv, prog="medclip-label", description="Label radiology reports.", examples=_EXAMPLES
     )
     options = tuple(sorted(_options(config).items()))
+    if config.input == "-" and "-" not in argv and sys.stdin.isatty():
+        raise UserError("Which reports? Name a file, a folder or a source, or write - to type one report.")
     reports = _read(config)
     labeler = _labeler(config.labeler, options)
     if config.explain:
         return _explain(config, labeler, reports)
     if config.score or config.compare:
         return _score(config, labeler, reports)
-    counts, total = Counter[tuple[str, int]](), 0
+    counts, total, empty = Counter[tuple[str, int]](), 0, Counter[bool]()
     writer = _writer(config, labeler.observations)
-    chunks = iter(lambda: list(islice(reports.stream, _CHUNK)), [])
+    chunks = _counted(iter(lambda: list(islice(reports.stream, _CHUNK)), []), empty)
     findings = config.findings_format if config.findings else ""
     jobs = ((chunk, config.labeler, options, bool(config.sentences), findings) for chunk in writer.remaining(chunks))
     with progress_bar() as progress:
@@ -78,11 +81,20 @@ def run(argv: list[str]) -> int:
     total = writer.finish()
     if total == 0:
         raise UserError(f"{config.input} holds no reports.")
+    if empty[True]:
+        logger.warning("%d of %d reports are empty, and so are their labels", empty[True], empty.total())
     written = config.findings if config.output == "-" else config.output
     if written:
         rows = [[n, *(str(counts[n, s]) for s in (1, 0, -1))] for n in labeler.observations]
         print_table(f"{total} reports, {written}", ["observation", "positive", "negative", "uncertain"], rows)
     return 0
+
+
+def _counted(chunks: Iterable[list[Report]], empty: Counter[bool]) -> Iterator[list[Report]]:
+    """Yields chunks of reports, counting those without a text in `empty`."""
+    for chunk in chunks:
+        empty.update(not text.strip() for _, text in chunk)
+        yield chunk
 
 
 def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
@@ -92,10 +104,9 @@ def _writer(config: LabelConfig, observations: Sequence[str]) -> LabelWriter:
     head = ["id", *observations]
     if config.sentences and config.output == "-":
         raise UserError("--sentences needs --output to be a file too.")
-    known = (".html", ".json") if config.explain else (".csv", ".parquet")
     for path in (config.output, config.sentences):
-        if path not in ("", "-") and Path(path).suffix not in known:
-            raise UserError(f"{path}: labels are written to {' or '.join(known)}, or to - for standard output.")
+        if path not in ("", "-") and Path(path).suffix not in (".csv", ".parquet"):
+            raise UserError(f"{path}: labels are written to .csv or .parquet, or to - for standard output.")
     _check_findings(config)
     if config.output == "-" and not config.findings:
         print(",".join(head))
@@ -199,7 +210,9 @@ def _csv(heads: Sequence[Any], states: np.ndarray) -> str:
 def _explain(config: LabelConfig, labeler: Any, reports: Reports) -> int:
     if config.labeler != "rules":
         raise UserError("--explain needs --labeler rules; a network has no rules to show.")
-    if config.output.endswith((".html", ".json")):
+    if config.output != "-":
+        if not config.output.endswith((".html", ".json")):
+            raise UserError(f"{config.output}: explanations are written to .html or .json, or to - for the screen.")
         return _write_explained(Path(config.output), labeler, reports)
     from labelers.explain import explain_rows
 

@@ -103,6 +103,9 @@ def evaluate(
     find = partial(find_sources, data_root=root, options=config.source_options)
     run = _Evaluation(config, trained, folder, find(config.on), find(config.texts) if config.texts else [])
     kinds = {name: load_plugin("evaluation.evaluators", name) for name in names_in(config.evaluators)}
+    if config.examples and not any("examples" in inspect.signature(kind).parameters for kind in kinds.values()):
+        logger.warning("--examples %d: %s shows no images; grounding and retrieval do", config.examples,
+                       config.evaluators)  # fmt: skip
     model, processor = load_model(folder, device=config.device)
     unlabelled = not any(kind.needs_labels for kind in kinds.values())
     prepared = _prepare(run, processor, progress, unlabelled=unlabelled)

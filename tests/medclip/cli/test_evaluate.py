@@ -203,3 +203,8 @@ def test_evaluating_nothing_says_what_is_expected(tmp_path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="choose from untrained, supervised"):
         evaluate.run([str(tmp_path), "--on", "phantom", "--baselines", "best"])
+
+
+def test_examples_that_nobody_shows_are_said(folder, caplog) -> None:
+    assert evaluate.run(arguments(folder, "--examples", "2", "--output", str(folder / "none"))) == 0
+    assert "--examples 2: zero-shot shows no images; grounding and retrieval do" in caplog.text

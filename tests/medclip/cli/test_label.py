@@ -74,6 +74,8 @@ def test_labels_of_a_folder_and_of_stdin(tmp_path, capsys, monkeypatch) -> None:
         (["r.csv", "--labeler", "chexbert", "--attributes", "side"], "belongs to the rules"),
         (["r.csv", "--attributes", "colour"], "choose from side, size"),
         (["r.csv", "--sentences", "s.csv"], "needs --output"),
+        (["r.csv", "--output", "l.xlsx"], r"l\.xlsx: labels are written to \.csv or \.parquet"),
+        (["r.csv", "--explain", "--output", "l.csv"], r"l\.csv: explanations are written to \.html or \.json"),
         (["r.csv", "--score", "r.csv"], "shares 2 ids"),
         (["empty"], "no .txt files"),
     ],
@@ -147,6 +149,20 @@ def test_scores_against_gold_and_agreement(tmp_path, capsys) -> None:
     assert "Hernia" not in scores.index
     assert label.run([f"openi={root}", "--vocabulary", "nih14", "--compare", str(tmp_path / "gold.csv")]) == 0
     assert "kappa" in capsys.readouterr().out
+
+
+def test_empty_reports_are_counted(tmp_path, caplog) -> None:
+    many(2500).to_csv(tmp_path / "r.csv", index=False)
+    assert label.run([str(tmp_path / "r.csv"), "--output", str(tmp_path / "l.csv")]) == 0
+    assert "625 of 2500 reports are empty, and so are their labels" in caplog.text
+
+
+def test_a_terminal_without_reports_is_not_waited_for(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("No effusion."))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    with pytest.raises(ValueError, match="Which reports"):
+        label.run(["--vocabulary", "nih14"])
+    assert label.run(["-"]) == 0
 
 
 def test_explanations(tmp_path, capsys) -> None:
