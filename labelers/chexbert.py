@@ -48,6 +48,7 @@ class ChexbertLabeler:
     """
 
     name = "chexbert"
+    language = "english"
 
     def __init__(
         self, checkpoint: str, *, tokenizer: str | None = None, batch_size: int = 32, device: str = "auto"

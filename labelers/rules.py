@@ -57,6 +57,11 @@ class RuleLabeler:
         return f"rules/{self._vocabulary.name}"
 
     @property
+    def language(self) -> str:
+        """The language of the reports it reads, such as "english"."""
+        return self._vocabulary.language
+
+    @property
     def observations(self) -> tuple[str, ...]:
         """The columns of the result, in order."""
         return self._vocabulary.observations + self.attributes

@@ -6,13 +6,14 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelers.errors import UserError
+from labelers.languages import refuse_foreign
 from medclip.cli.config import read_config
 from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import LabelConfig
@@ -59,6 +60,9 @@ def run(argv: list[str]) -> int:
         raise UserError("Which reports? Name a file, a folder or a source, or write - to type one report.")
     reports = _read(config)
     labeler = _labeler(config.labeler, options)
+    first = list(islice(reports.stream, _CHUNK))
+    refuse_foreign([text for _, text in first], labeler, origin=config.input)
+    reports = replace(reports, stream=chain(first, reports.stream))
     if config.explain:
         return _explain(config, labeler, reports)
     if config.score or config.compare:

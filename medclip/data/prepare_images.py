@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from labelers.errors import UserError
+from labelers.languages import refuse_foreign
 from medclip.data.cache import PixelCache, file_key
 from medclip.data.labelling import Labelling
 from medclip.data.preparation import Preparation
@@ -115,6 +116,7 @@ def _labelled_by_report(table: pd.DataFrame, source: Source, labelling: Labellin
         several = int((different["study_id"].value_counts() > 1).sum())
         logger.warning("%s: %d studies have several reports; their images get the labels of all of them together",
                        source.name, several)  # fmt: skip
+    refuse_foreign(reports.tolist(), labeler, origin=source.name)
     states = pd.DataFrame(labeler(reports.tolist()), index=reports.index, columns=list(labeler.observations))
     labelled = table.join(states, on="study_id")
     if labelled[list(labeler.observations)].isna().to_numpy().all():

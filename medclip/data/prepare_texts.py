@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from labelers.errors import UserError
+from labelers.languages import refuse_foreign
 from medclip.data.labelling import Labelling
 from medclip.data.preparation import Preparation
 from medclip.data.prepared import Prepared, digest, manifest_of, save, with_splits
@@ -79,6 +80,7 @@ def _read(texts: pd.DataFrame, name: str, how: Preparation) -> tuple[pd.DataFram
     own = texts[labelled & texts["text"].str.strip().astype(bool).to_numpy()]
     own = own[[*_IDS, "text", *given]].assign(section="", position=0)
     own["text"] = [" ".join(text.split()) for text in own["text"]]
+    refuse_foreign(texts.loc[~labelled, "text"].tolist(), how.labelling.load(), origin=name)
     units, reports = _cut_all(texts[~labelled], name, how)
     units, reports = pd.concat([units, own], ignore_index=True), pd.concat([reports, own], ignore_index=True)
     if units.empty:

@@ -151,6 +151,16 @@ def test_scores_against_gold_and_agreement(tmp_path, capsys) -> None:
     assert "kappa" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("more", [[], ["--explain"], ["--score", "r.csv"]])
+def test_reports_in_another_language_are_refused(tmp_path, monkeypatch, more: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"id": ["a"], "text": ["Kein Pneumothorax. Keine Pneumonie, kein Erguss."]}).to_csv(
+        "r.csv", index=False
+    )
+    with pytest.raises(ValueError, match=r"r\.csv: the reports look German, .* would take denials for findings"):
+        label.run(["r.csv", *more])
+
+
 def test_empty_reports_are_counted(tmp_path, caplog) -> None:
     many(2500).to_csv(tmp_path / "r.csv", index=False)
     assert label.run([str(tmp_path / "r.csv"), "--output", str(tmp_path / "l.csv")]) == 0

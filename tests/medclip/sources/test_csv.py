@@ -9,6 +9,7 @@ from PIL import Image
 
 from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
+from medclip.data.prepare_texts import prepare_texts
 from medclip.sources import find_sources
 from medclip.sources.csv import Csv
 
@@ -64,6 +65,13 @@ def test_images_without_labels_get_those_of_the_report_in_their_row(tmp_path: Pa
     made = prepare_images(Csv(hospital(tmp_path, nameless)), Preparation(tmp_path / "p", size=16))
     assert made.images["Pleural Effusion"].tolist() == pytest.approx([1, np.nan, np.nan], nan_ok=True)
     assert made.images["Cardiomegaly"].tolist() == pytest.approx([np.nan, np.nan, 1], nan_ok=True)
+
+
+@pytest.mark.parametrize("prepare", [prepare_images, prepare_texts])
+def test_reports_in_another_language_are_refused(tmp_path: Path, prepare) -> None:
+    german = HOSPITAL.replace("No pneumothorax", "Kein Pneumothorax").replace("The heart is", "Das Herz ist nicht")
+    with pytest.raises(ValueError, match=r"csv: the reports look German, and the labeler rules/chexpert14 reads Engli"):
+        prepare(Csv(hospital(tmp_path, german)), Preparation(tmp_path / "p", size=16))
 
 
 def test_images_of_which_none_gets_a_label_are_refused(tmp_path: Path) -> None:
