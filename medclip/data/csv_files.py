@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,6 +16,7 @@ from typing import TextIO
 import pandas as pd
 
 from labelers.errors import UserError
+from medclip.data.image_files import spelled_as_on_disk
 from medclip.data.text_files import open_text
 from medclip.utils.text import suggest
 
@@ -194,6 +196,33 @@ def is_inside(path: str) -> bool:
     """Tells whether a path, taken as text, stays below the folder that it is relative to."""
     parts = PurePosixPath(path).parts
     return not (path.startswith(("/", "\\", "~")) or PureWindowsPath(path).drive or ".." in parts or "\\.." in path)
+
+
+def file_below(folder: Path, path: str, *, origin: str, outside: bool = False) -> str:
+    """Returns the full path of a file that a user's table lists, with slashes for backslashes.
+
+    Args:
+        folder: The table's folder, which the path is relative to.
+        path: What the table says.
+        origin: The source and the table, for messages.
+        outside: Allow paths that lead out of the folder.
+
+    Raises:
+        UserError: It is no path, one of another machine, or leads out of the folder, by a link perhaps.
+    """
+    if "\0" in path:
+        raise UserError(f"{origin} lists {path!r}, which is no path.")
+    if PureWindowsPath(path).drive and os.name != "nt":
+        raise UserError(
+            f"{origin} lists {path!r}, a path of Windows, which is nowhere here. Write paths relative to the table."
+        )
+    full = spelled_as_on_disk(folder / path.replace("\\", "/")).resolve()
+    if not outside and not full.is_relative_to(folder):
+        raise UserError(
+            f"{origin} lists {path!r}, which leads out of {folder}. Set the source option outside to true if that is "
+            "meant."
+        )
+    return str(full)
 
 
 def listed_paths(paths: pd.Series, *, origin: str) -> pd.Series:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -72,3 +73,14 @@ def by_name(
             origin, len(again), again[0], found[key(again[0])],
         )  # fmt: skip
     return found
+
+
+def spelled_as_on_disk(path: Path) -> Path:
+    """Returns a path whose accents are spelled as on disk, where it is there in one spelling only.
+
+    macOS stores "ö" as two signs, other systems as one, and either is carried to where it means another file.
+    """
+    if str(path).isascii():
+        return path
+    forms = (path, *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")))
+    return next((form for form in forms if form.exists()), path)

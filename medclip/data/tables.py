@@ -131,9 +131,16 @@ def joined_states(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
     names = [SYNONYMS.get(str(name), str(name)) for name in table.columns]
     joined: dict[str, pd.Series] = {}
     for place, name in enumerate(names):
-        column = to_numbers(table.iloc[:, place], origin=origin)
+        column = _states_in(table.iloc[:, place], origin)
         joined[name] = column if name not in joined else _stronger(joined[name], column)
     return pd.DataFrame(joined, index=table.index)
+
+
+def _states_in(column: pd.Series, origin: str) -> pd.Series:
+    try:
+        return to_numbers(column, origin=origin)
+    except UserError as error:
+        raise UserError(f"{error} A label is 1 (positive), 0 (negative), -1 (uncertain) or blank.") from error
 
 
 def _stronger(one: pd.Series, other: pd.Series) -> pd.Series:

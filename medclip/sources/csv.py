@@ -12,7 +12,7 @@ import pandas as pd
 from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS, states_from_names
 from medclip.data.box_tables import EXPECTED, holds_boxes, image_ids, of_images, plain, positive_where_boxed, read_boxes
-from medclip.data.csv_files import listed, read_table
+from medclip.data.csv_files import file_below, listed, read_table
 from medclip.data.source import Source
 from medclip.data.tables import IMAGE_EXTRAS, as_ids, check_images, check_texts, joined_states
 from medclip.utils.text import suggest
@@ -110,7 +110,10 @@ class Csv(Source):
         if self._is_of_boxes(raw):
             raw = self._one_row_an_image(raw)
         table = raw[[name for name in _KNOWN if name in raw.columns and name != "text"]].copy()
-        table["path"] = [self._inside(str(path)) for path in raw["path"]]
+        folder = self.root.parent.resolve()
+        table["path"] = [
+            file_below(folder, str(path), origin=f"csv: {self.root.name}", outside=self.outside) for path in raw["path"]
+        ]
         if "image_id" not in table.columns:
             table.insert(0, "image_id", raw["path"])
         table = self._with_ids(table, _rows(raw) if "text" in raw.columns else table["image_id"])
@@ -217,6 +220,11 @@ class Csv(Source):
         if other in raw.columns:
             return
         names = [str(name) for name in raw.columns]
+        if len(names) == 1:
+            raise UserError(
+                f"csv: {self.root} has one column, {names[0]!r}, and needs {column!r}. If that is a title, remove it: "
+                "the first line must be the names of the columns."
+            )
         raise UserError(
             f"csv: {self.root} has no column {column!r}.{suggest(column, names)} Found: {', '.join(names[:30])}. Name "
             f"yours with --source-options '{{csv: {{columns: {{{column}: COLUMN}}}}}}', and others there too: "
@@ -287,18 +295,6 @@ class Csv(Source):
     def _label_columns(self, raw: pd.DataFrame) -> list[str]:
         known = {plain(name) for name in (*CHEXPERT14, *SYNONYMS)}
         return list(self.labels or [name for name in raw.columns if name not in _KNOWN and plain(name) in known])
-
-    def _inside(self, path: str) -> str:
-        folder = self.root.parent.resolve()
-        if "\0" in path:
-            raise UserError(f"csv: {self.root.name} lists {path!r}, which is no path.")
-        full = (folder / path.replace("\\", "/")).resolve()
-        if not self.outside and not full.is_relative_to(folder):
-            raise UserError(
-                f"csv: {self.root.name} lists {path!r}, which leads out of {folder}. "
-                "Set the source option outside to true if that is meant."
-            )
-        return str(full)
 
 
 def _rows(raw: pd.DataFrame) -> pd.Series:

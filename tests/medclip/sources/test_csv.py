@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,28 @@ def test_boxes_are_in_a_table_of_their_own_or_nowhere(tmp_path: Path) -> None:
     assert Csv(hospital(tmp_path), boxes="boxes.csv").boxes()["image_id"].tolist() == ["4.png"]
     with pytest.raises(FileNotFoundError, match=r"no table of boxes .*none\.csv\. Expected are columns x, y, width"):
         Csv(hospital(tmp_path), boxes="none.csv").boxes()
+
+
+@pytest.mark.parametrize(("table", "disk"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_accents_are_found_however_they_are_spelled(tmp_path: Path, table: str, disk: str) -> None:
+    name = "Röntgen.png"
+    (tmp_path / unicodedata.normalize(disk, name)).write_bytes(b"")
+    (tmp_path / "t.csv").write_text(f"path\n{unicodedata.normalize(table, name)}\n", encoding="utf-8")
+    assert Path(Csv(tmp_path / "t.csv").images()["path"][0]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("Export;;\npath;report\na.png;b\n", r"has one column, 'Export', and needs 'path'\. If that is a title"),
+        ("path\nD:\\PACS\\1.png\n", "a path of Windows, which is nowhere here. Write paths relative to the table"),
+        ("path,Edema\na.png,ja\n", r"'ja' in row 2 is no number\. A label is 1 \(positive\), 0 \(negative\), -1"),
+    ],
+)
+def test_usual_slips_are_told_with_what_to_do(tmp_path: Path, table: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text(table)
+    with pytest.raises(ValueError, match=message):
+        Csv(tmp_path / "t.csv").images()
 
 
 def test_two_tables_have_options_of_their_own(tmp_path: Path) -> None:
