@@ -23,9 +23,11 @@ examples:
   medclip-classify runs/mine chest.png --heatmap maps --show Cardiomegaly,Pneumothorax
   medclip-classify runs/mine films/ --html answers.html
   medclip-classify runs/mine study/ --to sr,seg,sc --objects results --show 'Pleural Effusion'
+  medclip-classify runs/mine chest.png --abstain
   find /data -name '*.dcm' | medclip-classify exported - --format json
 
-Probabilities are calibrated where medclip-evaluate --calibrate has been run on the model; otherwise they are a ranking.
+Probabilities are calibrated where medclip-evaluate --calibrate has been run on the model; otherwise they are a ranking,
+as with --no-calibration. --abstain answers present, absent or unsure, by what medclip-evaluate --save-abstention saved.
 Files that cannot be read are listed with the reason, and do not stop the others.
 Research software. Not a medical device."""
 

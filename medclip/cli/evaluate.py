@@ -14,6 +14,7 @@ examples:
   medclip-evaluate runs/mine/model --on csv=my/images.csv --prompts my-prompts.yaml --output results
   medclip-evaluate runs/mine --on mimic-cxr --texts mimic-reports --evaluators zero-shot,retrieval,calibration
   medclip-evaluate runs/mine --on rsna --evaluators linear-probe,fine-tune,grounding --shares 0.01,0.1,1.0
+  medclip-evaluate runs/mine --on nih=/data/CXR8 --evaluators zero-shot,few-shot,subgroups,abstention --save-abstention
   medclip-evaluate runs/mine --on chexpert-5x200 --protocol medclip-2022 --prompts chexpert14,medclip/constants.py
 
 Results: report.html to read; metrics.json (with everything needed to repeat the evaluation), tables as CSV and plots

@@ -158,7 +158,7 @@ def few_shot(table: pd.DataFrame, zero: Metric) -> Figure:
         zero: Mean AUROC of zero-shot, which is what no shots give.
     """
     figure, axes = _axes(7, 4.5)
-    shots = ["0", *table["shots"].unique()]
+    shots = list(table["shots"].unique())
     axes.axhline(zero.value, color="grey", linestyle=":", label="zero-shot")
     if zero.low == zero.low:
         axes.axhspan(zero.low, zero.high, color="grey", alpha=0.12)

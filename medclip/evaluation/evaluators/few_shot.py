@@ -161,7 +161,10 @@ class FewShot(Evaluator):
             if len(drawn):
                 below = float((drawn < zero.value - 1e-9).mean())
                 metrics[f"few-shot/{name}/below"] = Metric(below, count=len(drawn))
-        summary = summed(table, zero.value)
+        nothing = {"shots": "0", "method": METHODS[0], "draws": 1, "images": 0.0, "auroc_mean": zero.value,
+                   "auroc_mean_low": np.nan, "auroc_mean_high": np.nan, "below zero-shot": 0.0,
+                   "chance": 0.5}  # fmt: skip
+        summary = pd.concat([pd.DataFrame([nothing]), summed(table, zero.value)], ignore_index=True)
         figure = figures.few_shot(summary, zero)
         return Result(metrics, tables={"few_shot": summary, "few_shot_draws": table}, figures={"few_shot": figure})
 

@@ -182,9 +182,16 @@ class _Rates:
         self.states, self.names = states, list(names)
         self._called, self._resamples, self._min_count = called, resamples, min_count
         self._findings = [j for j, name in enumerate(names) if name != NO_FINDING]
+        self._known: dict[tuple[str, int, bytes], Sampled] = {}  # each is asked for by means, gaps and tables
 
     def one(self, error: str, j: int, rows: np.ndarray) -> Sampled:
         """Returns an error rate of one observation; undefined where too few images have its state."""
+        key = (error, j, np.packbits(rows).tobytes())
+        if key not in self._known:
+            self._known[key] = self._count(error, j, rows)
+        return self._known[key]
+
+    def _count(self, error: str, j: int, rows: np.ndarray) -> Sampled:
         wanted = _ERRORS[error]
         among = np.flatnonzero(rows & (self.states[:, j] == float(wanted)))
         if len(among) < self._min_count:

@@ -23,6 +23,9 @@ def test_shots_stand_beside_zero_shot(data, model) -> None:
     assert table.groupby(["shots", "method"]).size().to_dict()["8", "knn"] == 3
     assert found.numbers == FewShot(data, **FEW)(*model).numbers
     assert set(found.figures) == {"few_shot"}
+    summary = found.tables["few_shot"]
+    assert summary["shots"].unique().tolist() == ["0", "2", "8", "all"]
+    assert summary["auroc_mean"].iloc[0] == pytest.approx(zero)
 
 
 def test_imbalance_is_real_and_few_are_part_of_more(data, model) -> None:
