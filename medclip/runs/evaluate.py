@@ -30,11 +30,9 @@ from medclip.data.transforms import augmentation_from
 from medclip.evaluation.evaluators import EvaluationData, Evaluator
 from medclip.evaluation.protocol import load_protocol, sources_of
 from medclip.evaluation.report import Results
-from medclip.inference.abstention import fit_abstention
-from medclip.inference.classifier import ZeroShotClassifier
-from medclip.inference.embed import embed_images
 from medclip.inference.load import find_model, load_model
 from medclip.models import MedCLIPModel, MedCLIPProcessor
+from medclip.runs.evaluate_fits import calibrate, save_abstention
 from medclip.runs.prepare import prepare_sources
 from medclip.runs.settings import EvaluateConfig
 from medclip.sources import find_sources
@@ -111,9 +109,9 @@ def evaluate(
     prepared = _prepare(run, processor, progress, unlabelled=unlabelled)
     data = _data(run, prepared, processor)
     if config.calibrate:
-        _calibrate(data, run, model, processor)
+        calibrate(data, config, folder, model, processor)
     if config.save_abstention:
-        _save_abstention(data, run, model, processor)
+        save_abstention(data, config, folder, model, processor)
     _check_names(data, config)
     shared = _images_trained_on(data, run, progress)
 
@@ -260,57 +258,6 @@ def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:
     for name in (*config.observations, *config.classes):
         if name not in known:
             raise UserError(f"These images know no {name!r}.{suggest(name, known)} They know {', '.join(known)}.")
-
-
-def _calibrate(data: EvaluationData, run: _Evaluation, model: MedCLIPModel, processor: MedCLIPProcessor) -> None:
-    """Fits probabilities and thresholds on the valid split and saves them beside the weights.
-
-    Raises:
-        UserError: The valid split is what is to be reported on, or there is none.
-    """
-    rows, prompts = data.other("valid"), run.config.prompts
-    if rows.empty:
-        raise UserError("--calibrate fits on the valid split, and these images have none.")
-    classifier = ZeroShotClassifier(model, processor, prompts, ensemble=run.config.ensemble)
-    embeds = embed_images(model, rows["_key"].tolist(), processor, cache=data.cache)
-    states, patients = data.learning_labels(rows, classifier.observations), rows["patient_id"].to_numpy()
-    made = classifier.calibrate(embeds, states, prompts=prompts, patients=patients, least=run.config.least_positives)
-    if not made.slope:
-        logger.warning("No observation can be calibrated on these images, so no calibration is saved.")
-        return
-    made.save(run.folder)
-    if run.config.standardise:
-        logger.info("Calibrated are the scores before --standardise, which single observations are ranked by.")
-    skill = ", ".join(f"{name} {value:.2f}" for name, value in made.skill.items())
-    logger.info(
-        "Calibrated %d observations on %d validation images. Skill on patients left out of the fit (0 useless, 1 "
-        "perfect): %s", len(made.slope), made.rows, skill,
-    )  # fmt: skip
-
-
-def _save_abstention(data: EvaluationData, run: _Evaluation, model: MedCLIPModel, processor: MedCLIPProcessor) -> None:
-    """Fits when to answer on the valid split and saves it beside the weights.
-
-    Raises:
-        UserError: The valid split is what is to be reported on, there is none, or it is too small for the promise.
-    """
-    rows, config = data.other("valid"), run.config
-    if rows.empty:
-        raise UserError("--save-abstention fits on the valid split, and these images have none.")
-    classifier = ZeroShotClassifier(model, processor, config.prompts, ensemble=config.ensemble)
-    scores = classifier.scores(embed_images(model, rows["_key"].tolist(), processor, cache=data.cache))
-    names = classifier.observations
-    made = fit_abstention(
-        scores, data.learning_labels(rows, names), rows["patient_id"].to_numpy(), names, error=config.abstention_error,
-        seed=config.seed, prompts=config.prompts, ensemble=config.ensemble,
-    )  # fmt: skip
-    if not made.lower:
-        reasons = "; ".join(f"{name}: {why}" for name, why in made.refused.items())
-        raise UserError(f"--save-abstention: too few validation patients for any observation ({reasons}).")
-    made.save(run.folder)
-    logger.info(
-        "Saved when to answer about %d observations; always unsure about %d", len(made.lower), len(made.refused)
-    )
 
 
 def _about(data: EvaluationData, run: _Evaluation, shared: set[str] | None) -> dict[str, Any]:

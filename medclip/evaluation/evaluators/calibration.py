@@ -15,6 +15,7 @@ from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, Sampled, bootstrap, interval, mean_sampled, sample
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.metrics import calibration_error, f1_score, weighted_mean
+from medclip.inference.calibration import Calibration
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
@@ -93,19 +94,10 @@ class CalibrationEvaluator(Evaluator):
             if name not in made.threshold or not known.any():
                 continue
             truth, chance = states[known, j] == 1, probabilities[known, j]
-            drawn = None if self._resamples is None else self._resamples.take(known)
-            briers.append(sample(partial(weighted_mean, (chance - truth) ** 2), drawn))
-            f1 = interval(partial(f1_score, truth, chance >= made.threshold[name]), drawn)
-            found = briers[-1].metric()
-            base = float(truth.mean() * (1 - truth.mean()))
-            rows.append(
-                {"observation": name, "positive": int(truth.sum()), "rows": len(truth), "brier": found.value,
-                 "brier_low": found.low, "brier_high": found.high, "skill": 1 - found.value / base if base else np.nan,
-                 "ece": calibration_error(truth, chance, bins=self._bins)[0],
-                 "ece_unfitted": calibration_error(truth, raw[known, j], bins=self._bins)[0],
-                 "skill_left_out": made.skill[name],
-                 "threshold": made.threshold[name], "f1": f1.value, "f1_low": f1.low, "f1_high": f1.high}
-            )  # fmt: skip
+            row, brier = self._row(made, name, truth, chance, known)
+            ece = calibration_error(truth, raw[known, j], bins=self._bins)[0]
+            rows.append(row | {"ece_unfitted": ece})
+            briers.append(brier)
             pooled.append((truth, chance, raw[known, j]))
         if not rows:
             return Result(
@@ -126,3 +118,19 @@ class CalibrationEvaluator(Evaluator):
         if len(refused):
             tables["calibration_refused"] = refused
         return Result(metrics, tables=tables, figures={"reliability": figure})
+
+    def _row(
+        self, made: Calibration, name: str, truth: np.ndarray, chance: np.ndarray, known: np.ndarray
+    ) -> tuple[dict[str, object], Sampled]:
+        """Returns a row of the table about one observation, and its Brier score with its resamples."""
+        drawn = None if self._resamples is None else self._resamples.take(known)
+        brier = sample(partial(weighted_mean, (chance - truth) ** 2), drawn)
+        f1 = interval(partial(f1_score, truth, chance >= made.threshold[name]), drawn)
+        found, base = brier.metric(), float(truth.mean() * (1 - truth.mean()))
+        row: dict[str, object] = {
+            "observation": name, "positive": int(truth.sum()), "rows": len(truth), "brier": found.value,
+            "brier_low": found.low, "brier_high": found.high, "skill": 1 - found.value / base if base else np.nan,
+            "skill_left_out": made.skill[name], "threshold": made.threshold[name], "f1": f1.value, "f1_low": f1.low,
+            "f1_high": f1.high, "ece": calibration_error(truth, chance, bins=self._bins)[0],
+        }  # fmt: skip
+        return row, brier
