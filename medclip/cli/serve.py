@@ -7,7 +7,6 @@ import sys
 from medclip.cli.config import read_config
 from medclip.cli.console import command, progress_bar
 from medclip.runs.settings import ServeConfig
-from medclip.utils.logs import quieten
 
 _EXAMPLES = """\
 examples:
@@ -41,8 +40,6 @@ def run(argv: list[str]) -> int:
             webbrowser.open(address)
         print(f"{address}\nCtrl-C ends it. Research software. Not a medical device.", flush=True)
 
-    if not config.onnx:
-        quieten()
     with progress_bar() as progress:
         serve(config, ready=ready, progress=progress)
     print("Ended.", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +29,9 @@ def create_app(service: Service) -> Any:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(_sweep(service))
         yield
+        sweeping.cancel()
         service.close()
 
     # No pages of FastAPI's own: they would fetch scripts from elsewhere.
@@ -50,6 +53,13 @@ def create_app(service: Service) -> Any:
         app, local=is_own_machine(config.host), token=config.token,
         max_bytes=min(4, config.max_files) * config.max_megabytes * 1_000_000,
     )  # fmt: skip
+
+
+async def _sweep(service: Service) -> None:
+    """Drops idle films, also while nobody asks anything."""
+    while True:
+        await asyncio.sleep(60)
+        service.films.sweep()
 
 
 def _page() -> FileResponse:

@@ -94,6 +94,11 @@ class FilmStore:
         with self._lock:
             return sum(self._drop(name) for name in names)
 
+    def sweep(self) -> None:
+        """Drops the films that nobody asked about for long."""
+        with self._lock:
+            self._make_room()
+
     def _make_room(self) -> None:
         """Drops what was not asked about for long, and the oldest while the rest is too large."""
         old = time.monotonic() - self._idle

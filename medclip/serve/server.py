@@ -12,6 +12,7 @@ from labelers.errors import UserError
 from medclip.runs.settings import ServeConfig
 from medclip.serve.guard import is_own_machine
 from medclip.utils.extras import install
+from medclip.utils.logs import quieten
 from medclip.utils.progress import Progress
 
 
@@ -56,6 +57,8 @@ def serve(
         raise UserError(f"--host {config.host} can be reached by other machines; a token is needed.")
     listening = _listen(config.host, config.port)
     try:
+        if not config.onnx:
+            quieten()
         from medclip.serve.app import create_app
         from medclip.serve.first_model import with_first_model
         from medclip.serve.service import Service

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import json
+import signal
 import socket
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +95,7 @@ def test_mistakes_are_told_before_a_model_is_loaded(folder, tmp_path: Path, monk
 
 
 def test_missing_packages_are_named(monkeypatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "uvicorn", None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r"pip install 'medclip-cxr\[serve\]'"):
         server.check_packages()
 
@@ -116,3 +121,25 @@ def test_without_a_model_one_is_made_once_and_kept(tmp_path: Path, monkeypatch) 
     assert (Path(config.model) / "evaluation" / "phantom" / "report.html").is_file()
     monkeypatch.setattr("medclip.runs.train.train", None)
     assert with_first_model(ServeConfig(device="cpu")) == config
+
+
+@pytest.mark.slow
+def test_the_command_serves_until_it_is_interrupted_and_leaves_no_process(folder) -> None:
+    start = "from medclip.cli.serve import main; main()"
+    words = [sys.executable, "-c", start, str(folder), "--port", "0", "--device", "cpu"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        address = process.stdout.readline().strip()
+        head = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="Secret.png"\r\n\r\n'
+        kind = {"Content-Type": "multipart/form-data; boundary=edge"}
+        asked = urllib.request.Request(f"{address}api/classify", head + film() + b"\r\n--edge--\r\n", kind)
+        with urllib.request.urlopen(asked) as answer:
+            assert len(json.load(answer)["films"][0]["answers"]) == 14
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        alive = children.read_text().split() if children.is_file() else []
+        assert alive or not children.is_file()  # the processes that decode
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) in (0, 130)
+        said = process.stdout.read() + process.stderr.read()
+    assert "Ctrl-C ends it" in said and "Secret" not in said and "Traceback" not in said
+    assert not [child for child in alive if Path(f"/proc/{child}/exe").exists()]

@@ -63,7 +63,8 @@ def test_films_are_dropped_when_they_are_too_many_too_old_or_not_wanted(monkeypa
 
     now = time.monotonic()
     monkeypatch.setattr("medclip.serve.films.time.monotonic", lambda: now + 101)
-    assert store.get(first) is None and len(store) == 0
+    store.sweep()
+    assert len(store) == 0 and store.get(first) is None
     assert len({store.add(held()) for _ in range(50)}) == 50
 
 
