@@ -158,7 +158,8 @@ def _read(config: LabelConfig) -> Reports:
 
     name = config.input.partition("=")[0]
     if name in plugin_names("sources") and not Path(config.input).exists():
-        texts = find_sources(config.input, data_root=None, options={})[0].texts()
+        found = find_sources(config.input, data_root=config.data_root, options=config.source_options)
+        texts = found[0].texts()
         if texts is None:
             raise UserError(f"Source {name!r} has no texts here.")
         return Reports(iter(zip(texts["study_id"], texts["text"], strict=True)), len(texts))

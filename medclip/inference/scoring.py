@@ -120,6 +120,12 @@ class PromptScores:
         self.observations = list(observations)
         self.positive, self.negative, self.scale, self.calibration = positive, negative, scale, calibration
 
+    @property
+    def positive_only(self) -> list[str]:
+        """The observations without negative prompts, whose scores compare with nothing but with each other."""
+        counts = zip(self.observations, self.positive.counts, self.negative.counts, strict=True)
+        return [name for name, positive, negative in counts if positive and not negative]
+
     def __call__(self, images: Sequence[Any] | str | Path, *, batch_size: int = 64) -> pd.DataFrame:
         """Returns a probability for each image (row) and observation (column); rows of files have the files' names.
 

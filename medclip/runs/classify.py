@@ -88,6 +88,12 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
         raise UserError("--heatmap, --to seg and --to sc need the patches of the image tower, which an export has not.")
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
         raise UserError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
+    if classifier.positive_only and not config.classes:
+        logger.warning(
+            "Of %s there are positive prompts only, so their numbers are no chances and do not compare with those of "
+            "others. Add negative prompts, or compare these with each other: --classes",
+            ", ".join(classifier.positive_only),
+        )  # fmt: skip
     columns = config.classes or classifier.observations
     thresholds = _thresholds(classifier, config)
     answers = Answers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ from medclip.models import MedCLIPProcessor
 from medclip.objectives import Objective
 from medclip.runs.settings import TrainConfig
 from medclip.runs.train_data import TrainTables
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,9 @@ def batches_of(
         drawing=Drawing(config.text_weights or None, config.balance_texts, config.repeats),
     )  # fmt: skip
     paired = with_partners(images, texts) if parts.objective.needs_pairs else images
+    if left := len(images.keys) - len(paired.keys):
+        logger.info("%d of %d training images have no text to be paired with, and %s does not use them",
+                    left, len(images.keys), config.objective)  # fmt: skip
     return TrainBatches(config, parts, paired, texts)
 
 

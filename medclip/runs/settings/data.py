@@ -87,11 +87,15 @@ class LabelInput:
     """A .csv, .tsv, .xlsx, .parquet, .json or .jsonl file, a folder or .zip of .txt files, a source (openi=PATH), or -
     for standard input."""
     id_column: str = ""
-    """Column that names a report. By default study_id, id, or the row."""
+    """Column that names a report. By default study_id, id, accession and the like, else the row."""
     text_column: str = ""
     """Columns with the text, separated by commas."""
     lines: bool = False
     """Take each line of standard input as a report of its own. By default all of it is one report."""
+    data_root: str | None = None
+    """Folder in which a source without a path is looked for."""
+    source_options: dict[str, Any] = field(default_factory=dict)
+    """Options of a source, for instance '{csv: {columns: {text: Report}}}'."""
     encoding: str = ""
     """Encoding of the reports, such as cp1252 or gb18030. By default UTF-8 or UTF-16, told by looking."""
 
@@ -112,9 +116,9 @@ class LabelOutput:
     """Show why: as tables; as a page of the first 50 reports, or JSON of the first, if --output ends in .html or
     .json."""
     score: str = ""
-    """CSV file of reference labels with the same ids; prints precision, recall and F1."""
+    """Table of reference labels with the same ids; prints precision, recall and F1."""
     compare: str = ""
-    """CSV file of other labels with the same ids; prints the agreement (kappa)."""
+    """Table of other labels with the same ids; prints the agreement (kappa)."""
     engine: Literal["local", "ray"] = "local"
     """What does the work: processes of this machine, or all machines of a Ray cluster."""
     workers: int = 1

@@ -161,6 +161,15 @@ def test_reports_in_another_language_are_refused(tmp_path, monkeypatch, more: li
         label.run(["r.csv", *more])
 
 
+def test_a_source_is_found_and_told_its_options(tmp_path, capsys) -> None:
+    pd.DataFrame({"Nr": ["a"], "Said": ["No effusion."]}).to_csv(tmp_path / "r.csv", index=False)
+    options = "{csv: {columns: {study_id: Nr, text: Said}}}"
+    assert label.run([f"csv={tmp_path / 'r.csv'}", "--source-options", options]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("a,")
+    layouts.openi(tmp_path / "data" / "openi")
+    assert label.run(["openi", "--data-root", str(tmp_path / "data")]) == 0
+
+
 def test_empty_reports_are_counted(tmp_path, caplog) -> None:
     many(2500).to_csv(tmp_path / "r.csv", index=False)
     assert label.run([str(tmp_path / "r.csv"), "--output", str(tmp_path / "l.csv")]) == 0

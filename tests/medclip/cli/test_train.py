@@ -10,6 +10,7 @@ import pytest
 from medclip.cli import evaluate, train
 from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts, runs
+from tests.fixtures.picture import picture
 
 
 def test_without_its_data_training_ends_at_once_and_teaches(tmp_path) -> None:
@@ -184,3 +185,17 @@ def test_patients_that_were_trained_on_are_counted(tmp_path, caplog, monkeypatch
     result = json.loads((tmp_path / "run" / "evaluation" / "phantom" / "metrics.json").read_text())
     assert result["patients_trained_on"] is None
     assert "trained on rsna, which may hold these very images" in caplog.text
+
+
+def test_images_without_a_text_to_be_paired_with_are_said(tmp_path, caplog) -> None:
+    rows = ["path,patient_id,split,report"]
+    for i in range(24):
+        picture(tmp_path / f"{i}.png", seed=i)
+        said = ("The heart is enlarged.", "No pleural effusion.")[i % 4 // 2] if i % 2 else ""
+        rows.append(f"{i}.png,{i},{'valid' if i > 19 else 'train'},{said}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    data = ["--images", f"csv={tmp_path / 't.csv'}", "--objective", "clip", "--output", str(tmp_path / "run")]
+    settings = runs.TINY | {"steps": "1", "batch-images": "4", "evaluate-every": "0", "prepared": str(tmp_path / "p")}
+    with caplog.at_level("INFO"):
+        assert train.run([*data, *(word for name, value in settings.items() for word in (f"--{name}", value))]) == 0
+    assert "10 of 20 training images have no text to be paired with, and clip does not use them" in caplog.text

@@ -388,6 +388,17 @@ def test_an_export_answers_with_its_own_prompts(model, tmp_path, capsys) -> None
     assert set(json.loads(capsys.readouterr().out)[0]) == {"path", "Sarcoid", "Edema"}
 
 
+def test_numbers_of_positive_prompts_alone_are_said_to_be_no_chances(saved, tmp_path, caplog) -> None:
+    picture(tmp_path / "a.png", seed=0)
+    (tmp_path / "p.yaml").write_text("Pacemaker: [A pacemaker.]\nEdema: {positive: [Edema.], negative: [No edema.]}\n")
+    arguments = [str(saved), str(tmp_path / "a.png"), "--device", "cpu", "--prompts", str(tmp_path / "p.yaml")]
+    classify.run(arguments)
+    assert "Of Pacemaker there are positive prompts only, so their numbers are no chances" in caplog.text
+    caplog.clear()
+    classify.run([*arguments, "--classes", "Pacemaker,Edema"])
+    assert "positive prompts only" not in caplog.text
+
+
 def test_without_being_asked_no_heatmap_shows_that_there_is_nothing(saved, tmp_path, monkeypatch) -> None:
     picture(tmp_path / "a.png", seed=0)
     usual = ZeroShotClassifier.probabilities
