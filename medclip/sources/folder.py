@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,9 @@ from medclip.data.image_files import find_images
 from medclip.data.source import Source
 from medclip.data.splits import SPLITS
 from medclip.data.tables import check_images
+from medclip.utils.text import suggest
+
+logger = logging.getLogger(__name__)
 
 
 class Folder(Source):
@@ -36,7 +40,7 @@ class Folder(Source):
     def __init__(self, root: Path, *, patient: str = "", classes: dict[str, str] | None = None) -> None:
         super().__init__(root)
         self.patient, self.classes = patient, dict(classes or {})
-        self.population = self.root.name
+        self.population, self._said = self.root.name, set[str]()
 
     def images(self) -> pd.DataFrame:
         """Returns every image below the folder, see `medclip.data.image_files.find_images`."""
@@ -61,10 +65,22 @@ class Folder(Source):
     def _states(self, folder: pd.Series) -> dict[str, pd.Series]:
         known = {name.lower(): name for name in (*CHEXPERT14, *SYNONYMS)} | {"normal": CHEXPERT14[0]}
         observation = folder.map(lambda name: self._observation(name, known), na_action="ignore")
+        if others := sorted(set(observation.dropna()) - set(known.values()) - set(self.classes.values())):
+            self._say_others(others)
         return {
             name: (observation == name).astype(float).where(observation.notna())
             for name in sorted(observation.dropna().unique())
         }
+
+    def _say_others(self, names: list[str]) -> None:
+        """Says once which folders become observations that no prompt set may know."""
+        if self._said != set(names):
+            self._said = set(names)
+            logger.warning(
+                "folder: %s: taken as observations of their own, since no usual name: %s.%s Say what they are: "
+                "--source-options '{folder: {classes: {%s: OBSERVATION}}}'", self.root.name, ", ".join(names),
+                suggest(names[0], CHEXPERT14), names[0],
+            )  # fmt: skip
 
     def _observation(self, folder: str, known: dict[str, str]) -> str:
         if folder in self.classes:

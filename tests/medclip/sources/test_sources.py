@@ -292,6 +292,22 @@ def test_vindr_counts_votes(tmp_path) -> None:
     assert boxes.iloc[0].tolist()[1:] == ["Lung Lesion", 10.5, 20, 20, 40]
 
 
+def test_folders_of_no_usual_name_are_said(tmp_path, caplog) -> None:
+    for name in ("Normal/1.png", "Pneumonie/2.png"):
+        picture(tmp_path / name, seed=0)
+    source = load_plugin("sources", "folder")(tmp_path)
+    assert {"No Finding", "Pneumonie"} <= set(source.images().columns)
+    source.images()
+    assert (
+        caplog.text.count("taken as observations of their own, since no usual name: Pneumonie. Did you mean 'Pneu") == 1
+    )
+    caplog.clear()
+    assert (
+        "Pneumonia" in load_plugin("sources", "folder")(tmp_path, classes={"Pneumonie": "Pneumonia"}).images().columns
+    )
+    assert not caplog.text
+
+
 def test_folders_are_classes_and_splits(tmp_path) -> None:
     table = images_of("folder", tmp_path, patient=r"^(p\d)")
     assert table.loc["Normal/p1_a.png", ["No Finding", "Pleural Effusion", "Sarcoid"]].tolist() == [1, 0, 0]
