@@ -12,7 +12,8 @@ from medclip.inference.index import Index
 
 #: Strengths of the anchor: as how many examples of average length the texts count.
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
-_CONFIDENCE = 0.95
+_CONFIDENCE = 0.999  # that labels help: five strengths are compared, by variances of a few examples
+_PAIRED = 1000  # examples of each state that are paired and left out, at most
 _NEIGHBOURS = 16
 _TEMPERATURE = 0.07  # of the votes of neighbours, as usual for kNN on embeddings
 _PENALTY = 0.01  # inverse strength of the plain probe's penalty, where no validation split chooses it
@@ -42,7 +43,7 @@ class Candidates:
 
     Attributes:
         weights: (S, D), one for each strength.
-        gains: (S,) leave-one-out AUROC above that of the texts.
+        gains: (S,) leave-pair-out AUROC above that of the texts.
         variances: (S,) of the gains.
     """
 
@@ -56,8 +57,8 @@ def anchored(examples: Sequence[Examples], texts: np.ndarray) -> tuple[np.ndarra
 
     Each probe is a ridge regression of the states, both weighing the same, towards the direction of the texts: it
     minimises sum c_i (y_i - w.x_i)^2 + strength * |w - a t|^2 in closed form, with a t scaled to answers of size 1.
-    The strength is one for all observations. It is the one whose leave-one-out AUROC, in closed form, is surest to be
-    above that of the texts alone, over all observations together (one-sided, 95 %, with the variance of DeLong et al.
+    The strength is one for all observations. It is the one whose leave-pair-out AUROC, in closed form, is surest to be
+    above that of the texts alone, over all observations together (one-sided, 99.9 %, with the variance of DeLong et al.
     1988). Where no strength is, the texts are kept as they are. So no validation set is needed, and what is learned
     from too little is given up.
 
@@ -88,7 +89,11 @@ def _quantile(freedom: int) -> float:
 
 
 def candidates(examples: Examples, text: np.ndarray) -> Candidates:
-    """Returns the ridge regressions towards `text` (D,), with their leave-one-out answers in closed form."""
+    """Returns the ridge regressions towards `text` (D,), with their leave-pair-out AUROC in closed form.
+
+    Of each pair of a positive and a negative example, both are left out, and the rest says which of them is higher
+    (Airola et al. 2011). Leaving out one at a time would move the intercept against whoever is left out.
+    """
     x, truth = examples.embeds.astype(np.float64), examples.truth
     positives, negatives = int(truth.sum()), int((~truth).sum())
     effective = 4 / (1 / positives + 1 / negatives)  # balanced examples that these are worth
@@ -98,20 +103,58 @@ def candidates(examples: Examples, text: np.ndarray) -> Candidates:
     scale = 1 / max(float(np.sqrt(np.average(asked**2, weights=weight))), 1e-12)
     left = np.where(truth, 1.0, -1.0) - scale * asked  # what the texts leave unexplained
     basis, powers, axes = _spectrum(np.sqrt(weight)[:, None] * x)
-    target = basis.T @ (np.sqrt(weight) * left)
-    before, unit = _placements(asked, truth), powers.sum() / effective
+    target, unit = basis.T @ (np.sqrt(weight) * left), powers.sum() / effective
+    pairs = _Pairs(truth, weight, effective, basis)
+    before = pairs.wins(scale * asked, np.zeros_like(left), np.zeros_like(powers))
     weights, gains, variances = [], [], []
     for strength in STRENGTHS:
         shrunk = powers / (powers + strength * unit)
         fitted = (basis @ (shrunk * target)) / np.sqrt(weight)
-        leverage = (basis**2) @ shrunk + weight / effective
-        held_out = left - (left - fitted) / (1 - np.minimum(leverage, 0.999))
-        after = _placements(scale * asked + held_out, truth)
-        differences = [new - old for new, old in zip(after, before, strict=True)]
-        gains.append(differences[0].mean())
-        variances.append(sum(one.var(ddof=1) / len(one) for one in differences))
+        differences = pairs.wins(scale * asked + left, left - fitted, shrunk) - before
+        gains.append(differences.mean())
+        placements = differences.mean(axis=1), differences.mean(axis=0)
+        variances.append(sum(one.var(ddof=1) / len(one) for one in placements))
         weights.append(scale * text + axes @ (np.sqrt(powers) / (powers + strength * unit) * target))
     return Candidates(np.array(weights), np.array(gains), np.array(variances))
+
+
+class _Pairs:
+    """Pairs of a positive and a negative example, each left out together.
+
+    Args:
+        truth: (N,) booleans.
+        weight: (N,) of the examples in the regression.
+        total: Their sum.
+        basis: (N, R), see `_spectrum`.
+    """
+
+    def __init__(self, truth: np.ndarray, weight: np.ndarray, total: float, basis: np.ndarray) -> None:
+        self._rows = [np.flatnonzero(side)[:_PAIRED] for side in (truth, ~truth)]
+        self._weight, self._total, self._basis = weight, total, basis
+
+    def wins(self, answers: np.ndarray, residuals: np.ndarray, shrunk: np.ndarray) -> np.ndarray:
+        """Returns (P, M) who is higher where both are left out: 1 the positive, 0 the negative, a half neither.
+
+        Residuals of a regression on the others are those of the regression on all, over 1 - H of the two, where H
+        (2, 2) takes answers to what is fitted.
+
+        Args:
+            answers: (N,) what the residuals are to be taken from.
+            residuals: (N,) of the regression on all.
+            shrunk: (R,) how much of each direction of the basis is fitted; nothing for no regression.
+        """
+        (i, j), c = self._rows, self._weight
+        own = [(self._basis[rows] ** 2) @ shrunk + shrunk.any() * c[rows] / self._total for rows in (i, j)]
+        shared = (self._basis[i] * shrunk) @ self._basis[j].T / np.sqrt(
+            c[i][:, None] * c[j]
+        ) + shrunk.any() / self._total
+        to_i, to_j = shared * c[j], shared * c[i][:, None]  # H_ij and H_ji
+        free_i, free_j = 1 - own[0][:, None], 1 - own[1]
+        determinant = np.maximum(free_i * free_j - to_i * to_j, 1e-9)
+        out_i = (free_j * residuals[i][:, None] + to_i * residuals[j]) / determinant
+        out_j = (free_i * residuals[j] + to_j * residuals[i][:, None]) / determinant
+        difference = (answers[i][:, None] - out_i) - (answers[j] - out_j)
+        return np.where(np.abs(difference) < 1e-12, 0.5, difference > 0)
 
 
 def _spectrum(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,14 +167,6 @@ def _spectrum(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     kept = powers > 1e-12 * max(powers[-1], 1e-12)
     powers, axes = powers[kept], axes[:, kept]
     return x @ axes / np.sqrt(powers), powers, axes
-
-
-def _placements(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the share of negatives below each positive, and of positives above each negative, ties counting half."""
-    positives, negatives = np.sort(scores[truth]), np.sort(scores[~truth])
-    below = [np.searchsorted(negatives, scores[truth], side=side) for side in ("left", "right")]
-    not_above = [np.searchsorted(positives, scores[~truth], side=side) for side in ("left", "right")]
-    return (below[0] + below[1]) / 2 / len(negatives), 1 - (not_above[0] + not_above[1]) / 2 / len(positives)
 
 
 def plain_linear(examples: Examples) -> Callable[[np.ndarray], np.ndarray]:

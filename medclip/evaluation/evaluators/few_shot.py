@@ -35,7 +35,7 @@ class FewShot(Evaluator):
     serves to choose anything. All methods see the same image embeddings:
 
     - `anchored`: ridge regression towards the zero-shot text direction, in closed form, which stays with the texts
-      where leaving out one example at a time does not show that learning helps; see `medclip.evaluation.probes`.
+      where leaving out examples, two at a time, does not show that learning helps; see `medclip.evaluation.probes`.
     - `linear`: logistic regression, as usual. `knn`: votes of the nearest examples.
 
     `few-shot/METHOD/K` is the mean over draws, with its deviation; `few-shot/METHOD/below` the share of draws of
