@@ -178,7 +178,8 @@ function showAnswers() {
   const heads = free ? ["Sentence", "Cosine", "Share"] : ["Observation", current.calibrated ? "Probability" : "Rank value"];
   if (!free && current.calibrated) heads.push("Threshold");
   if (about.heatmaps) heads.push("Where");
-  fillTable(byId("answer-table"), `Answers about ${current.name}`, heads, answers.map((answer) => answerRow(answer, free)));
+  const legend = !free && current.calibrated ? "; ● is at or above the threshold" : "";
+  fillTable(byId("answer-table"), `Answers about ${current.name}${legend}`, heads, answers.map((answer) => answerRow(answer, free)));
 }
 
 function answerRow(answer, free) {
