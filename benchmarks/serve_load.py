@@ -220,7 +220,7 @@ def main() -> None:
         process.terminate()
         said = process.stderr.read() if process.stderr else ""
         print("patients in what the service printed:", "Secret" in said, "; lines:", len(said.splitlines()))
-    print("memory of the largest decoder:", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1000, "MB")
+    print("memory of the largest process:", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1000, "MB")
 
 
 if __name__ == "__main__":
