@@ -9,6 +9,7 @@ from typing import Any
 from labelers.errors import UserError
 from labelers.exports.fhir import bundle
 from labelers.findings import Finding, record_of
+from labelers.languages import foreign_language
 from labelers.normalize import normalize
 from labelers.rules import RuleLabeler
 from labelers.sections import SILENT_SECTIONS, find_sections
@@ -69,6 +70,11 @@ def _labeler(text: str, vocabulary: str) -> tuple[RuleLabeler, str]:
         found = f"{len(text):,} characters" if text.strip() else "nothing but blanks"
         raise UserError(f"Found {found}; a report has 1 to {MAX_CHARACTERS:,} characters. Paste one report.")
     loaded = _vocabulary(choose_vocabulary(text, vocabulary))
+    if loaded.language == "english" and (found := foreign_language([text])):
+        raise UserError(
+            f"The report looks {found}, and {loaded.name} reads English: it would take denials for findings. Paste a "
+            "report in English or Chinese."
+        )
     return RuleLabeler(loaded), loaded.language
 
 

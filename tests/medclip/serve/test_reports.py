@@ -49,5 +49,7 @@ def test_what_is_no_report_is_refused() -> None:
         read_report("   ")
     with pytest.raises(UserError, match="50,001 characters"):
         read_report("a" * 50_001)
+    with pytest.raises(UserError, match="looks German, and chexpert14 reads English"):
+        read_report("Herz nicht vergrößert. Kein Erguss. Kein Pneumothorax.")
     with pytest.raises(UserError, match="no vocabulary 'none'"):
         read_report("Edema.", "none")
