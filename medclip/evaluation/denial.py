@@ -29,6 +29,12 @@ def terse_prompts(names: Sequence[str]) -> dict[str, Prompts]:
     return {name: Prompts((text,), (f"no {text}",)) for name, text in plain.items()}
 
 
+def in_latin_letters(prompts: Mapping[str, Prompts]) -> bool:
+    """Tells whether prompts are written in Latin letters, and not in Chinese, say."""
+    texts = (text for entry in prompts.values() for side in (entry.positive, entry.negative) for text in side)
+    return all(ord(letter) < 0x250 or not letter.isalpha() for text in texts for letter in text)
+
+
 def deniable(prompts: Mapping[str, Prompts]) -> list[str]:
     """Returns the observations that can be claimed and denied; No Finding is a denial itself, and left out."""
     return [name for name, entry in prompts.items() if entry.negative and name != NO_FINDING]

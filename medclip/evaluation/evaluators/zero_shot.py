@@ -16,7 +16,7 @@ from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap
-from medclip.evaluation.denial import deniable, denial, terse_prompts
+from medclip.evaluation.denial import deniable, denial, in_latin_letters, terse_prompts
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.groups import COLUMNS, groups_by
 from medclip.evaluation.metrics import multiclass, multilabel
@@ -171,7 +171,9 @@ class ZeroShot(Evaluator):
     def _denial(self, images: np.ndarray, vectors: Mapping[str, np.ndarray]) -> tuple[dict[str, Metric], pd.DataFrame]:
         """Returns AUROC by claims, by denials and by both, in two wordings; see `denial`."""
         names = deniable(self._prompts)
-        wordings = {"report": select_prompts(self._prompts, names), "terse": terse_prompts(names)}
+        wordings = {"report": select_prompts(self._prompts, names)}
+        if in_latin_letters(self._prompts):  # the terse wording is English
+            wordings["terse"] = terse_prompts(names)
         similarities = {wording: self._sides(images, prompts, vectors) for wording, prompts in wordings.items()}
         states = self._states[:, [self._names.index(name) for name in names]]
         if not names:

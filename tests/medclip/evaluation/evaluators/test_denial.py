@@ -5,6 +5,7 @@ import pytest
 
 from medclip.evaluation.bootstrap import bootstrap
 from medclip.evaluation.denial import deniable, denial, terse_prompts
+from medclip.evaluation.evaluators.zero_shot import ZeroShot
 from medclip.inference.prompts import load_prompts
 
 NAMES = ["Edema", "Fracture"]
@@ -58,3 +59,9 @@ def test_zero_shot_prints_all_six(data, model, resamples: int) -> None:
     one = result.metrics["denial/report/pnc/Edema"]
     assert one.value == pytest.approx(result.metrics["auroc/Edema"].value)
     assert "No Finding" not in set(result.tables["denial"]["observation"])
+
+
+def test_terse_english_is_not_asked_of_a_model_that_reads_chinese(data, model) -> None:
+    found = ZeroShot(data, prompts="chexpert14-zh", resamples=0)(*model).metrics
+    assert "denial/report/neg/mean" in found
+    assert not any("terse" in name for name in found)
