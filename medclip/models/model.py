@@ -11,10 +11,10 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from labelers.errors import UserError
-from labelers.hub import on_disk
+from labelers.hub import not_to_be_had, on_disk
 from medclip.encoded import Encoded
 from medclip.models.config import BUILT_IN_TEXT, BUILT_IN_VISION, MedCLIPConfig
-from medclip.models.loading import no_bar, not_to_be_had, of_run
+from medclip.models.loading import no_bar, of_run
 from medclip.models.locking import keep_locked
 from medclip.models.towers import TORCHVISION, TextTower, TorchvisionBackbone, VisionTower
 

@@ -19,11 +19,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from transformers.utils import PushToHubMixin, cached_file
 
 from labelers.errors import UserError
-from labelers.hub import on_disk
+from labelers.hub import not_to_be_had, on_disk
 from medclip.data.features import FeatureCache
 from medclip.data.preprocessing import MEAN, STD, Preprocessing
 from medclip.data.tokens import text_digest
-from medclip.models.loading import not_to_be_had, of_run
+from medclip.models.loading import of_run
 
 _FILE = "medclip_processor.json"
 

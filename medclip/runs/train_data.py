@@ -11,6 +11,7 @@ import pandas as pd
 from filelock import FileLock
 
 from labelers.errors import UserError
+from labelers.hub import check_on_disk
 from medclip.data.cache import PixelCache
 from medclip.data.overlap import is_of_files, shared_images, side_of
 from medclip.data.preparation import Preparation
@@ -84,6 +85,7 @@ def find_train_sources(config: TrainConfig) -> TrainSources:
     Raises:
         UserError: No image source is named, a name is unknown, or the objective needs pairs that these cannot have.
         FileNotFoundError: A source is not where it was looked for.
+        OSError: A tower is neither on disk nor to be had.
     """
     if not config.images:
         raise UserError(
@@ -98,6 +100,9 @@ def find_train_sources(config: TrainConfig) -> TrainSources:
     texts = find(config.texts) if config.texts else [source for source in images if source.gives("texts")]
     if not texts:
         raise UserError(f"Which texts? {config.images} has none of its own. Name a source with --texts NAME=PATH.")
+    for role, name in (("vision backbone", config.vision), ("text encoder", config.text)):
+        if name not in ("small", "tiny") and not name.startswith("torchvision:"):
+            check_on_disk(role, name)  # in seconds, before torch is imported
     _check_pairs(config, images, texts)
     return TrainSources(images, texts, find(config.exclude))
 

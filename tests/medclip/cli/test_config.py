@@ -54,6 +54,7 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path) -> None:
     }  # fmt: skip
     lines = ["import sys, importlib", f"commands = {commands!r}", f"folder = {str(tmp_path)!r}",
              "commands['classify '] = [folder, 'x.png', '--prompts', folder + '/bad.yaml']",
+             "commands['train '] = ['--images', 'phantom', '--text', 'nobody/nothing']",
              "for name, words in commands.items():",
              "    try: importlib.import_module(f'medclip.cli.{name.strip()}').run(words)",
              "    except (ValueError, OSError) as error: print(name, str(error).splitlines()[0][:60])",
@@ -62,7 +63,7 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
     assert "did not fail" not in done.stdout
     assert "imported torch" not in done.stdout
-    assert len(done.stdout.splitlines()) == len(commands) + 1
+    assert len(done.stdout.splitlines()) == len(commands) + 2
 
 
 @pytest.mark.parametrize("name", COMMANDS)
