@@ -98,7 +98,8 @@ for policy in (LabelPolicy(uncertain="soft", negative="opposite"), LabelPolicy(u
 
 The same training at several sizes, by several objectives, several times. Small here, so that it takes a minute;
 `benchmarks/curve.yaml` is the real one, on 500 to 20,000 images and reports.""",
-        """from medclip.runs.curve import plan_curve, run_curve
+        """from medclip.runs.curve import run_curve
+from medclip.runs.curve_plan import plan_curve
 from medclip.runs.settings import CurveConfig
 
 small = {"studies": 500, "size": 48}

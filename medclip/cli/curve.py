@@ -11,7 +11,7 @@ from medclip.cli.console import command, print_table, progress_bar
 from medclip.runs.settings import CurveConfig
 
 if TYPE_CHECKING:
-    from medclip.runs.curve import Plan
+    from medclip.runs.curve_plan import Plan
 
 _EXAMPLES = """\
 examples:
@@ -34,7 +34,8 @@ def run(argv: list[str]) -> int:
     if not argv:
         raise UserError("Which training? Name a recipe with --recipe FILE, or sources with --images and --texts.")
     from medclip.evaluation.data_efficiency import summary
-    from medclip.runs.curve import plan_curve, run_curve
+    from medclip.runs.curve import run_curve
+    from medclip.runs.curve_plan import plan_curve
 
     plan = plan_curve(config)
     if config.list:

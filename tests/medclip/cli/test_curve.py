@@ -9,7 +9,8 @@ import yaml
 
 from medclip.cli import curve
 from medclip.runs import train as runs_train
-from medclip.runs.curve import plan_curve, published_points
+from medclip.runs.curve import published_points
+from medclip.runs.curve_plan import plan_curve
 from medclip.runs.settings import CurveConfig
 
 ROOT = Path(__file__).parents[3]
