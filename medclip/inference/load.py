@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from labelers.errors import UserError
+from medclip.utils.text import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name.lower())
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:100]
+        reason = first_line(error)[:100]
         raise UserError(
             f"--device {name}: not available here ({reason}). Write auto, cpu, cuda, cuda:1 or mps."
         ) from error

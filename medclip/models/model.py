@@ -17,6 +17,7 @@ from medclip.models.config import BUILT_IN_TEXT, BUILT_IN_VISION, MedCLIPConfig
 from medclip.models.loading import no_bar, of_run
 from medclip.models.locking import keep_locked
 from medclip.models.towers import TORCHVISION, TextTower, TorchvisionBackbone, VisionTower
+from medclip.utils.text import first_line
 
 
 @dataclass
@@ -150,7 +151,7 @@ def check_inputs(model: MedCLIPModel, *, image_size: int, max_length: int) -> No
         model.encode_images(torch.zeros(1, 3, image_size, image_size))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise UserError(
-            f"--image-size {image_size}: the image tower cannot take it ({_first_line(error)}). Choose the size it was "
+            f"--image-size {image_size}: the image tower cannot take it ({first_line(error)}). Choose the size it was "
             "made for, or a multiple of 32."
         ) from error
     try:
@@ -160,7 +161,7 @@ def check_inputs(model: MedCLIPModel, *, image_size: int, max_length: int) -> No
         limit = getattr(getattr(model.text.backbone, "config", None), "max_position_embeddings", "unknown")
         raise UserError(
             f"--max-length {max_length}: the text tower cannot take so many tokens; it has {limit} positions "
-            f"({_first_line(error)}). Choose a smaller --max-length."
+            f"({first_line(error)}). Choose a smaller --max-length."
         ) from error
     model.train(training)
 
@@ -183,10 +184,6 @@ def token_rows(model: MedCLIPModel) -> int:
     """Returns the number of rows in the text tower's table of embeddings."""
     table: Any = model.text.backbone.get_input_embeddings()  # type: ignore[operator]
     return int(table.num_embeddings)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def build_model(

@@ -16,6 +16,8 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from medclip.utils.text import first_line
+
 logger = logging.getLogger(__name__)
 
 #: Steps between logged values, and between questions to all processes or to the GPU.
@@ -195,7 +197,7 @@ def damage(path: Path) -> str | None:
                 return f"{broken} does not have its checksum"
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # whatever it is, the file cannot be used
-        return str(error).splitlines()[0] or type(error).__name__
+        return first_line(error)
     missing = {"state_dict", "optimizer_states", "global_step"} - set(saved)
     return f"it holds no {', '.join(sorted(missing))}" if missing else None
 

@@ -25,6 +25,7 @@ from medclip.training.checkpoints import LOG_EVERY, Checkpoints
 from medclip.training.distributed import world
 from medclip.training.module import TrainingModule
 from medclip.utils.extras import install
+from medclip.utils.text import first_line
 
 
 class Stopped(RuntimeError):
@@ -148,7 +149,7 @@ def _failures_explained(trainer: lightning.Trainer, checkpoints: Checkpoints) ->
         yield
     except torch.OutOfMemoryError as error:
         raise MemoryError(
-            f"The GPU's memory is not enough ({str(error).splitlines()[0]}). Encode batches in parts, which changes no "
+            f"The GPU's memory is not enough ({first_line(error)}). Encode batches in parts, which changes no "
             "number: --encode-batch 32; or lower --batch-images and --batch-texts."
         ) from error
     except SIGTERMException as error:
@@ -161,7 +162,7 @@ def _failures_explained(trainer: lightning.Trainer, checkpoints: Checkpoints) ->
         if not _loader_died(error):
             raise
         raise ChildProcessError(
-            f"A process that loads data died ({str(error).splitlines()[0]}), perhaps for want of memory. Give the same "
+            f"A process that loads data died ({first_line(error)}), perhaps for want of memory. Give the same "
             "command again, with fewer --workers: it resumes from the last checkpoint."
         ) from error
 

@@ -15,3 +15,9 @@ def suggest(word: str, known: Sequence[str]) -> str:
 def names_in(text: str) -> list[str]:
     """Returns the names in a comma-separated list, without blanks."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says, or its kind where it says nothing, as some do."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from labelers.errors import UserError
 from medclip.data.text_files import encoding_of
+from medclip.utils.text import first_line
 
 State = dict[str, Tensor]
 #: What is read here, for messages.
@@ -134,4 +135,4 @@ def _other_kind(head: bytes, suffix: str) -> str:
 
 def _first_sentence(error: Exception) -> str:
     """Returns what went wrong, without the advice of torch to run what the file holds."""
-    return str(error).splitlines()[0].split(". ")[0][:200] if str(error) else type(error).__name__
+    return first_line(error).split(". ")[0][:200]

@@ -111,12 +111,16 @@ def test_a_loader_that_dies_is_told_and_the_run_goes_on(tmp_path, train) -> None
     assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
 
 
-def test_a_loader_that_dies_while_it_sends_is_told_alike(train, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [(ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"), (EOFError(), "EOFError")],
+)
+def test_a_loader_that_dies_while_it_sends_is_told_alike(train, monkeypatch, end: Exception, said: str) -> None:
     def cut_off(*_) -> None:
-        raise ConnectionResetError(104, "Connection reset by peer")
+        raise end
 
     monkeypatch.setattr(torch.utils.data.dataloader._MultiProcessingDataLoaderIter, "_try_get_data", cut_off)
-    with pytest.raises(ChildProcessError, match="Connection reset by peer"):
+    with pytest.raises(ChildProcessError, match=said):
         train("cut", "--workers", "1")
 
 
