@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from medclip.data.tables import check_boxes, check_images, check_texts
 from medclip.sources.phantom.population import Study, attributes_of, draw_study, states_of
 from medclip.sources.phantom.radiograph import draw_boxes, draw_radiograph
 from medclip.sources.phantom.report import LANGUAGES, write_report
+from medclip.sources.phantom.shortcut import KINDS, Shortcut, marked
 
 IMAGE_LABELS = ("reader", "report")
 _VOCABULARIES = {"en": "chexpert14", "zh": "chexpert14-zh"}
@@ -46,6 +48,10 @@ class Phantom(Source):
             "report", what the rule labeler reads in the image's report, blank where that is silent, as CheXpert's.
         label_errors: Share of the states of the train split that are turned round.
         attributes: Attributes that images are labelled for, too: some of "side" and "size".
+        shortcut: A mark that goes with an observation, to see who relies on it: `{observation: Pleural Effusion, kind:
+            marker, train: 0.95, test: 0.05}`. Of the images with the observation that share bears the mark, of those
+            without it the rest; `train` is of the train and the valid split. Kinds: "marker" (a bright letter in a
+            corner), "border" (a black frame), "exposure" (a darker film).
     """
 
     name = "phantom"
@@ -57,6 +63,7 @@ class Phantom(Source):
         self, root: Path = Path(), *, studies: int = 6000, size: int = 128, seed: int = 0, paired: bool = False,
         language: str = "en", observations: Sequence[str] = (), image_labels: str = "reader",
         label_errors: float = 0.0, attributes: Sequence[str] = (),
+        shortcut: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(root)
         if studies < 1 or size < 16:
@@ -73,6 +80,7 @@ class Phantom(Source):
         # Reports pass over what is absent, and over nothing else.
         self.blank_is_negative = image_labels == "report"
         self.image_labels, self.label_errors, self.attributes = image_labels, label_errors, list(attributes)
+        self.shortcut = Shortcut.of(shortcut) if shortcut else None
         self.draw = partial(_draw, seed=seed, size=size)
 
     @classmethod
@@ -91,7 +99,7 @@ class Phantom(Source):
             {
                 **_ids(study),
                 "image_id": f"{self.seed}-{study.number}",
-                "path": f"phantom-{self.seed}-{self.size}-{study.number}",
+                "path": f"phantom-{self.seed}-{self.size}-{self._mark(study)}{study.number}",
                 "view": study.view,
                 "split": study.split,
                 "age": study.age,
@@ -101,6 +109,10 @@ class Phantom(Source):
         ]
         table = pd.concat([pd.DataFrame(rows), self._states(studies)], axis=1)
         return check_images(table, origin=self.name)
+
+    def _mark(self, study: Study) -> str:
+        """Returns the mark of an image as a part of its path, so that marked pixels are cached apart."""
+        return f"{self.shortcut.kind}-" if self.shortcut and self.shortcut.marks(study) else ""
 
     def _states(self, studies: Sequence[Study]) -> pd.DataFrame:
         """Returns the states of studies: of observations, then of attributes."""
@@ -150,4 +162,6 @@ def _ids(study: Study) -> dict[str, str]:
 
 
 def _draw(path: str, *, seed: int, size: int) -> np.ndarray:
-    return draw_radiograph(seed, int(path.rsplit("-", 1)[1]), size=size)
+    *_, mark, number = path.split("-")
+    film = draw_radiograph(seed, int(number), size=size)
+    return marked(film, mark) if mark in KINDS else film

@@ -149,3 +149,32 @@ def test_sides_are_read_from_reports() -> None:
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="phantom"):
         Phantom(**options)
+
+
+@pytest.mark.parametrize("kind", ["marker", "border", "exposure"])
+def test_a_mark_goes_with_an_observation_as_asked(kind: str) -> None:
+    how = {"observation": "Pleural Effusion", "kind": kind, "train": 0.9, "test": 0.1}
+    source, plain = Phantom(studies=3000, size=32, shortcut=how), Phantom(studies=3000, size=32)
+    table = source.images()
+    bears = table["path"].str.contains(kind)
+    there = np.array([draw_study(0, n).sign("Pleural Effusion").present for n in range(len(table))])
+    for split, share in (("train", 0.9), ("valid", 0.9), ("test", 0.1)):
+        rows = (table["split"] == split).to_numpy()
+        assert (bears[rows] == there[rows]).mean() == pytest.approx(share, abs=0.04)
+    first = table.index[bears][0]
+    path, other = table.loc[first, "path"], plain.images().loc[first, "path"]
+    assert path != other
+    assert (source.draw(path) != plain.draw(other)).any()
+    unmarked = table.loc[~bears, "path"].iloc[0]
+    assert (source.draw(unmarked) == plain.draw(unmarked)).all()
+    pd.testing.assert_frame_equal(table.drop(columns="path"), plain.images().drop(columns="path"))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [({"observation": "Gout"}, "choose from"), ({"observation": "Edema", "kind": "smell"}, "expected one of marker"),
+     ({"observation": "Edema", "colour": 1}, "has no colour"), ({"observation": "Edema", "test": 2}, "two shares")],
+)  # fmt: skip
+def test_a_shortcut_is_checked(how: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Phantom(shortcut=how)
