@@ -63,7 +63,9 @@ def run(argv: list[str]) -> int:
               file=sys.stderr)  # fmt: skip
     for file, reason in answers.problems.items():
         print(f"{file}: {reason}", file=sys.stderr)
-    return 1 if answers.problems else 0
+    for file, reason in answers.without_objects.items():
+        print(f"{file}: no DICOM object: {reason}", file=sys.stderr)
+    return 1 if answers.problems or answers.without_objects else 0
 
 
 def _kind(config: ClassifyConfig) -> str:

@@ -74,26 +74,31 @@ def reports_of_equal_labels(
     return replace(images, studies=groups.reshape(-1)), Partners(table, pd.concat(links, ignore_index=True))
 
 
-def prompts_of_labels(images: ImageSide, observations: Sequence[str], *, seed: int) -> tuple[ImageSide, Partners]:
+def prompts_of_labels(
+    images: ImageSide, observations: Sequence[str], *, seed: int, zero_is_denied: bool = False
+) -> tuple[ImageSide, Partners]:
     """Returns texts written from the labels of images, several for each combination, without any report.
 
-    Images of equal labels get one study number, so that they are no negatives of each other.
+    Images of equal labels get one study number, so that they are no negatives of each other. Images of which nothing is
+    known get no text.
 
     Args:
         images: The images.
         observations: The columns of label vectors.
         seed: Seed of the wording.
+        zero_is_denied: Whether label vectors have 0 for what is denied, as with negatives "absent"; else it is unknown.
     """
     combinations, groups = np.unique(images.labels, axis=0, return_inverse=True)
     rng = np.random.default_rng([seed, 5])
     # As label vectors, "opposite" has -1 for denied and 0 for not known; 0.5 is uncertain.
     states = np.select([combinations >= 1, combinations > 0, combinations < 0], [1.0, -1.0, 0.0], np.nan)
-    if not (states == 0).any():  # label vectors that have 0 for denied
+    if zero_is_denied:
         states = np.where(np.isnan(states), 0.0, states)
     rows = [
-        (group, _write(dict(zip(observations, row, strict=True)), rng), *row)
+        (group, text, *row)
         for group, row in enumerate(states)
         for _ in range(_DRAWS)
+        if (text := _write(dict(zip(observations, row, strict=True)), rng))
     ]
     table = pd.DataFrame(rows, columns=["study", "text", *observations])
     links = pd.DataFrame({"study": table["study"], "row": np.arange(len(table))})
@@ -109,12 +114,12 @@ def _training_reports(reports: Sequence[pd.DataFrame], occurrences: Sequence[pd.
 
 
 def _write(states: dict[str, float], rng: np.random.Generator) -> str:
-    """Returns a text that tells every claim of `states` and some of its denials, in a random order."""
+    """Returns a text that tells every claim of `states` and some of its denials, in a random order; "" for none."""
     claimed = [name for name, state in states.items() if state in (1, -1) and name != NO_FINDING]
     denied = [name for name, state in states.items() if state == 0 and name != NO_FINDING]
     told = [*claimed, *rng.permutation(denied)[:_DENIED].tolist()]
     sentences = [_sentence(name, states[name], rng) for name in rng.permutation(told).tolist()]
-    return " ".join(sentences) or "No acute finding."
+    return " ".join(sentences) or ("No acute finding." if states.get(NO_FINDING) == 1 else "")
 
 
 def _sentence(name: str, state: float, rng: np.random.Generator) -> str:

@@ -184,7 +184,7 @@ def statement(table: pd.DataFrame, metric: str) -> list[str]:
     """
     rows = table[table["metric"] == metric]
     means = summary(rows)
-    judge = "auroc/mean" if metric.endswith("accuracy") else metric
+    judge = _judge(metric)
     guessing = _guessing(table[table["metric"] == judge], chance_of(judge))
     arms, lines = [], []
     for arm in dict.fromkeys(rows["arm"]):
@@ -232,7 +232,8 @@ def verdict(table: pd.DataFrame, metric: str) -> list[str]:
 
     rows = table[table["metric"] == metric]
     grouped = rows.groupby(["arm", "size"])["value"].agg(["mean", "var", "size"])
-    arms, guessing = list(dict.fromkeys(rows["arm"])), _guessing(rows, chance_of(metric))
+    judge = _judge(metric)
+    arms, guessing = list(dict.fromkeys(rows["arm"])), _guessing(table[table["metric"] == judge], chance_of(judge))
     lines = []
     for other in arms[1:]:
         sides: dict[str, list[str]] = {
@@ -255,6 +256,11 @@ def verdict(table: pd.DataFrame, metric: str) -> list[str]:
         told = "; ".join(f"{side} at {', '.join(sizes)}" for side, sizes in sides.items() if sizes)
         lines.append(f"{arms[0]} against {other}, {metric}: {told}.")
     return lines
+
+
+def _judge(metric: str) -> str:
+    """Returns the metric whose chance is known and tells whether `metric` is above chance."""
+    return "auroc/mean" if metric.endswith("accuracy") else metric
 
 
 def _guessing(rows: pd.DataFrame, chance: float | None) -> set[tuple[str, int]]:

@@ -105,8 +105,10 @@ def read_source(path: str | Path) -> Dataset:
 
     try:
         source = pydicom.dcmread(path, stop_before_pixels=True)
-    except InvalidDicomError:
-        raise UserError("no DICOM file, so no DICOM object can refer to it") from None
+    except InvalidDicomError:  # perhaps only the preamble is missing
+        source = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        if "SOPClassUID" not in source:
+            raise UserError("no DICOM file, so no DICOM object can refer to it") from None
     if missing := [name for name in _NEEDED if not source.get(name)]:
         raise UserError(f"has no {', '.join(missing)}, so no DICOM object can refer to it")
     # What objects take over must be there, though it may be empty (type 2 in PS3.3).
@@ -217,7 +219,7 @@ def _finished(made: Any, source: Dataset) -> Dataset:
     made.CodingSchemeIdentificationSequence = Sequence([scheme])
     if "Rows" in made:
         # A chest has no side of its own, and how a film lies is unknown unless its own header says.
-        made.PatientOrientation = made.get("PatientOrientation") or source.get("PatientOrientation", "")
+        made.PatientOrientation = source.get("PatientOrientation", "")
         made.BodyPartExamined = source.get("BodyPartExamined") or "CHEST"
     return made  # type: ignore[no-any-return]
 

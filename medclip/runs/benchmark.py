@@ -15,14 +15,17 @@ from labelers.errors import UserError
 from medclip.evaluation.html import Page
 from medclip.evaluation.protocol import Protocol, load_protocol, protocol_names
 from medclip.inference.load import find_model
+from medclip.runs.search import fingerprint
 from medclip.runs.settings import BenchmarkConfig, EvaluateConfig
 from medclip.sources import find_sources
 from medclip.utils.io import write_atomically
 from medclip.utils.plugins import load_plugin
 from medclip.utils.progress import Progress
-from medclip.utils.text import names_in
+from medclip.utils.text import first_line, names_in
 
 logger = logging.getLogger(__name__)
+
+_HOW = "benchmark.json"  # beside the results of a protocol: what they were made with
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class BenchmarkResult:
     Attributes:
         table: Rows of protocol, test set, images, metric, ours with its interval, the published ones, and what of the
             test set the model was trained on.
-        left_out: Why other test sets were not looked at, by name.
+        left_out: Why others were not looked at, by protocol and test set.
         output: Folder of the results.
     """
 
@@ -101,31 +104,39 @@ def run_benchmark(config: BenchmarkConfig, *, progress: Progress | None = None) 
 
     folder, trained = find_model(config.model)
     tasks = plan_benchmark(config)
-    left_out = {task.name: task.missing for task in tasks if task.missing}
+    left_out = {f"{task.protocol.name} on {task.name}": task.missing for task in tasks if task.missing}
     todo = [task for task in tasks if not task.missing]
     if not todo:
         raise UserError(
-            "None of the test sets is there: " + ", ".join(sorted(left_out)) + ". Name the folder that holds them with "
+            f"None of the test sets is there: {', '.join(sorted({task.name for task in tasks}))}. Name the folder that "
+            "holds them with --data-root, or one with --test-sets NAME=PATH."
+            + ". Name the folder that holds them with "
             "--data-root, or one with --test-sets NAME=PATH."
         )
-    output = Path(config.output) if config.output else folder.parent / "benchmark"
+    home = folder.parent if (folder.parent / "config.yaml").is_file() else folder
+    output, weights = Path(config.output) if config.output else home / "benchmark", fingerprint(folder)
     rows: list[dict[str, Any]] = []
     for done, task in enumerate(todo):
         if progress is not None:
             progress("protocols", done, len(todo))
         settings = _settings(config, trained, task, output)
-        saved = Path(settings.output) / "metrics.json"
+        saved, what = Path(settings.output) / "metrics.json", f"{task.protocol.name} on {task.name}"
         try:
-            if not saved.is_file() or config.overwrite:
+            if config.overwrite or not _is_done(settings, weights):
                 evaluate(settings, given={"prompts"} if config.prompts else set(), progress=progress)
-        except UserError as error:
-            logger.warning("%s on %s is left out: %s", task.protocol.name, task.name, error)
-            left_out[task.name] = str(error)
+                _save_how(settings, weights)
+        except (UserError, OSError) as error:
+            logger.warning("%s is left out: %s", what, first_line(error))
+            left_out[what] = first_line(error)
             continue
-        rows += _rows(task, json.loads(saved.read_text()))
+        found, absent = _rows(task, json.loads(saved.read_text()))
+        rows += found
+        if absent:
+            left_out[what] = f"no value of ours for {', '.join(absent)}"
     if not rows:
         raise UserError(f"No test set could be evaluated: {'; '.join(f'{k}: {v}' for k, v in left_out.items())}")
-    table = pd.DataFrame(rows)
+    numbers = ["ours", "low", "high", "patients trained on", "images trained on"]
+    table = pd.DataFrame(rows).astype(dict.fromkeys(numbers, float))
     _write(output, table, left_out, todo)
     return BenchmarkResult(table, left_out, output)
 
@@ -154,13 +165,41 @@ def _settings(config: BenchmarkConfig, trained: Mapping[str, Any], task: Task, o
     )  # fmt: skip
 
 
-def _rows(task: Task, saved: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns a row for each metric of the protocol on its test set."""
+def _is_done(settings: EvaluateConfig, weights: str) -> bool:
+    """Tells whether the results of these settings and these weights are there.
+
+    Raises:
+        UserError: Others are.
+    """
+    how = Path(settings.output) / _HOW
+    if not how.is_file():
+        return False
+    before, now = json.loads(how.read_text()), _how(settings, weights)
+    if changed := sorted(name for name in now if before.get(name) != now[name]):
+        raise UserError(
+            f"{settings.output} holds results with other {', '.join(changed)}. Choose another --output, or --overwrite."
+        )
+    return True
+
+
+def _save_how(settings: EvaluateConfig, weights: str) -> None:
+    text = json.dumps(_how(settings, weights))
+    write_atomically(Path(settings.output) / _HOW, lambda part: part.write_text(text))
+
+
+def _how(settings: EvaluateConfig, weights: str) -> dict[str, Any]:
+    names = ("on", "prompts", "resamples", "source_options", "evaluators", "texts")
+    return {name: getattr(settings, name) for name in names} | {"weights": weights}
+
+
+def _rows(task: Task, saved: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns a row for each metric of the protocol on its test set, and the metrics that there is no value of."""
     ours = {name: value for part in saved["model"].values() for name, value in part.items()}
-    rows = []
+    rows, absent = [], []
     metrics = dict.fromkeys(entry.metric for entry in task.protocol.published if entry.test_set == task.name)
     for metric in metrics:
         if ours.get(metric) is None:
+            absent.append(metric)
             continue
         others = sorted(
             (e for e in task.protocol.published if e.test_set == task.name and e.metric == metric),
@@ -176,7 +215,7 @@ def _rows(task: Task, saved: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "images trained on": saved["images_trained_on"],
             }
         )  # fmt: skip
-    return rows
+    return rows, absent
 
 
 def _write(output: Path, table: pd.DataFrame, left_out: Mapping[str, str], done: Sequence[Task]) -> None:

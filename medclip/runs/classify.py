@@ -52,6 +52,7 @@ class Answers:
         decisions: (I, C) 1 present, 0 absent, NaN unsure, where they were asked for.
         objects: DICOM objects that were written.
         page: The page of the films, where it was asked for.
+        without_objects: Why no DICOM object could be made of a film that was answered.
     """
 
     columns: list[str]
@@ -64,6 +65,7 @@ class Answers:
     decisions: np.ndarray | None = None
     objects: list[Path] = field(default_factory=list)
     page: AnswerPage | None = None
+    without_objects: dict[str, str] = field(default_factory=dict)
 
 
 def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Answers:

@@ -23,6 +23,7 @@ from medclip.inference.load import find_model
 from medclip.inference.scoring import PromptScores
 from medclip.runs.settings import ClassifyConfig
 from medclip.utils.io import write_atomically
+from medclip.utils.text import first_line
 
 if TYPE_CHECKING:
     from medclip.runs.classify import Answers
@@ -49,25 +50,24 @@ def write_objects(
         images: The films as grey, by path.
         found: (I, C) answers.
         maps: Heatmaps (height, width) by path and observation, for "seg" and "sc".
-        answers: Names for files and thresholds; films that no object can refer to are added to its problems.
+        answers: Names for files and thresholds; films of which no object can be made are told in it.
     """
     maker, folder, written = _maker(config, classifier), Path(config.objects), list[Path]()
     folder.mkdir(parents=True, exist_ok=True)
     for (path, image), row in zip(images.items(), found, strict=True):
-        try:
-            source = read_source(path)
-        except (UserError, OSError) as error:
-            answers.problems[path] = str(error)
-            continue
         said = [
             Answer(name, float(value), answers.thresholds.get(name))
             for name, value in zip(answers.columns, row, strict=True)
             if np.isfinite(value)
         ]
-        for kind, made in _made(kinds, source, said, image, maps.get(path, {}), maker):
-            target = folder / f"{answers.names[path]}-{kind}.dcm"
-            write_atomically(target, lambda part, made=made: made.save_as(part, enforce_file_format=True))  # type: ignore[misc]
-            written.append(target)
+        try:
+            source = read_source(path)
+            for kind, made in _made(kinds, source, said, image, maps.get(path, {}), maker):
+                target = folder / f"{answers.names[path]}-{kind}.dcm"
+                write_atomically(target, lambda part, made=made: made.save_as(part, enforce_file_format=True))  # type: ignore[misc]
+                written.append(target)
+        except (UserError, OSError, ValueError, TypeError, AttributeError) as error:  # what one header says is its own
+            answers.without_objects[path] = first_line(error)
     return written
 
 

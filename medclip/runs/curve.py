@@ -137,16 +137,20 @@ def _take_gpu(slots: Any) -> None:
 def _train_trial(task: tuple[Plan, Trial]) -> Trial:
     """Trains one trial and saves its best validation score."""
     from medclip.runs.train import train
+    from medclip.training.health import Diverged
+    from medclip.training.module import NotFinite
 
     quieten()
     plan, trial = task
     settings = plan.trials[trial]
-    if trial.arm in plan.supervised:
-        found = train_supervised(settings, split="valid", resamples=0)
-        score = found.metrics[Supervised.primary].value
-    else:
-        metrics = train(settings, bar=False).metrics
-        score = metrics["best"].get(ZeroShot.primary)
+    try:
+        if trial.arm in plan.supervised:
+            score = train_supervised(settings, split="valid", resamples=0).metrics[Supervised.primary].value
+        else:
+            score = train(settings, bar=False).metrics["best"].get(ZeroShot.primary)
+    except (NotFinite, Diverged) as error:
+        logger.warning("%s, trial %d counts as the worst: %s", trial.arm, trial.number, error)
+        score = None
     save_score(Path(settings.output), settings, trial.choice, float("nan") if score is None else float(score))
     return trial
 
@@ -165,14 +169,16 @@ def _train_point(task: tuple[Plan, Point]) -> Point:
         text = json.dumps({"model": {"supervised": found.numbers}}, indent=2)
         folder.mkdir(parents=True, exist_ok=True)
         settings.save(Path(settings.output) / "config.yaml")
+        plan.save_how(point)
         write_atomically(folder / "metrics.json", lambda part: part.write_text(text))
         return point
     train(settings, bar=False)
+    plan.save_how(point)
     evaluate(
         EvaluateConfig(
             model=settings.output, on=config.on or settings.images, evaluators=config.evaluators, split=config.split,
             texts="" if config.evaluators == "zero-shot" else settings.texts or settings.images,
-            resamples=config.resamples, prepared=settings.prepared, protocol=config.published,
+            prompts=settings.prompts, resamples=config.resamples, prepared=settings.prepared, protocol=config.published,
             output=str(folder), overwrite=True,
         )
     )  # fmt: skip
@@ -203,6 +209,8 @@ def _sum_up(plan: Plan) -> CurveResult:
     output = Path(plan.config.output)
     write_atomically(output / "curve.csv", lambda part: table.round(6).to_csv(part, index=False))
     draw(table, metrics, published=published_points(plan)).savefig(output / "curve.png", dpi=120)
-    lines = [line for metric in metrics for line in (*verdict(table, metric), *statement(table, metric))]
+    # Mean AUROC tells whether an accuracy means anything.
+    judged = tidy(found, list(dict.fromkeys([*metrics, "auroc/mean"])))
+    lines = [line for metric in metrics for line in (*verdict(judged, metric), *statement(judged, metric))]
     write_atomically(output / "statement.txt", lambda part: part.write_text("\n".join(lines) + "\n"))
     return CurveResult(table, lines, len(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,14 @@ from medclip.evaluation.data_efficiency import Point, points_of
 from medclip.runs.curve_search import Trial, best_trial, saved_score, trials_of, with_choice
 from medclip.runs.settings import CurveConfig, TrainConfig
 from medclip.runs.settings.base import read_yaml
+from medclip.runs.train_resume import FREE
+from medclip.utils.io import write_atomically
 from medclip.utils.plugins import load_plugin
 from medclip.utils.text import names_in
+
+#: Settings of a curve that change what a point says, and the file beside it that keeps them.
+_EVALUATED = ("on", "split", "evaluators", "resamples", "published")
+_HOW = "evaluated.json"
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,23 @@ class Plan:
         folder = self.folder(point)
         if not (folder / "evaluation" / "metrics.json").is_file():
             return False
-        saved = folder / "config.yaml"
+        saved, how = folder / "config.yaml", folder / _HOW
         before = vars(TrainConfig.load(saved)) if saved.is_file() else {}
-        wanted = vars(self.points[point])
-        if changed := sorted(name for name in wanted if before.get(name) != wanted[name]):
+        before |= json.loads(how.read_text()) if how.is_file() else self._how()
+        wanted = vars(self.points[point]) | self._how()
+        if changed := sorted(name for name in wanted if name not in FREE and before.get(name) != wanted[name]):
             raise UserError(
                 f"{folder} was made with other settings ({', '.join(changed)}). Choose another --output, or delete it."
             )
         return True
+
+    def save_how(self, point: Point) -> None:
+        """Writes how a point is evaluated, for `is_done` to compare."""
+        text = json.dumps(self._how())
+        write_atomically(self.folder(point) / _HOW, lambda part: part.write_text(text))
+
+    def _how(self) -> dict[str, Any]:
+        return {f"curve.{name}": getattr(self.config, name) for name in _EVALUATED}
 
     def found(self) -> dict[Point, dict[str, Any]]:
         """Returns the metrics of each point that is done."""
@@ -103,6 +119,9 @@ def chosen_trials(plan: Plan) -> dict[str, Trial]:
     """Returns the best trial of each arm all of whose trials are done."""
     scores = plan.scores()
     arms = {trial.arm: [other for other in plan.trials if other.arm == trial.arm] for trial in plan.trials}
+    for arm, trials in arms.items():
+        if all(trial in scores and math.isnan(scores[trial]) for trial in trials):
+            raise UserError(f"No trial of {arm!r} has a validation score: it diverged, or --evaluate-every is 0.")
     return {
         arm: best_trial({trial: scores[trial] for trial in trials})
         for arm, trials in arms.items()

@@ -106,7 +106,8 @@ def _partners(
 ) -> tuple[ImageSide, Partners | None]:
     """Returns the images and their partners, as the settings have it; None for the sentences of their studies."""
     if config.pair_text == "prompts":
-        return prompts_of_labels(images, observations, seed=config.seed)
+        absent = config.negative == "absent"
+        return prompts_of_labels(images, observations, seed=config.seed, zero_is_denied=absent)
     if config.pair_by == "labels":
         return reports_of_equal_labels(images, tables.reports, tables.occurrences, observations)
     if config.pair_text == "report":

@@ -114,6 +114,8 @@ def _check_pairs(config: TrainConfig, images: list[Source], texts: list[Source])
                 f"{option} has no effect without pairs in the batches. Say what share of the texts are to be partners "
                 "of images, such as --pairs 0.5."
             )
+    if config.objective_options.get("pair_loss") and config.own_rows:
+        raise UserError("--own-rows averages over each process's pairs, of which pair_loss may have unequal numbers.")
     if config.objective_options.get("pair_loss") and config.pairs >= 1:
         raise UserError("With --pairs 1 pair_loss leaves no text for semantic matching. Choose a share below 1.")
     if not load_plugin("objectives", config.objective).needs_pairs and not config.pairs:

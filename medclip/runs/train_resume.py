@@ -16,10 +16,20 @@ from medclip.utils.parallel import is_first_process
 logger = logging.getLogger(__name__)
 
 #: Settings that may differ when a run is resumed: they change where it runs, not what comes out.
-_FREE = {"output", "resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root",
+FREE = {"output", "resume", "overwrite", "workers", "devices", "accelerator", "threads", "prepared", "data_root",
          "nodes", "strategy", "compile", "step_times", "loggers", "save_every", "keep"}  # fmt: skip
 #: What a run leaves in its folder.
-_LEFT = ("model", "checkpoints", "logs", "metrics.json", "config.yaml", "patients.txt", FINGERPRINTS, "evaluation")
+_LEFT = (
+    "model",
+    "checkpoints",
+    "logs",
+    "metrics.json",
+    "config.yaml",
+    "patients.txt",
+    FINGERPRINTS,
+    "evaluation",
+    "benchmark",
+)
 
 
 def is_complete(output: Path, config: TrainConfig) -> bool:
@@ -38,7 +48,7 @@ def is_complete(output: Path, config: TrainConfig) -> bool:
     if not begun:
         return False
     before = asdict(TrainConfig.load(saved))
-    changed = [name for name, value in asdict(config).items() if name not in _FREE and before[name] != value]
+    changed = [name for name, value in asdict(config).items() if name not in FREE and before[name] != value]
     if changed:
         raise UserError(
             f"{output} holds a run with other settings ({', '.join(changed)}). Choose another --output, give the same "

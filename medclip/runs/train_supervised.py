@@ -14,6 +14,7 @@ from medclip.data.transforms import augmentation_from
 from medclip.evaluation.evaluators import EvaluationData, Result
 from medclip.evaluation.evaluators.supervised import Supervised
 from medclip.inference.prompts import load_prompts
+from medclip.models.config import BUILT_IN_VISION
 from medclip.objectives import Objective
 from medclip.runs.prepare import prepare_sources
 from medclip.runs.settings import TrainConfig
@@ -25,9 +26,10 @@ from medclip.sources import find_sources
 def train_supervised(config: TrainConfig, *, split: Literal["valid", "test"], resamples: int, on: str = "") -> Result:
     """Returns how well the run's vision tower does as a classifier of the observations that have prompts.
 
-    It has the images, labels, limits, augmentation, batch, learning rate and steps of `config`, and leaves out what is
-    about texts. Blank and uncertain states are masked. The best pass by the valid split is kept; with `split` "valid"
-    that is the last one.
+    It has the images, labels, limits, augmentation, batch, learning rate, steps and the start of the image tower of
+    `config` (pretrained weights where they are named), and leaves out what is about texts. Blanks are what `blank`
+    says, and what is then unknown or uncertain is masked. The best pass by the valid split is kept; with `split`
+    "valid" that is the last one.
 
     Args:
         config: The settings of the run.
@@ -49,13 +51,14 @@ def train_supervised(config: TrainConfig, *, split: Literal["valid", "test"], re
         reported = pd.concat([one.images for one in made if one.images is not None])
         images = pd.concat([images[images["split"] != split], reported[reported["split"] == split]], ignore_index=True)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
-    data = EvaluationData(images, cache, split=split)
+    data = EvaluationData(images, cache, split=split, blank=config.blank)
     known = [name for name in CHEXPERT14 if name in load_prompts(config.prompts)]
     evaluator = Supervised(
         data, seed=config.seed, observations=known, resamples=resamples, batch_size=config.batch_images,
         epochs=config.epochs, steps=config.steps, every=config.evaluate_every, learning_rate=config.learning_rate,
-        augmentation=augmentation_from(config.augmentation),
+        augmentation=augmentation_from(config.augmentation), pretrained=config.vision not in BUILT_IN_VISION,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         model, processor = new_model(config, tables.sentences, Objective())
-    return evaluator(model, processor)
+    on_gpu = config.accelerator != "cpu" and torch.cuda.is_available()
+    return evaluator(model.to("cuda" if on_gpu else "cpu"), processor)

@@ -25,7 +25,8 @@ class Attributes(Evaluator):
 
     For each column such as "Pleural Effusion (left)", the score of an image is its similarity to prompts for a left
     effusion minus that to prompts for a right one. Images count whose column is 1 or 0: where that is so only if there
-    is an effusion, as on the phantom, nothing is gained by seeing it. Chance is .5.
+    is an effusion, as on the phantom, nothing is gained by seeing it. A moderate finding is neither small nor large, so
+    "small" is small against larger ones. Chance is .5.
 
     Args:
         data: Images, with columns of sides or sizes.

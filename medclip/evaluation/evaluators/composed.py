@@ -65,7 +65,8 @@ class Composed(Evaluator):
             raise UserError("composed: no observation of these images has prompts for it and against it.")
         self._data, self._rows, self._seed = data, data.rows(), seed
         self._k, self._weight, self._most = k, weight, most
-        self._positive = label_matrix(self._rows, list(self._prompts)) == 1
+        states = label_matrix(self._rows, list(self._prompts))
+        self._positive, self._absent = states == 1, states == 0
 
     def __call__(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> Result:
         """Encodes every film once, and asks for each without one of its findings."""
@@ -88,7 +89,9 @@ class Composed(Evaluator):
                     "composed": composed(films[[query]], away[None], weight=self._weight),
                     "image": films[query], "text": denials[column],
                 }  # fmt: skip
-                others = patients != patients[query]
+                # Of films of which it is not known nothing can be told.
+                known = self._positive[:, column] | self._absent[:, column]
+                others = (patients != patients[query]) & known
                 rows += [
                     {"observation": name, "way": way, **self._found(films @ vector, others, wanted, int(query), column)}
                     for way, vector in asked.items()
@@ -101,7 +104,7 @@ class Composed(Evaluator):
         """Returns which films (N,) have the positives of the query but one, and no other."""
         target = self._positive[query].copy()
         target[column] = False
-        return (self._positive == target).all(axis=1)
+        return (self._positive == target).all(axis=1) & self._absent[:, column]
 
     def _found(
         self, similarity: np.ndarray, others: np.ndarray, wanted: np.ndarray, query: int, column: int
@@ -111,7 +114,7 @@ class Composed(Evaluator):
         rest = np.delete(self._positive, column, axis=1)
         both, either = (rest & rest[query]).sum(axis=1), (rest | rest[query]).sum(axis=1)
         kept = np.where(either > 0, both / np.maximum(either, 1), 1.0)
-        lacking, count = ~self._positive[:, column], int(others.sum())
+        lacking, count = self._absent[:, column], int(others.sum())
         return {
             "recall": float(wanted[nearest].any()), "lacking": float(lacking[nearest].mean()),
             "kept": float(kept[nearest].mean()), "chance lacking": float(lacking[others].mean()),

@@ -35,6 +35,7 @@ class Supervised(Evaluator):
         epochs: Passes over the train split.
         steps: Steps instead of passes; 0 for none.
         every: Steps between validations; 0 for one a pass.
+        pretrained: Whether the tower starts with the weights of the model that is given, and not from scratch.
         batch_size: Images in a step.
         learning_rate: Peak, of AdamW.
         augmentation: Random changes of training images.
@@ -56,6 +57,7 @@ class Supervised(Evaluator):
         epochs: float = 10.0,
         steps: int = 0,
         every: int = 0,
+        pretrained: bool = False,
         batch_size: int = 64,
         learning_rate: float = 1e-3,
         augmentation: Augmentation | None = None,
@@ -68,7 +70,7 @@ class Supervised(Evaluator):
         self._names = data.observations(observations)
         self._classes = [name for name in (classes or CHEXPERT5) if name in self._names]
         self._batch_size, self._learning_rate, self._epochs = batch_size, learning_rate, epochs
-        self._steps, self._every = steps, every
+        self._steps, self._every, self._pretrained = steps, every, pretrained
         self._augmentation = augmentation
         patients = data.rows()["patient_id"].to_numpy()
         self._resamples = bootstrap(patients, resamples=resamples, seed=seed)
@@ -78,6 +80,8 @@ class Supervised(Evaluator):
         torch.manual_seed(self._seed)
         config, train = model.config, self._train
         tower = VisionTower(config.vision_config, projection_dim=len(self._names), pooling=config.vision_pooling)
+        if self._pretrained:
+            tower.backbone.load_state_dict(model.vision.backbone.state_dict())
         tower = tower.to(model.device).to(memory_format=torch.channels_last)
         lap = max(1, len(train) // self._batch_size)
         settings = SupervisedSettings(

@@ -53,7 +53,7 @@ class CurveTraining:
     on: str = ""
     """Image sources to evaluate on. By default those of the training."""
     split: Literal["valid", "test"] = "test"
-    """Split to report on; take valid to choose among recipes."""
+    """Split to report on; take valid to choose among recipes, whose best checkpoints are then those of this split."""
     evaluators: str = "zero-shot"
     """Evaluators to run, separated by commas."""
     resamples: int = 200
@@ -82,6 +82,10 @@ class CurveConfig(CurveRun, CurveTraining, CurveSettings, Settings):
         super().__post_init__()
         self.at_least(0, "trials", "resamples")
         self.at_least(1, "seeds", "search_size")
+        if self.trials and self.split == "valid":
+            raise UserError(
+                "--trials chooses on the valid split, so nothing can be reported on it. Leave one of them out."
+            )
         if self.trials and self.search_seed < self.seeds:
             raise UserError(
                 f"--search-seed {self.search_seed} is the seed of a point, so recipes would be chosen on the very "

@@ -25,7 +25,7 @@ def test_every_protocol_whose_data_are_there(run, tmp_path, capsys) -> None:
     assert capsys.readouterr().out.count("there") == 2
     assert benchmark.run(arguments) == 0
     printed = capsys.readouterr().out
-    assert "Left out: openi" in printed
+    assert "Left out: carzero-2024 on openi" in printed
     assert "CARZero" in printed
     table = pd.read_csv(run / "benchmark" / "benchmark.csv")
     assert set(table["protocol"]) == {"carzero-2024", "denial-2026"}
@@ -37,6 +37,9 @@ def test_every_protocol_whose_data_are_there(run, tmp_path, capsys) -> None:
     before = (run / "benchmark" / "carzero-2024-nih" / "metrics.json").stat().st_mtime_ns
     assert benchmark.run(arguments) == 0
     assert (run / "benchmark" / "carzero-2024-nih" / "metrics.json").stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match="other resamples"):
+        benchmark.run([*arguments, "--resamples", "30"])
+    assert "None" not in page
 
 
 def test_nothing_there_and_names_that_belong_to_no_protocol(run, tmp_path) -> None:

@@ -43,6 +43,9 @@ def test_a_curve_is_drawn_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch
     assert (saved["limit"], saved["steps"]) == (40, 2)
     assert curve.run([*arguments, "--list"]) == 0
     assert capsys.readouterr().out.count("done") == 4
+    assert curve.run([*arguments, "--workers", "1"]) == 0  # where it runs changes nothing
+    with pytest.raises(ValueError, match=r"other settings \(curve.split\)"):
+        curve.run([*arguments, "--split", "valid"])
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,37 @@ def test_a_search_chooses_on_another_seed_and_is_frozen(tmp_path, capsys, monkey
 def test_a_search_is_checked(arms: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan_curve(CurveConfig(arms=yaml.safe_load(arms), trials=2, budget="epochs"))
+
+
+def test_a_trial_that_diverges_is_the_worst_and_all_of_them_are_an_error(tmp_path, monkeypatch) -> None:
+    from medclip.training.health import Diverged
+
+    recipe = {"images": "phantom", "source_options": {"phantom": {"studies": 120, "size": 32}}, "steps": 2,
+              "image_size": 32, "cache_size": 32, "projection_dim": 16, "prepared": str(tmp_path / "p"),
+              "evaluate_every": 1, "workers": 0, "accelerator": "cpu"}  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    original = runs_train.train
+
+    def train(config, **options):
+        if config.learning_rate > 1:
+            raise Diverged("too fast")
+        return original(config, **options)
+
+    monkeypatch.setattr(runs_train, "train", train)
+    arguments = ["--recipe", str(tmp_path / "recipe.yaml"), "--sizes", "40", "--seeds", "1", "--resamples", "0",
+                 "--trials", "2", "--search_size", "40", "--metrics", "auroc/mean"]  # fmt: skip
+    arms = "{a: {search: {learning_rate: [5.0, 1.0e-3]}}}"
+    assert curve.run([*arguments, "--arms", arms, "--output", str(tmp_path / "c")]) == 0
+    saved = yaml.safe_load((tmp_path / "c" / "points" / "a-40-0" / "config.yaml").read_text())
+    assert saved["learning_rate"] == 1e-3
+    arms = "{a: {search: {learning_rate: [5.0, 6.0]}}}"
+    with pytest.raises(ValueError, match="No trial of 'a' has a validation score"):
+        curve.run([*arguments, "--arms", arms, "--output", str(tmp_path / "d")])
+
+
+def test_nothing_is_reported_on_the_split_that_chose() -> None:
+    with pytest.raises(ValueError, match="--trials chooses on the valid split"):
+        CurveConfig(trials=2, split="valid")
 
 
 def test_a_search_has_a_seed_of_its_own() -> None:

@@ -118,7 +118,7 @@ def test_prompts_say_what_the_labels_say(negative: str) -> None:
     states = rng.choice([1.0, 0.0, 0.0, -1.0], (12, len(names)))
     states[:, 0] = 0
     images = labelled(LabelPolicy(uncertain="soft", negative=negative)(states).tolist())
-    paired, partners = prompts_of_labels(images, names, seed=0)
+    paired, partners = prompts_of_labels(images, names, seed=0, zero_is_denied=negative == "absent")
     labeler = RuleLabeler()
     columns = [labeler.observations.index(name) for name in names]
     for image, study in enumerate(paired.studies):
