@@ -97,7 +97,7 @@ for policy in (LabelPolicy(uncertain="soft", negative="opposite"), LabelPolicy(u
         """# The data-efficiency curve
 
 The same training at several sizes, by several objectives, several times. Small here, so that it takes a minute;
-`benchmarks/curve.yaml` is the real one, on 500 to 20,000 images and reports.""",
+`benchmarks/claim-labels.yaml` is the real one, on 500 to 20,000 images and reports.""",
         """from medclip.runs.curve import run_curve
 from medclip.runs.curve_plan import plan_curve
 from medclip.runs.settings import CurveConfig

@@ -17,8 +17,8 @@ _EXAMPLES = """\
 examples:
   medclip-curve --recipe benchmarks/phantom-64.yaml --sizes 500,1000,2000 --objectives semantic-matching,clip
   medclip-curve --recipe configs/medclip-swin.yaml --images mimic-cxr --texts mimic-reports --workers 4
-  medclip-curve --config benchmarks/curve.yaml --list
-  medclip-curve --config benchmarks/curve.yaml --point $SLURM_ARRAY_TASK_ID
+  medclip-curve --config benchmarks/claim-labels.yaml --list
+  medclip-curve --config benchmarks/claim-labels.yaml --point $SLURM_ARRAY_TASK_ID
   medclip-curve --recipe configs/medclip-swin.yaml --on chexpert-5x200 --metrics draws/accuracy --published medclip-2022
 
 Every smaller size is a part of the larger ones, by patient. Re-run the same command to resume: points that are done

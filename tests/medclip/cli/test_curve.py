@@ -77,11 +77,14 @@ def test_published_numbers_are_drawn_on_their_own_test_set_only() -> None:
     assert not markers_on("phantom")
 
 
-@pytest.mark.parametrize("name", ["objectives", "matching"])
-def test_every_comparison_is_valid(name: str, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("objectives", "4,000"), ("matching", "4,000"), ("claim-labels", "20,000"), ("partial-labels", "4,500")],
+)
+def test_every_comparison_is_valid(name: str, size: str, monkeypatch, capsys) -> None:
     monkeypatch.chdir(ROOT)
     assert curve.run(["--config", f"benchmarks/{name}.yaml", "--list"]) == 0
-    assert "4,000" in capsys.readouterr().out
+    assert size in capsys.readouterr().out
 
 
 def test_a_search_chooses_on_another_seed_and_is_frozen(tmp_path, capsys, monkeypatch) -> None:
