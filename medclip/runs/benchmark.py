@@ -110,8 +110,6 @@ def run_benchmark(config: BenchmarkConfig, *, progress: Progress | None = None) 
         raise UserError(
             f"None of the test sets is there: {', '.join(sorted({task.name for task in tasks}))}. Name the folder that "
             "holds them with --data-root, or one with --test-sets NAME=PATH."
-            + ". Name the folder that holds them with "
-            "--data-root, or one with --test-sets NAME=PATH."
         )
     home = folder.parent if (folder.parent / "config.yaml").is_file() else folder
     output, weights = Path(config.output) if config.output else home / "benchmark", fingerprint(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,9 +15,8 @@ import numpy as np
 
 from labelers.errors import UserError
 from medclip.runs.settings import TrainConfig
+from medclip.runs.train_resume import FREE
 from medclip.utils.io import write_atomically
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def saved_score(folder: Path, config: TrainConfig) -> float | None:
         return None
     saved = json.loads(file.read_text(encoding="utf-8"))
     wanted, before = _as_saved(config), _as_saved(TrainConfig.from_mapping(saved["settings"], origin=str(file)))
-    if changed := sorted(name for name in wanted if before[name] != wanted[name]):
+    if changed := sorted(name for name in wanted if name not in FREE and before[name] != wanted[name]):
         raise UserError(
             f"{folder} was made with other settings ({', '.join(changed)}). Choose another --output, or delete it."
         )

@@ -72,7 +72,7 @@ def train(config: TrainConfig, *, progress: Progress | None = None, bar: bool = 
 
     Args:
         config: The settings.
-        progress: Called while sources are prepared.
+        progress: Called while sources are prepared, and features of locked towers computed.
         bar: Whether training shows a progress bar.
 
     Raises:
@@ -96,7 +96,9 @@ def train(config: TrainConfig, *, progress: Progress | None = None, bar: bool = 
         if is_complete(output, config):
             return TrainResult(output / "model", json.loads((output / "metrics.json").read_text()), resumed=True)
         checkpoint = checkpoint_of(config, output)
-        return _train(config, parts, checkpoint, prepare_train_data(config, sources, progress=progress), bar=bar)
+        return _train(
+            config, parts, checkpoint, prepare_train_data(config, sources, progress=progress), progress, bar=bar
+        )
 
 
 def _parts(config: TrainConfig) -> Parts:
@@ -129,7 +131,13 @@ def _parts(config: TrainConfig) -> Parts:
 
 
 def _train(
-    config: TrainConfig, parts: Parts, checkpoint: Path | None, tables: TrainTables, *, bar: bool
+    config: TrainConfig,
+    parts: Parts,
+    checkpoint: Path | None,
+    tables: TrainTables,
+    progress: Progress | None,
+    *,
+    bar: bool,
 ) -> TrainResult:
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -139,8 +147,9 @@ def _train(
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
     data, features = batches_of(config, parts, tables, cache, processor), None
     if config.cache_features:
-        features = image_features(config, model, processor, cache, tables.images, augmentation=parts.augmentation)
-        images, texts = replace(data.images, cache=features), with_text_features(config, model, data.texts)
+        features = image_features(config, model, processor, cache, tables.images, progress=progress)
+        images = replace(data.images, cache=features)
+        texts = with_text_features(config, model, data.texts, progress=progress)
         data = replace(data, images=images, texts=texts)
     count = len(data.images.keys)
     steps = config.steps or max(1, round(config.epochs * count / config.batch_images))

@@ -20,7 +20,7 @@ from medclip.data.datasets import TextSide
 from medclip.data.features import FeatureCache, stored_features
 from medclip.data.loader import pad
 from medclip.data.prepared import digest
-from medclip.data.transforms import Augmentation, apply, train_pipeline
+from medclip.data.transforms import apply, augmentation_from, train_pipeline
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.objectives import Objective
 from medclip.runs.settings import TrainConfig
@@ -54,7 +54,6 @@ def image_features(
     cache: PixelCache,
     tables: Sequence[pd.DataFrame],
     *,
-    augmentation: Augmentation,
     progress: Progress | None = None,
 ) -> FeatureCache:
     """Returns the features of all training and validation images: one view as they are, the others augmented.
@@ -65,11 +64,11 @@ def image_features(
         processor: The model's.
         cache: Pixels of the images.
         tables: Prepared image tables.
-        augmentation: Random changes of the other views.
         progress: Called with what is done.
     """
     keys = sorted({key for table in tables for key in table.loc[table["split"] != "test", "_key"]})
-    pipeline, views = train_pipeline(config.image_size, augmentation), config.cache_features
+    augmentation, views = augmentation_from(config.augmentation), config.cache_features
+    pipeline = train_pipeline(config.image_size, augmentation)
     how = json.dumps([config.image_size, config.cache_size, config.dicom, views, asdict(augmentation), config.seed])
     name = digest(_weights(model.vision.backbone), model.vision.pooling, how, *keys)
     with _ready(config, model) as device:

@@ -16,6 +16,7 @@ from medclip.data.features import FeatureCache
 from medclip.data.labelling import Labelling
 from medclip.data.tables import label_matrix, learning_labels, observations_of
 from medclip.evaluation.bootstrap import Metric, flat
+from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 from medclip.training.supervised import LabelledImages
 
 if TYPE_CHECKING:
@@ -100,6 +101,29 @@ class EvaluationData:
             counts = self.images["split"].value_counts().to_dict()
             raise UserError(f"{who} learns from a train split, and there is none here; rows by split: {counts}.")
         return rows
+
+    def questions(
+        self, prompts: str | dict[str, Prompts], observations: Sequence[str] = (), *, who: str
+    ) -> dict[str, Prompts]:
+        """Returns the prompts of `observations`, by default of all that have states in the split to report on.
+
+        Args:
+            prompts: A set by name, a file, or prompts.
+            observations: Observations to ask about.
+            who: Who asks, for the message.
+
+        Raises:
+            UserError: None of them has prompts.
+        """
+        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
+        found = select_prompts(loaded, self.observations(observations))
+        if not found:
+            known = ", ".join(self.observations()) or "none: no image of this split has a label"
+            raise UserError(
+                f"{who}: no observation of these images has prompts. The images are labelled for {known}; the prompts "
+                f"ask about {', '.join(loaded)}. Name another set: --prompts."
+            )
+        return found
 
     def observations(self, wanted: Sequence[str] = ()) -> list[str]:
         """Returns those of `wanted` that have states in the split to report on.

@@ -19,7 +19,7 @@ from medclip.inference.abstention import ABSENT, PRESENT, Abstention, fit_absten
 from medclip.inference.calibration import best_thresholds
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
-from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.prompts import Prompts
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -70,8 +70,7 @@ class AbstentionEvaluator(Evaluator):
         resamples: int = 1000,
         min_count: int = 5,
     ) -> None:
-        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
-        self._prompts = select_prompts(loaded, data.observations(observations))
+        self._prompts = data.questions(prompts, observations, who="abstention")
         self._data, self._table, self._valid = data, data.rows(), data.other("valid")
         self._seed, self._ensemble, self._error, self._min_count = seed, ensemble, error, min_count
         if self._valid.empty:

@@ -18,7 +18,7 @@ from medclip.evaluation.metrics import calibration_error, f1_score, weighted_mea
 from medclip.inference.calibration import Calibration
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
-from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.prompts import Prompts
 from medclip.inference.scoring import LEAST
 
 if TYPE_CHECKING:
@@ -64,12 +64,9 @@ class CalibrationEvaluator(Evaluator):
         least: int = LEAST,
     ) -> None:
         self._ensemble = ensemble
-        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
-        self._prompts, self._data = select_prompts(loaded, data.observations(observations)), data
+        self._prompts, self._data = data.questions(prompts, observations, who="calibration"), data
         self._bins, self._least = bins, least
         self._table, self._valid = data.rows(), data.other("valid")
-        if not self._prompts:
-            raise UserError("calibration: no observation of these images has prompts.")
         if self._valid.empty:
             raise UserError("calibration needs a valid split to fit on, and there is none in this data.")
         patients = self._table["patient_id"].to_numpy()

@@ -16,7 +16,7 @@ from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.inference.classifier import prompt_directions
 from medclip.inference.composing import composed
 from medclip.inference.embed import embed_images
-from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.prompts import Prompts
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -58,9 +58,8 @@ class Composed(Evaluator):
         weight: float = 1.0,
         most: int = 200,
     ) -> None:
-        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
-        known = select_prompts(loaded, [name for name in data.observations(observations) if name != NO_FINDING])
-        self._prompts = {name: entry for name, entry in known.items() if entry.negative}
+        known = data.questions(prompts, observations, who="composed")
+        self._prompts = {name: entry for name, entry in known.items() if entry.negative and name != NO_FINDING}
         if not self._prompts:
             raise UserError("composed: no observation of these images has prompts for it and against it.")
         self._data, self._rows, self._seed = data, data.rows(), seed

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
-from labelers.errors import UserError
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap
@@ -18,7 +17,7 @@ from medclip.evaluation.metrics import multilabel
 from medclip.evaluation.probes import Examples, anchored, nearest, plain_linear
 from medclip.inference.classifier import prompt_directions
 from medclip.inference.embed import embed_images
-from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.prompts import Prompts
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -70,10 +69,7 @@ class FewShot(Evaluator):
         resamples: int = 1000,
         min_count: int = 5,
     ) -> None:
-        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
-        self._prompts = select_prompts(loaded, data.observations(observations))
-        if not self._prompts:
-            raise UserError("few-shot: no observation of these images has prompts. Name a set: --prompts.")
+        self._prompts = data.questions(prompts, observations, who="few-shot")
         self._train, self._test = data.training_rows("few-shot"), data.rows()
         self._names = list(self._prompts)
         self._states = label_matrix(self._test, self._names)

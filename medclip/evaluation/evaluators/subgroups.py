@@ -20,7 +20,7 @@ from medclip.evaluation.metrics import calibration_error, weighted_mean
 from medclip.inference.calibration import best_thresholds, fit_platt, sigmoid
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
-from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.prompts import Prompts
 
 if TYPE_CHECKING:
     from medclip.models import MedCLIPModel, MedCLIPProcessor
@@ -69,8 +69,7 @@ class Subgroups(Evaluator):
         resamples: int = 1000,
         min_count: int = 5,
     ) -> None:
-        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
-        self._prompts = select_prompts(loaded, data.observations(observations))
+        self._prompts = data.questions(prompts, observations, who="subgroups")
         self._data, self._table, self._valid = data, data.rows(), data.other("valid")
         self._ensemble, self._min_count = ensemble, min_count
         if self._valid.empty:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
-from labelers.errors import UserError
 from labelers.observations import CHEXPERT5
 from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
@@ -22,7 +21,7 @@ from medclip.evaluation.groups import COLUMNS, groups_by
 from medclip.evaluation.metrics import multiclass, multilabel
 from medclip.inference.calibration import best_thresholds
 from medclip.inference.embed import embed_images, embed_texts
-from medclip.inference.prompts import Prompts, load_prompts, select_prompts
+from medclip.inference.prompts import Prompts, select_prompts
 from medclip.inference.scoring import Directions
 
 if TYPE_CHECKING:
@@ -87,14 +86,7 @@ class ZeroShot(Evaluator):
         resamples: int = 1000,
         min_count: int = 5,
     ) -> None:
-        loaded = prompts if isinstance(prompts, dict) else load_prompts(prompts)
-        self._prompts = select_prompts(loaded, data.observations(observations))
-        if not self._prompts:
-            known = ", ".join(data.observations()) or "none: no image of this split has a label"
-            raise UserError(
-                f"No observation of these images has prompts. The images are labelled for {known}; the prompts ask "
-                f"about {', '.join(loaded)}."
-            )
+        self._prompts = data.questions(prompts, observations, who="zero-shot")
         if silent := [name for name in data.observations(observations) if name not in self._prompts]:
             logger.warning("Not asked about, for want of prompts: %s. Add a set: --prompts", ", ".join(silent))
         self._data, self._table, self._seed, self._min_count = data, data.rows(), seed, min_count

@@ -181,7 +181,7 @@ def test_turning_prompts_round_turns_the_score_round(data, model) -> None:
 
 
 def test_prompts_for_nothing_the_images_know(data) -> None:
-    with pytest.raises(ValueError, match="No observation of these images has prompts"):
+    with pytest.raises(ValueError, match="zero-shot: no observation of these images has prompts"):
         ZeroShot(data, prompts={"Asthma": Prompts(("Asthma.",))})
 
 
