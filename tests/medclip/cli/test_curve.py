@@ -79,7 +79,13 @@ def test_published_numbers_are_drawn_on_their_own_test_set_only() -> None:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("objectives", "4,000"), ("matching", "4,000"), ("claim-labels", "20,000"), ("partial-labels", "4,500")],
+    [
+        ("objectives", "4,000"),
+        ("matching", "4,000"),
+        ("claim-labels", "20,000"),
+        ("claim-labels-rivals", "20,000"),
+        ("partial-labels", "4,500"),
+    ],
 )
 def test_every_comparison_is_valid(name: str, size: str, monkeypatch, capsys) -> None:
     monkeypatch.chdir(ROOT)
