@@ -96,11 +96,11 @@ def evaluate(
     config, departures = protocol.apply(config, EvaluateConfig(), given) if protocol else (config, [])
     if unknown := set(names_in(config.baselines)) - set(BASELINES):
         raise UserError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
+    kinds = {name: load_plugin("evaluation.evaluators", name) for name in names_in(config.evaluators)}
     output = _output(config, folder)
     root = config.data_root or trained.get("data_root")
     find = partial(find_sources, data_root=root, options=config.source_options)
     run = _Evaluation(config, trained, folder, find(config.on), find(config.texts) if config.texts else [])
-    kinds = {name: load_plugin("evaluation.evaluators", name) for name in names_in(config.evaluators)}
     if config.examples and not any("examples" in inspect.signature(kind).parameters for kind in kinds.values()):
         logger.warning("--examples %d: %s shows no images; grounding and retrieval do", config.examples,
                        config.evaluators)  # fmt: skip
