@@ -84,8 +84,8 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
         raise UserError("Which model, which images? medclip-classify MODEL FILES... (a folder, or - for stdin)")
     if config.abstain and config.classes:
         raise UserError("--abstain is about each observation for itself, and --classes about exactly one of several.")
-    classifier = load(config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration)
     objects = _objects(config)
+    classifier = load(config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration)
     if (config.heatmap or {"seg", "sc"} & set(objects)) and not hasattr(classifier, "embed_patches"):
         raise UserError("--heatmap, --to seg and --to sc need the patches of the image tower, which an export has not.")
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
