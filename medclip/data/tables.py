@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 #: Required columns of an image table, then those it may have.
 IMAGE_COLUMNS = ("image_id", "study_id", "patient_id", "path")
-IMAGE_EXTRAS = ("view", "split", "age", "sex", "race")
+IMAGE_EXTRAS = ("view", "split", "age", "sex", "race", "site")
 TEXT_COLUMNS = ("study_id", "patient_id", "text")
 TEXT_EXTRAS = ("split",)
 #: A sentence table is a text table of sentences; `count` says how many texts hold the sentence.

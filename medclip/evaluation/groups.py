@@ -12,7 +12,7 @@ import pandas as pd
 #: Patients of a group: fewer say nothing, and could be recognised.
 LEAST_PATIENTS = 10
 #: Columns that groups are made of, where the images have them.
-COLUMNS = ("sex", "age", "view", "race")
+COLUMNS = ("sex", "age", "view", "race", "site")
 _AGES = (0, 40, 60, 80)
 _BANDS = ("0-39", "40-59", "60-79", "80+")
 

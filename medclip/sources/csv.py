@@ -30,7 +30,7 @@ _ALIASES = {
     "study_id": ("studyid", "reportid", "accessionnumber", "accession", "studyinstanceuid", "examid"),
     "patient_id": ("patientid", "subjectid", "patient", "subject", "mrn", "medicalrecordnumber", "patientnumber"),
     "view": ("viewposition", "projection"), "age": ("patientage",), "sex": ("gender", "patientsex", "patientgender"),
-    "race": ("patientrace", "primaryrace"),
+    "race": ("patientrace", "primaryrace"), "site": ("hospital", "institution", "institutionname", "centre", "center"),
 }  # fmt: skip
 #: Sections that are joined where a table has no column of whole texts.
 _SECTIONS = ("findings", "impression")

@@ -20,7 +20,15 @@ from labelers.observations import CHEXPERT14
 from labelers.rules import RuleLabeler
 from medclip.data.source import Source
 from medclip.data.tables import check_boxes, check_images, check_texts
-from medclip.sources.phantom.population import Study, attributes_of, draw_study, states_of
+from medclip.sources.phantom.population import (
+    HOSPITALS,
+    VERSIONS,
+    Study,
+    attributes_of,
+    draw_study,
+    rare_states_of,
+    states_of,
+)
 from medclip.sources.phantom.radiograph import draw_boxes, draw_radiograph
 from medclip.sources.phantom.report import LANGUAGES, write_report
 from medclip.sources.phantom.shortcut import KINDS, Shortcut, marked
@@ -47,6 +55,10 @@ class Phantom(Source):
         image_labels: Where states of the train split come from: "reader", all 14 of every image without an error; or
             "report", what the rule labeler reads in the image's report, blank where that is silent, as CheXpert's.
         label_errors: Share of the states of the train split that are turned round.
+        version: 1; or 2, harder: no observation is plain or invisible, reports are as varied as people's, findings
+            outside the 14 are drawn and described (columns of their own in valid and test, blank in train), and two
+            hospitals (column `site`) differ in films, patients, style and labels. English only.
+        train_site: In version 2 the hospital, A or B, whose images and reports alone are in the train and valid split.
         attributes: Attributes that images are labelled for, too: some of "side" and "size".
         shortcut: A mark that goes with an observation, to see who relies on it: `{observation: Pleural Effusion, kind:
             marker, train: 0.95, test: 0.05}`. Of the images with the observation that share bears the mark, of those
@@ -63,7 +75,7 @@ class Phantom(Source):
         self, root: Path = Path(), *, studies: int = 6000, size: int = 128, seed: int = 0, paired: bool = False,
         language: str = "en", observations: Sequence[str] = (), image_labels: str = "reader",
         label_errors: float = 0.0, attributes: Sequence[str] = (),
-        shortcut: Mapping[str, Any] | None = None,
+        shortcut: Mapping[str, Any] | None = None, version: int = 1, train_site: str = "",
     ) -> None:  # fmt: skip
         super().__init__(root)
         if studies < 1 or size < 16:
@@ -71,17 +83,23 @@ class Phantom(Source):
         if not 0 <= label_errors <= 1:
             raise UserError(f"phantom: label_errors is a share, found {label_errors}.")
         for found, known in (
-            ([language], LANGUAGES), (observations, CHEXPERT14), ([image_labels], IMAGE_LABELS), (attributes, VALUES)
+            ([language], LANGUAGES), (observations, CHEXPERT14), ([image_labels], IMAGE_LABELS), (attributes, VALUES),
+            ([str(version)], [str(one) for one in VERSIONS]), ([train_site], ["", *HOSPITALS]),
         ):  # fmt: skip
             if unknown := sorted(set(found) - set(known)):
                 raise UserError(f"phantom: found {', '.join(unknown)}; choose from {', '.join(known)}.")
+        if version == 1 and train_site:
+            raise UserError(f"phantom: train_site {train_site} is of version 2, which has hospitals.")
+        if version > 1 and language != "en":
+            raise UserError(f"phantom: version {version} writes English only, found language {language!r}.")
+        self.version, self.train_site = version, train_site
         self.studies, self.size, self.seed, self.paired = studies, size, seed, paired
         self.language, self.observations = language, list(observations) or list(CHEXPERT14)
         # Reports pass over what is absent, and over nothing else.
         self.blank_is_negative = image_labels == "report"
         self.image_labels, self.label_errors, self.attributes = image_labels, label_errors, list(attributes)
         self.shortcut = Shortcut.of(shortcut) if shortcut else None
-        self.draw = partial(_draw, seed=seed, size=size)
+        self.draw = partial(_draw, seed=seed, size=size, version=version)
 
     @classmethod
     def locate(cls, path: str | None, data_root: Path | None) -> Path:
@@ -99,16 +117,22 @@ class Phantom(Source):
             {
                 **_ids(study),
                 "image_id": f"{self.seed}-{study.number}",
-                "path": f"phantom-{self.seed}-{self.size}-{self._mark(study)}{study.number}",
+                "path": f"{self._kind}-{self.seed}-{self.size}-{self._mark(study)}{study.number}",
                 "view": study.view,
                 "split": study.split,
                 "age": study.age,
                 "sex": study.sex,
+                **({"site": study.hospital} if study.hospital else {}),
             }
             for study in studies
         ]
         table = pd.concat([pd.DataFrame(rows), self._states(studies)], axis=1)
         return check_images(table, origin=self.name)
+
+    @property
+    def _kind(self) -> str:
+        """The first part of paths, so that pixels of each version are cached apart."""
+        return "phantom" if self.version == 1 else f"phantom{self.version}"
 
     def _mark(self, study: Study) -> str:
         """Returns the mark of an image as a part of its path, so that marked pixels are cached apart."""
@@ -123,10 +147,26 @@ class Phantom(Source):
             reports = [write_report(study, self.language) for study in studies if study.split == "train"]
             states.loc[train, list(labeler.observations)] = labeler(reports)
         if self.label_errors:
-            rng = np.random.default_rng([self.seed, 4])
-            wrong = (rng.random(states.shape) < self.label_errors) & train[:, None]
-            states = states.mask(wrong, states.isin([0, -1]).astype(float).where(states.notna()))
-        return states[[*self.observations, *states.columns[len(CHEXPERT14) :]]]
+            states = states.mask(self._wrong(states, train), states.isin([0, -1]).astype(float).where(states.notna()))
+        states = states[[*self.observations, *states.columns[len(CHEXPERT14) :]]]
+        return states if self.version == 1 else self._of_hospitals(states, studies, train)
+
+    def _wrong(self, states: pd.DataFrame, train: np.ndarray) -> np.ndarray:
+        """Returns which states are turned round, (N, O); those of attributes leave those of observations alone."""
+        drawn = [
+            np.random.default_rng([self.seed, 4, *part]).random((len(states), count))
+            for part, count in (((), len(CHEXPERT14)), ((1,), states.shape[1] - len(CHEXPERT14)))
+        ]
+        return (np.concatenate(drawn, axis=1) < self.label_errors) & train[:, None]
+
+    def _of_hospitals(self, states: pd.DataFrame, studies: Sequence[Study], train: np.ndarray) -> pd.DataFrame:
+        """Returns states as each hospital labels them in the train split, with columns of what is rare."""
+        states = states.copy()
+        for name, hospital in HOSPITALS.items():
+            unlabelled = [one for one in self.observations if hospital.labels and one not in hospital.labels]
+            here = train & np.array([study.hospital == name for study in studies])
+            states.loc[here, unlabelled] = np.nan
+        return pd.concat([states, pd.DataFrame([rare_states_of(study) for study in studies])], axis=1)
 
     def texts(self) -> pd.DataFrame:
         """Returns one report a study."""
@@ -143,7 +183,7 @@ class Phantom(Source):
             (f"{self.seed}-{study.number}", observation, *box)
             for study in self._drawn(0)
             if study.split == "test"
-            for observation, box in draw_boxes(self.seed, study.number, size=self.size)
+            for observation, box in draw_boxes(self.seed, study.number, size=self.size, version=self.version)
         ]
         columns = ["image_id", "observation", "x", "y", "width", "height"]
         return check_boxes(pd.DataFrame(rows, columns=columns), origin=self.name)
@@ -154,14 +194,15 @@ class Phantom(Source):
         return pd.DataFrame([{"patient_id": _ids(study)["patient_id"], "split": study.split} for study in studies])
 
     def _drawn(self, first: int) -> list[Study]:
-        return [draw_study(self.seed, number) for number in range(first, first + self.studies)]
+        drawn = (draw_study(self.seed, number, self.version) for number in range(first, first + self.studies))
+        return [study for study in drawn if self.train_site in ("", study.hospital) or study.split == "test"]
 
 
 def _ids(study: Study) -> dict[str, str]:
     return {"study_id": f"{study.seed}-{study.number}", "patient_id": f"{study.seed}-{study.patient}"}
 
 
-def _draw(path: str, *, seed: int, size: int) -> np.ndarray:
+def _draw(path: str, *, seed: int, size: int, version: int) -> np.ndarray:
     *_, mark, number = path.split("-")
-    film = draw_radiograph(seed, int(number), size=size)
+    film = draw_radiograph(seed, int(number), size=size, version=version)
     return marked(film, mark) if mark in KINDS else film

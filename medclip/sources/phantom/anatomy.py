@@ -54,30 +54,45 @@ def draw_anatomy(study: Study, size: int) -> Canvas:
     projection = 1.06 if study.view == "AP" else 1.0  # the heart is farther from the film
     heart_width = (0.27 + 0.05 * u[4]) * projection * (1.12 + 0.4 * enlarged.severity if enlarged.present else 1.0)
     mediastinum_width = (0.10 + 0.03 * u[5]) * (1.25 + 0.7 * mediastinum.severity if mediastinum.present else 1.0)
-    collapse = study.sign("Atelectasis")
     lungs, base = {}, {}
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        raised = collapse.present and collapse.side in (side, "bilateral")
-        base[side] = (
-            LUNG_BASE - 0.12 * u[6] - (0.05 if side == "right" else 0.0) - (0.14 * collapse.severity if raised else 0.0)
-        )
+        base[side] = LUNG_BASE - 0.12 * u[6] - (0.05 if side == "right" else 0.0) - _raised(study, side)
         across = (x - sign * LUNG_X) / LUNG_WIDTH
         along = (y - (LUNG_TOP + 0.75)) / 0.75
         inside = ramp(1.0 - across * across - along * along * np.abs(along), 0.16)
-        dome = base[side] + 0.16 * across * across
+        dome = base[side] + (0.02 if study.has("Emphysema") else 0.16) * across * across
         lungs[side] = inside * ramp(dome - y, 0.05)
     wide, high = (x / 0.97) ** 2, (np.minimum(y, 0.3) / 1.25) ** 2
     body = ramp(1.0 - wide * wide - high * high * high, 0.25)
     air = lungs["left"] + lungs["right"]
     grain = _grain(size, rng)
-    image = body * (0.62 + 0.05 * y) - 0.42 * air
+    image = body * (0.62 + 0.05 * y) - (0.47 if study.has("Emphysema") else 0.42) * air
     _add_vessels(image, x, y, air, grain, 0.05 + 0.04 * float(u[7]))
-    image += 0.10 * ramp(0.08 - np.abs(x), 0.08) * body  # spine
+    image += 0.10 * ramp(0.08 - np.abs(x - _curve(study, y)), 0.08) * body  # spine
     image += 0.20 * ramp(mediastinum_width + 0.05 * y - np.abs(x), 0.10) * body * ramp(0.55 - y, 0.2)
     heart = ramp(1.0 - ((x - 0.10 - 0.1 * y) / heart_width) ** 2 - ((y - 0.24) / 0.32) ** 2, 0.35)
     image += (0.10 + 0.24 * np.minimum(air, 1.0)) * heart
     _add_ribs(image, x, y, body, u, study.sign("Fracture"))
     return Canvas(size, x, y, image, lungs, base, heart_width, mediastinum_width, grain, rng, [])
+
+
+def _raised(study: Study, side: str) -> float:
+    """Returns how far disease moves the diaphragm of one side up."""
+    total, collapse = 0.0, study.sign("Atelectasis")
+    if collapse.present and collapse.side in (side, "bilateral"):
+        total += 0.14 * collapse.severity
+    if study.has("Hemidiaphragm Elevation") and study.sign("Hemidiaphragm Elevation").side == side:
+        total += 0.18 + 0.12 * study.sign("Hemidiaphragm Elevation").severity
+    return total - (0.10 if study.has("Emphysema") else 0.0)
+
+
+def _curve(study: Study, y: Array) -> Array | float:
+    """Returns how far the spine is to the side at each height."""
+    if not study.has("Scoliosis"):
+        return 0.0
+    bend = study.sign("Scoliosis")
+    to = 1.0 if bend.side == "left" else -1.0
+    return to * (0.10 + 0.10 * bend.severity) * np.cos(2.0 * (y + 0.1))
 
 
 def _pose(size: int, u: Array) -> tuple[Array, Array]:

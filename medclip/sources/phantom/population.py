@@ -3,11 +3,13 @@
 Prevalence is CheXpert's published table (Irvin et al. 2019, table 1: share of studies labelled positive and
 uncertain). The table gives no joint counts, so co-occurrence comes from a Gaussian copula whose correlations say
 what goes together clinically (fluid overload, infection, collapse with effusion, tubes in the very ill).
+
+Version 2 has two hospitals that differ (`HOSPITALS`) and findings outside the 14 (`RARE`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -55,6 +57,58 @@ _CORRELATION = {
 }
 _BLOCK = 1024
 SIDES = ("left", "right", "bilateral")
+VERSIONS = (1, 2)
+#: What version 2 also draws and describes, outside the 14, with its prevalence; it is in no label to learn from.
+RARE = {
+    "Emphysema": 0.05,
+    "Granuloma": 0.06,
+    "Hemidiaphragm Elevation": 0.04,
+    "Hernia": 0.04,
+    "Lung Cavity": 0.03,
+    "Scoliosis": 0.06,
+    "Subcutaneous Emphysema": 0.03,
+    "Tortuous Aorta": 0.08,
+}
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """One of the two hospitals of version 2.
+
+    Attributes:
+        patients: Share of the patients.
+        shift: What is added to the threshold of disease, in deviations: higher, and less is found.
+        shifts: The same of single observations.
+        anteroposterior: Share of AP films.
+        marker: Share of films with pleural effusion that bear a letter in the corner; of those without, the rest.
+        border: Whether films have a black border.
+        exposure: Factor of grey values.
+        labels: Observations that the images are labelled for; all 14 where empty.
+    """
+
+    patients: float
+    shift: float
+    shifts: Mapping[str, float]
+    anteroposterior: float
+    marker: float
+    border: bool
+    exposure: float
+    labels: tuple[str, ...] = ()
+
+
+#: A is where the very ill lie, and marks films of effusions; B sees outpatients, and labels fewer observations.
+HOSPITALS = {
+    "A": Hospital(0.6, 0.0, {}, 0.8, 0.8, border=False, exposure=1.0),
+    "B": Hospital(
+        0.4, 0.35, {"Support Devices": 0.8, "Lung Lesion": -0.3, "Fracture": -0.3}, 0.2, 0.5, border=True,
+        exposure=0.85, labels=(
+            "No Finding", "Cardiomegaly", "Lung Lesion", "Edema", "Consolidation", "Pneumonia", "Pneumothorax",
+            "Pleural Effusion", "Fracture", "Support Devices",
+        ),
+    ),
+}  # fmt: skip
+
+_ORDER = {name: i for i, name in enumerate((*_DRAWN, *RARE))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +133,13 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One examination of a made-up patient. Every patient has two studies in a row."""
+    """One examination of a made-up patient. Every patient has two studies in a row.
+
+    Attributes:
+        signs: Of the 13 observations that are drawn, in version 2 those of `RARE` after them.
+        version: One of `VERSIONS`.
+        hospital: In version 2 one of `HOSPITALS`.
+    """
 
     seed: int
     number: int
@@ -89,18 +149,25 @@ class Study:
     view: str
     split: str
     signs: tuple[Sign, ...]
+    version: int = 1
+    hospital: str = ""
 
     def sign(self, observation: str) -> Sign:
         """Returns what the study says of `observation`."""
-        return self.signs[_DRAWN.index(observation)]
+        return self.signs[_ORDER[observation]]
+
+    def has(self, observation: str) -> bool:
+        """Tells whether `observation` is drawn; of those of `RARE` in version 1, that it is not."""
+        return (self.version > 1 or observation not in RARE) and self.sign(observation).present
 
 
-def draw_study(seed: int, number: int) -> Study:
+def draw_study(seed: int, number: int, version: int = 1) -> Study:
     """Returns study `number` of the population of `seed`; the same one however many others are drawn."""
     if number < 0:
         raise UserError(f"Found study number {number}; studies count from 0.")
     block, row = divmod(number, _BLOCK)
-    states, present, severity, sides, places = _block(seed, block)
+    states, present, severity, sides, places = _block(seed, block, version)
+    names = _DRAWN if version == 1 else (*_DRAWN, *RARE)
     signs = tuple(
         Sign(
             name,
@@ -110,14 +177,15 @@ def draw_study(seed: int, number: int) -> Study:
             SIDES[sides[row, i]],
             (float(places[row, i, 0]), float(places[row, i, 1])),
         )
-        for i, name in enumerate(_DRAWN)
+        for i, name in enumerate(names)
     )
     patient = number // 2
     rng = np.random.default_rng([seed, 1, patient])
     age, sex, share = int(np.clip(rng.normal(60, 18), 18, 95)), "FM"[int(rng.random() < 0.55)], rng.random()
     split = "test" if share < 0.1 else "valid" if share < 0.2 else "train"
-    view = "AP" if places[row, 0, 0] < 0.7 else "PA"
-    return Study(seed, number, patient, age, sex, view, split, signs)
+    hospital = "" if version == 1 else "AB"[int(_at_b(seed, block)[row])]
+    view = "AP" if places[row, 0, 0] < (HOSPITALS[hospital].anteroposterior if hospital else 0.7) else "PA"
+    return Study(seed, number, patient, age, sex, view, split, signs, version, hospital)
 
 
 def states_of(study: Study) -> dict[str, int]:
@@ -127,7 +195,7 @@ def states_of(study: Study) -> dict[str, int]:
     truth, as CheXpert's experts gave it.
     """
     expert = study.split != "train"
-    states = {f.observation: int(f.present) if expert else f.state for f in study.signs}
+    states = {f.observation: int(f.present) if expert else f.state for f in study.signs[: len(_DRAWN)]}
     found = any(state != 0 for name, state in states.items() if name != "Support Devices")
     return {name: int(not found) if name == NO_FINDING else states[name] for name in CHEXPERT14}
 
@@ -143,7 +211,7 @@ def attributes_of(study: Study, kinds: Sequence[str]) -> dict[str, float]:
         kinds: Some of "side" and "size".
     """
     states: dict[str, float] = {}
-    for sign in study.signs:
+    for sign in study.signs[: len(_DRAWN)]:
         # As in reports: the lower two of four grades are small, the highest is large.
         sizes = ("small",) if sign.severity < 0.5 else ("large",) if sign.severity >= 0.75 else ()
         sides = ("left", "right") if sign.side == "bilateral" else (sign.side,)
@@ -166,12 +234,43 @@ def _told(study: Study, sign: Sign, kind: str) -> float:
     return 1.0 if counts else float("nan")
 
 
+def rare_states_of(study: Study) -> dict[str, float]:
+    """Returns the states of what is `RARE` as they would stand in a label file: the truth in valid and test."""
+    return {name: float(study.sign(name).present) if study.split != "train" else float("nan") for name in RARE}
+
+
 @lru_cache(maxsize=8)
-def _block(seed: int, block: int) -> tuple[np.ndarray, ...]:
+def _at_b(seed: int, block: int) -> np.ndarray:
+    """Returns which studies (`_BLOCK`,) of a block are of hospital B; both studies of a patient are of one."""
+    drawn = np.random.default_rng([seed, 7, block]).random(_BLOCK // 2)
+    return np.repeat(drawn >= HOSPITALS["A"].patients, 2)
+
+
+@lru_cache(maxsize=8)
+def _block(seed: int, block: int, version: int) -> tuple[np.ndarray, ...]:
     """Returns states, presence, severity, side and place for `_BLOCK` studies at once."""
+    common = _common(seed, block, _shift(seed, block) if version > 1 else 0.0)
+    if version == 1:
+        return common
+    rng = np.random.default_rng([seed, 8, block])
+    size = (_BLOCK, len(RARE))
+    present = rng.random(size) < np.array(list(RARE.values()))
+    sides = rng.integers(0, 2, size)
+    rare = (present.astype(int), present, rng.random(size), sides, rng.random((*size, 2)))
+    return tuple(np.concatenate(pair, axis=1) for pair in zip(common, rare, strict=True))
+
+
+def _shift(seed: int, block: int) -> np.ndarray:
+    """Returns what is added to the thresholds (`_BLOCK`, 13) of each study's hospital."""
+    of = {name: [one.shifts.get(o, one.shift) for o in _DRAWN] for name, one in HOSPITALS.items()}
+    return np.where(_at_b(seed, block)[:, None], of["B"], of["A"])
+
+
+def _common(seed: int, block: int, shift: np.ndarray | float) -> tuple[np.ndarray, ...]:
+    """Returns states, presence, severity, side and place of the 13 observations, thresholds raised by `shift`."""
     rng = np.random.default_rng([seed, 0, block])
     size = (_BLOCK, len(_DRAWN))
-    latent = rng.standard_normal(size) @ _cholesky().T
+    latent = rng.standard_normal(size) @ _cholesky().T - shift
     positive, uncertain = _thresholds()
     states = np.where(latent > positive, 1, np.where(latent > uncertain, -1, 0))
     present = (states == 1) | ((states == -1) & (rng.random(size) < 0.5))
