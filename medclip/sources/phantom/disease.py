@@ -106,7 +106,8 @@ def _pleural_effusion(c: Canvas, f: Sign, side: str) -> None:
     level = c.base[side] + 0.10 - (0.04 + 0.42 * f.severity)
     meniscus = level - 0.9 * np.maximum(outward - 0.40, 0.0) ** 2 * (1.5 + f.severity)
     fluid = ramp(c.y - meniscus, 0.06) * np.minimum(4.0 * c.lungs[side], 1.0)
-    c.image += fluid * np.maximum(0.60 - c.image, 0.0)
+    layer = min(1.0, 1.0 + 6.0 * min(f.severity, 0.0))  # how much of the full attenuation; less below severity 0
+    c.image += layer * fluid * np.maximum(0.60 - c.image, 0.0)
     top = level - 0.1
     c.mark(f.observation, _toward(side) * 0.45, (top + 0.6) / 2, 0.33, (0.6 - top) / 2)
 

@@ -15,16 +15,16 @@ from medclip.sources.phantom.shortcut import marked
 #: How severe what version 2 draws looks, from barely there to severe, where version 1 draws 0 to 1: the easiest are
 #: fainter, the hardest plainer, so that a supervised network finds each of them, and none always.
 _LOOKS = {
-    "Enlarged Cardiomediastinum": (-0.25, 0.35),
+    "Enlarged Cardiomediastinum": (-0.15, 0.50),
     "Cardiomegaly": (-0.20, 0.35),
     "Consolidation": (-0.60, 0.10),
-    "Pleural Effusion": (-0.05, 0.45),
+    "Pleural Effusion": (-0.16, 0.12),
     "Support Devices": (-0.35, 0.30),
     "Edema": (-0.10, 0.80),
     "Lung Lesion": (0.70, 1.60),
     "Pneumothorax": (0.50, 1.50),
     "Pleural Other": (0.70, 1.80),
-    "Fracture": (1.00, 2.50),
+    "Fracture": (1.50, 2.50),
 }
 _MARK = 9  # of the random numbers that say which films bear the hospital's letter
 _DRAWINGS = {**DRAWINGS, **RARE_DRAWINGS}
