@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from labelers.errors import UserError
+from labelers.flips import Flip, flips
 from medclip.data.tables import label_matrix
 from medclip.evaluation.bootstrap import Metric, Resamples, bootstrap, mean_sampled, sample
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
-from medclip.evaluation.flips import Flip, flips
 from medclip.evaluation.metrics import weighted_mean
 from medclip.inference.embed import embed_images, embed_texts
 
@@ -27,7 +27,7 @@ class FlipTest(Evaluator):
 
     As in CXR-Align, negation is tested with nothing else changed: "There is a small effusion." against "There is no
     small effusion.", "No pneumothorax." against "There is pneumothorax.". Sentences are rewritten by rules and checked
-    by the labeler, see `medclip.evaluation.flips`. An image is compared with sentences of its own report; where images
+    by the labeler, see `labelers.flips`. An image is compared with sentences of its own report; where images
     have no reports, with sentences of others whose claim or denial is true of it by its label. `claimed` counts
     sentences that claim something, `denied` those that deny; `mean` is the mean of both, and 0.5 by chance.
 

@@ -80,6 +80,9 @@ class Sampling:
     pair_text: Literal["sentence", "report", "prompts"] = "sentence"
     """What is drawn for a pair: one sentence of the report, the whole report, or prompts written from the labels of
     the image, as in CXR-CLIP."""
+    flips: float = 0.0
+    """Share of the sentences drawn that are turned round by rule ("No effusion." of "Large effusion."), as hard
+    negatives."""
     augmentation: dict[str, Any] = field(default_factory=dict)
     """Random changes of training images: crop, flip, jitter, rotate, shift, scale."""
     augment_on: Literal["cpu", "device"] = "cpu"
@@ -227,6 +230,8 @@ class TrainConfig(
         self.at_least(0, "evaluate_every", "steps", "workers", "threads", "limit", "encode_batch", "save_every")
         self.at_least(0, "cache_features")
         self.at_least(0, "weight_decay", "clip_norm", "balance_images", "balance_texts")
+        if not 0 <= self.flips < 1:
+            raise UserError(f"--flips is a share of the sentences, at least 0 and below 1; found {self.flips}.")
         if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
             raise UserError(
                 f"Found epochs={self.epochs}, learning_rate={self.learning_rate}, warmup={self.warmup}. Epochs and the "

@@ -71,7 +71,7 @@ def flips(sentences: Sequence[str], labeler: RuleLabeler) -> list[Flip]:
 
     Examples:
         >>> from labelers.rules import RuleLabeler
-        >>> from medclip.evaluation.flips import flips
+        >>> from labelers.flips import flips
         >>> [flip.text for flip in flips(["There is a small left pneumothorax.", "No fracture."], RuleLabeler())]
         ['There is no small left pneumothorax.', 'There is fracture.']
     """

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelers.flips import Flip, flips
 from labelers.observations import CHEXPERT14
 from labelers.rules import RuleLabeler
-from medclip.evaluation.flips import Flip, flips
 
 LABELER = RuleLabeler()
-TABLE = Path(__file__).parents[2] / "labelers" / "sentences.txt"
+TABLE = Path(__file__).parent / "sentences.txt"
 
 
 @pytest.mark.parametrize(
