@@ -38,7 +38,7 @@ DOORS = {
     "fastapi": ("medclip/serve/",),
     "starlette": ("medclip/serve/",),
     "uvicorn": ("medclip/serve/server.py",),
-    "sklearn": ("medclip/evaluation/", "medclip/inference/calibration.py"),
+    "sklearn": ("medclip/evaluation/", "medclip/data/samplers.py", "medclip/inference/calibration.py"),
 }
 #: Labelling and preparing must never wait for torch.
 TORCHLESS = ("labelers/", "medclip/utils/", "medclip/sources/", "medclip/runs/settings/", "medclip/runs/prepare.py",

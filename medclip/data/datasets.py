@@ -11,8 +11,9 @@ import pandas as pd
 from labelers.errors import UserError
 from labelers.observations import NO_FINDING, LabelPolicy
 from medclip.data.cache import PixelCache
+from medclip.data.cleaning import CleanedPixels
 from medclip.data.features import FeatureCache
-from medclip.data.samplers import balance_weights, source_weights
+from medclip.data.samplers import balance_weights, site_weights, source_weights
 from medclip.data.tables import label_matrix, learning_labels
 from medclip.data.tokens import Ragged, Tokenize
 
@@ -56,11 +57,13 @@ class Drawing:
     Attributes:
         sources: Relative weight of each source; None draws every row equally often.
         balance: Power of `balance_weights`; 0 leaves observations as frequent as they are.
+        sites: Power of `site_weights`; 0 leaves sites as frequent as they are.
         repeats: 0 draws every different sentence equally often, 1 as often as reports say it.
     """
 
     sources: Sequence[float] | None = None
     balance: float = 0.0
+    sites: float = 0.0
     repeats: float = 1.0
 
 
@@ -79,7 +82,7 @@ class ImageSide:
     keys: np.ndarray
     labels: np.ndarray
     studies: np.ndarray
-    cache: PixelCache | FeatureCache
+    cache: PixelCache | CleanedPixels | FeatureCache
     weights: np.ndarray | None = None
 
 
@@ -115,7 +118,7 @@ def image_side(
     *,
     observations: Sequence[str],
     policy: LabelPolicy,
-    cache: PixelCache,
+    cache: PixelCache | CleanedPixels,
     study_numbers: dict[str, int],
     drawing: Drawing = Drawing(),
     blank: str = "ignore",
@@ -144,7 +147,7 @@ def image_side(
         labels=policy(states),
         studies=_numbers(table["study_id"], study_numbers),
         cache=cache,
-        weights=_weights([len(part) for part in parts], states, drawing),
+        weights=_weights([len(part) for part in parts], states, drawing, base=_site_weights(parts, states, drawing)),
     )
 
 
@@ -203,6 +206,16 @@ def text_side(
         words=tokens.words,
         pairs=pairs_from(links, max(len(study_numbers), links["study"].max() + 1)) if len(links) else None,
     )
+
+
+def _site_weights(parts: Sequence[pd.DataFrame], states: np.ndarray, drawing: Drawing) -> np.ndarray | None:
+    """Returns what makes sites say nothing of the states, where that is wanted; without a column site, by source."""
+    if not drawing.sites:
+        return None
+    blank = pd.Series("", index=range(len(states)))
+    site = pd.concat([part["site"] if "site" in part else blank[: len(part)] for part in parts], ignore_index=True)
+    source = np.repeat(np.arange(len(parts)), [len(part) for part in parts]).astype(str)
+    return site_weights(source + " " + site.fillna("").astype(str).to_numpy(dtype=str), states, power=drawing.sites)
 
 
 def _drawn(table: pd.DataFrame, observations: Sequence[str], denials: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from labelers.errors import UserError
+from medclip.data.cleaning import Cleaning
 from medclip.data.images import fit_square, grey_images, pad_bicubic, resize_square
 
 MEAN, STD = 0.5862785803043838, 0.27950088968644304
@@ -26,6 +27,8 @@ class Preprocessing:
         resize: "square", fitted and resized as in training; or "pad-bicubic", as the official MedCLIP prepares images
             (padded to a square of at least `image_size`, then resized with Pillow's bicubic filter).
         dicom: How DICOM values become grey, see `medclip.data.images.read_image`.
+        border: Share of each side that is covered, see `medclip.data.cleaning`.
+        markers: Whether letters are covered.
 
     Raises:
         UserError: `resize` is unknown.
@@ -37,10 +40,14 @@ class Preprocessing:
     std: float = STD
     resize: str = "square"
     dicom: str = "voi"
+    border: float = 0.0
+    markers: bool = False
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
             raise UserError(f"resize {self.resize!r} is none of {', '.join(RESIZES)}.")
+        if not 0 <= self.border < 0.4:
+            raise UserError(f"border {self.border}: the share of each side that is covered is at least 0, below 0.4.")
 
     def images(self, images: Any) -> np.ndarray:
         """Returns pixel values (I, 1, H, W), float32, of one image or several, see `medclip.data.images.grey_images`.
@@ -50,12 +57,19 @@ class Preprocessing:
         """
         arrays = grey_images(images, at_least=self.cache_size, dicom=self.dicom)
         if self.resize == "pad-bicubic":
-            return self.normalised(np.stack([pad_bicubic(array, self.image_size) for array in arrays]))
+            padded = np.stack([pad_bicubic(array, self.image_size) for array in arrays])
+            return self.normalised(self.cleaning(padded))
         return self.squares(np.stack([fit_square(array, self.cache_size)[0] for array in arrays]))
 
     def squares(self, squares: np.ndarray) -> np.ndarray:
         """Returns pixel values (I, 1, H, W) of cached squares (I, S, S), uint8."""
+        squares = self.cleaning(squares)
         return self.normalised(np.stack([resize_square(square, self.image_size) for square in squares]))
+
+    @property
+    def cleaning(self) -> Cleaning:
+        """What is covered on squares."""
+        return Cleaning(self.border, self.markers)
 
     def normalised(self, images: np.ndarray) -> np.ndarray:
         """Returns pixel values (I, 1, H, W) of images (I, H, W), uint8, that have their size."""

@@ -67,6 +67,29 @@ def balance_weights(states: np.ndarray, *, power: float) -> np.ndarray:
     return np.where(weights > 0, weights, common if np.isfinite(common) else 1.0)
 
 
+def site_weights(sites: np.ndarray, states: np.ndarray, *, power: float) -> np.ndarray:
+    """Returns (N,) weights under which the states of images do not tell their site, as far as `power` (1: fully).
+
+    Stabilised inverse propensity: the share of a site over how likely it is given the states, from a logistic
+    regression (Robins et al. 2000, Epidemiology 11:550). Weights are kept between a twentieth and twenty.
+
+    Args:
+        sites: (N,) site of each image.
+        states: (N, O).
+        power: 0 changes nothing.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    names, member = np.unique(sites, return_inverse=True)
+    if len(names) < 2:
+        return np.ones(len(sites))
+    shown = np.hstack([states == 1, states == -1, np.isnan(states)]).astype(np.float32)
+    likely = LogisticRegression(C=10.0, max_iter=1000).fit(shown, member).predict_proba(shown)
+    share = np.bincount(member) / len(member)
+    weights = share[member] / likely[np.arange(len(member)), member]
+    return np.clip(weights, 0.05, 20.0) ** power
+
+
 def source_weights(members: np.ndarray, wanted: Sequence[float], weights: np.ndarray) -> np.ndarray:
     """Returns (N,) factors under which source s gives a share of the draws in proportion to `wanted[s]`.
 

@@ -41,6 +41,8 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         resize: "square", fitted and resized as in training; or "pad-bicubic", as the official MedCLIP prepares images
             (padded to a square of at least `image_size`, then resized with Pillow's bicubic filter).
         dicom: Recipe by which DICOM values become grey, see `medclip.data.images.read_image`.
+        border: Share of each side that is covered, see `medclip.data.cleaning`.
+        markers: Whether letters are covered.
 
     Examples:
         >>> import medclip
@@ -62,8 +64,12 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         std: float = STD,
         resize: str = "square",
         dicom: str = "voi",
+        border: float = 0.0,
+        markers: bool = False,
     ) -> None:
-        self.preprocessing = Preprocessing(image_size, cache_size or image_size, mean, std, resize, dicom)
+        self.preprocessing = Preprocessing(
+            image_size, cache_size or image_size, mean, std, resize, dicom, border, markers
+        )
         self.tokenizer, self.max_length = tokenizer, max_length
 
     @property

@@ -17,6 +17,7 @@ import torch
 from labelers.errors import UserError
 from labelers.observations import LabelPolicy
 from medclip.data.cache import PixelCache
+from medclip.data.cleaning import CleanedPixels
 from medclip.data.features import FeatureCache
 from medclip.data.gpu_transforms import DeviceAugmentation
 from medclip.data.overlap import FINGERPRINTS, keep
@@ -145,7 +146,9 @@ def _train(
     _warn_of_flips(parts.augmentation.flip, tables)
     model, processor = new_model(config, tables.sentences, parts.objective)
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
-    data, features = batches_of(config, parts, tables, cache, processor), None
+    cleaning = processor.preprocessing.cleaning
+    pixels = CleanedPixels(cache, cleaning) if cleaning else cache
+    data, features = batches_of(config, parts, tables, pixels, processor), None
     if config.cache_features:
         features = image_features(config, model, processor, cache, tables.images, progress=progress)
         images = replace(data.images, cache=features)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from labelers.observations import LabelPolicy
 from medclip.data.cache import PixelCache
+from medclip.data.cleaning import CleanedPixels
 from medclip.data.datasets import Drawing, ImageSide, Partners, TextSide, image_side, text_side, with_partners
 from medclip.data.loader import Steps
 from medclip.data.partners import prompts_of_labels, reports_of_equal_labels, reports_of_studies
@@ -71,7 +72,7 @@ def batches_of(
     config: TrainConfig,
     parts: Parts,
     tables: TrainTables,
-    cache: PixelCache,
+    cache: PixelCache | CleanedPixels,
     processor: MedCLIPProcessor,
 ) -> TrainBatches:
     """Returns what batches are drawn from.
@@ -82,7 +83,7 @@ def batches_of(
     observations, numbers = tables.observations(config), dict[str, int]()
     images = image_side(
         tables.images, observations=observations, policy=parts.policy, cache=cache, study_numbers=numbers,
-        drawing=Drawing(config.image_weights or None, config.balance_images), blank=config.blank,
+        drawing=Drawing(config.image_weights or None, config.balance_images, config.balance_sites), blank=config.blank,
     )  # fmt: skip
     tokenize = partial(
         cached_tokens, folder=Path(config.prepared) / "tokens", tokenizer=processor.tokenizer,
@@ -92,7 +93,7 @@ def batches_of(
     texts = text_side(
         tables.sentences, tables.occurrences, partners=partners, tokenize=tokenize, observations=observations,
         policy=parts.policy, study_numbers=numbers, denials=config.denials,
-        drawing=Drawing(config.text_weights or None, config.balance_texts, config.repeats),
+        drawing=Drawing(config.text_weights or None, config.balance_texts, repeats=config.repeats),
     )  # fmt: skip
     paired = with_partners(images, texts) if parts.objective.needs_pairs else images
     if left := len(images.keys) - len(paired.keys):

@@ -69,7 +69,9 @@ def image_features(
     keys = sorted({key for table in tables for key in table.loc[table["split"] != "test", "_key"]})
     augmentation, views = augmentation_from(config.augmentation), config.cache_features
     pipeline = train_pipeline(config.image_size, augmentation)
-    how = json.dumps([config.image_size, config.cache_size, config.dicom, views, asdict(augmentation), config.seed])
+    cleaning = processor.preprocessing.cleaning
+    how = json.dumps([config.image_size, config.cache_size, config.dicom, views, asdict(augmentation), config.seed,
+                      *([asdict(cleaning)] if cleaning else [])])  # fmt: skip
     name = digest(_weights(model.vision.backbone), model.vision.pooling, how, *keys)
     with _ready(config, model) as device:
 
@@ -80,7 +82,7 @@ def image_features(
                 pixels = processor.squares(squares)
                 if view:
                     varied = int(np.random.default_rng([config.seed, 7, view, start]).integers(2**31))
-                    pixels = torch.from_numpy(apply(pipeline, squares, seed=varied))
+                    pixels = torch.from_numpy(apply(pipeline, cleaning(squares), seed=varied))
                 found.append(model.vision.pool(pixels.to(device))[0].float().cpu().numpy())
             return np.stack(found, axis=1)
 

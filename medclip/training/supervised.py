@@ -126,7 +126,8 @@ class _Batches:
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         chosen = self._stream.rows(step)
         self._pipeline.set_random_seed(self._seed * 1_000_003 + step)
-        squares = resize(self._pipeline, self._cache.get(self._keys[chosen].tolist()))
+        cleaned = self._processor.preprocessing.cleaning(self._cache.get(self._keys[chosen].tolist()))
+        squares = resize(self._pipeline, cleaned)
         pixels = torch.from_numpy(self._processor.preprocessing.normalised(squares))
         return pixels.to(self._device), torch.from_numpy(self._states[chosen]).to(self._device)
 

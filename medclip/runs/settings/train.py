@@ -28,6 +28,10 @@ class TrainingData:
     """Number of processes that prepare and load data."""
     dicom: Literal["voi", "mimic-cxr-jpg"] = "voi"
     """How DICOM values become grey: by the file's own windows, or as MIMIC-CXR-JPG was made."""
+    mask_border: float = 0.0
+    """Share of each side of the images that is covered, in training and at inference: against what borders tell."""
+    remove_markers: bool = False
+    """Cover letters burnt into films, in training and at inference."""
     exclude: str = ""
     """Image sources whose patients are left out of training, such as chexpert-5x200."""
     split_seed: int = 0
@@ -67,6 +71,9 @@ class Sampling:
     """How far images with rare observations are drawn more often: 0 not at all, 1 equally often."""
     balance_texts: float = 0.0
     """How far sentences with rare observations are drawn more often: 0 not at all, 1 equally often."""
+    balance_sites: float = 0.0
+    """How far images are drawn so that what they show does not depend on their site (column site, or the source): 0 not
+    at all, 1 fully."""
     repeats: float = 1.0
     """How often a sentence is drawn that many reports say: 0 like any other, 1 in proportion."""
     limit: int = 0

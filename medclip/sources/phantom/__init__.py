@@ -63,7 +63,8 @@ class Phantom(Source):
         shortcut: A mark that goes with an observation, to see who relies on it: `{observation: Pleural Effusion, kind:
             marker, train: 0.95, test: 0.05}`. Of the images with the observation that share bears the mark, of those
             without it the rest; `train` is of the train and the valid split. Kinds: "marker" (a bright letter in a
-            corner), "border" (a black frame), "exposure" (a darker film).
+            corner), "border" (a black frame), "exposure" (a darker film). The latter two are of a machine, which the
+            column `site` tells.
     """
 
     name = "phantom"
@@ -122,12 +123,18 @@ class Phantom(Source):
                 "split": study.split,
                 "age": study.age,
                 "sex": study.sex,
-                **({"site": study.hospital} if study.hospital else {}),
+                **self._site(study),
             }
             for study in studies
         ]
         table = pd.concat([pd.DataFrame(rows), self._states(studies)], axis=1)
         return check_images(table, origin=self.name)
+
+    def _site(self, study: Study) -> dict[str, str]:
+        """Returns the hospital, or the machine where that is what makes the mark."""
+        if study.hospital or not self.shortcut or self.shortcut.kind == "marker":
+            return {"site": study.hospital} if study.hospital else {}
+        return {"site": "marked" if self.shortcut.marks(study) else "plain"}
 
     @property
     def _kind(self) -> str:
