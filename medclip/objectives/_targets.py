@@ -182,6 +182,26 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, rows: Tensor | None = No
     return _mean(-(targets * logits.log_softmax(dim=1)).sum(dim=1), rows)
 
 
+def ranked(logits: Tensor, true: Tensor, false: Tensor) -> Tensor:
+    """Returns how far rows of `logits` (N, M) have `false` columns above `true` ones, the mean over rows with both.
+
+    The LSEP loss of Li et al. 2017 (arXiv 1704.03135, equation 5) with the mean over pairs in place of their sum:
+    log(1 + mean of exp(false - true)). One of a few counts as much as one of many. 0 where no row has both.
+
+    Args:
+        logits: (N, M).
+        true: (N, M) booleans.
+        false: (N, M) booleans.
+    """
+    above, below = _log_mean_exp(logits, false), _log_mean_exp(-logits, true)
+    return _mean(functional.softplus(above + below), true.any(dim=1) & false.any(dim=1))
+
+
+def _log_mean_exp(values: Tensor, counted: Tensor) -> Tensor:
+    """Returns (N,), the logarithm of the mean of exp of those `values` (N, M) that are `counted`; low where none is."""
+    return values.masked_fill(~counted, MASKED).logsumexp(dim=1) - counted.sum(dim=1).clamp(min=1).log()
+
+
 def entropy(targets: Tensor, rows: Tensor | None = None) -> Tensor:
     """Returns the mean entropy of distributions (N, M), of `rows` (N,): what no model's cross entropy goes below."""
     return _mean(-torch.xlogy(targets, targets).sum(dim=1), rows)

@@ -18,6 +18,7 @@ from medclip.objectives._targets import (
     cosines,
     entropy,
     label_similarity,
+    ranked,
     same_study,
     soft_cross_entropy,
     speak_of_the_same,
@@ -84,6 +85,10 @@ class SemanticMatching(Objective):
             the pairs of the batch (InfoNCE, as `clip`). Semantic matching then sees the other texts only. For
             batches of which a share is paired, with whole reports as partners: it teaches what the labels do not
             tell, such as sides.
+        ranking: Weight of a further loss, in which each text has the images that its claims hold for above those that
+            they are false of, and each image likewise the texts (LSEP, Li et al. 2017). In a softmax a text that holds
+            for nearly every image, as most denials do, has a nearly flat target and teaches little; here the few that
+            it is false of count as much as the many.
         unknown: What an image and a text are to each other that speak of no observation in common, when label vectors
             tell silence (0) from denial (-1): "differ", like a pair whose labels disagree, as in the paper; or "mask",
             left out of the loss, and what the image is silent about does not count in "claims". For images that are
@@ -108,6 +113,7 @@ class SemanticMatching(Objective):
         form: str = "softmax",
         pair_weight: float = 0.0,
         pair_loss: float = 0.0,
+        ranking: float = 0.0,
         unknown: str = "differ",
         self_trust: float = 0.0,
     ) -> None:
@@ -131,8 +137,13 @@ class SemanticMatching(Objective):
                 f"semantic_matching: pair_loss is a weight of at least 0 that goes with form softmax and without "
                 f"pair_weight; found {pair_loss}, with form {form} and pair_weight {pair_weight}."
             )
+        if ranking < 0 or (ranking and form != "softmax"):
+            raise UserError(
+                f"semantic_matching: ranking is a weight of at least 0 that goes with form softmax; found {ranking}, "
+                f"with form {form}."
+            )
         self.similarity, self.target_temperature, self.rarity = similarity, target_temperature, rarity
-        self.pair_loss = pair_loss
+        self.pair_loss, self.ranking = pair_loss, ranking
         self.form, self.pair_weight, self.self_trust, self.unknown = form, pair_weight, self_trust, unknown
         self.observation_weights: Tensor | None
         self.register_buffer("observation_weights", None)
@@ -175,6 +186,10 @@ class SemanticMatching(Objective):
             "text_to_image": of_texts[0].detach(),
             "excess": (loss - (of_images[1] + of_texts[1]) / 2).detach(),
         }
+        if self.ranking:
+            of_ranks = self._ranks(to_texts, to_images, images, texts, pairs, scale)
+            loss = loss + self.ranking * of_ranks
+            terms["ranking"] = of_ranks.detach()
         if self.pair_loss:
             of_pairs = among_pairs(images, texts, scale * to_texts, scale * to_images)
             loss = loss + self.pair_loss * of_pairs
@@ -195,6 +210,17 @@ class SemanticMatching(Objective):
         if self.self_trust:
             target = (1 - self.self_trust) * target + self.self_trust * logits.softmax(dim=1).detach()
         return soft_cross_entropy(logits, target, rows), entropy(target, rows)
+
+    def _ranks(
+        self, to_texts: Tensor, to_images: Tensor, images: Encoded, texts: Encoded, pairs: _Pairs, scale: Tensor
+    ) -> Tensor:
+        """Returns the ranking loss of both directions."""
+        counted = pairs.counted()
+        true, false = pairs.similarity > 0, pairs.similarity < 0
+        if counted is not None:
+            true, false = true & counted, false & counted
+        forward = ranked(scale * to_texts, true[images.rows], false[images.rows])
+        return (forward + ranked(scale * to_images, true.T[texts.rows], false.T[texts.rows])) / 2
 
     def label_similarity(self, image_labels: Tensor, text_labels: Tensor) -> Tensor:
         """Returns how alike label vectors (I, O) and (T, O) are, (I, T), with the weights of observations."""

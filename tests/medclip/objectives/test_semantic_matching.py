@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from medclip.encoded import Encoded
+from medclip.objectives._targets import label_similarity
 from medclip.objectives.semantic_matching import SemanticMatching
 
 
@@ -172,3 +173,46 @@ def test_a_batch_without_pairs_has_no_loss_of_pairs() -> None:
 def test_a_loss_of_pairs_is_not_mixed_with_other_forms(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="pair_loss"):
         SemanticMatching(pair_loss=0.5, **options)
+
+
+def test_ranking_is_the_loop_over_true_and_false_pairs() -> None:
+    images, texts = encoded(0, 6), encoded(1, 9)
+    scale = torch.tensor(4.0)
+    found = SemanticMatching(similarity="claims", target_temperature=0.2, ranking=0.6)(images, texts, scale)
+    without = SemanticMatching(similarity="claims", target_temperature=0.2)(images, texts, scale)
+    assert images.labels is not None
+    assert texts.labels is not None
+    like = label_similarity(images.labels, texts.labels, kind="claims")
+    logits = scale * images.embeds @ texts.embeds.T
+
+    def loop(like: torch.Tensor, logits: torch.Tensor) -> float:
+        rows = []
+        for similar, row in zip(like, logits, strict=True):
+            pairs = [math.exp(b - a) for a, s in zip(row, similar, strict=True) if s > 0
+                     for b, t in zip(row, similar, strict=True) if t < 0]  # fmt: skip
+            if pairs:
+                rows.append(math.log1p(sum(pairs) / len(pairs)))
+        return sum(rows) / len(rows)
+
+    expected = (loop(like, logits) + loop(like.T, logits.T)) / 2
+    assert found["ranking"].item() == pytest.approx(expected, rel=1e-4)
+    assert (found["loss"] - without["loss"]).item() == pytest.approx(0.6 * expected, rel=1e-4)
+
+
+def test_ranking_of_batches_without_contradiction_is_zero_and_has_gradients() -> None:
+    images, texts = encoded(0, 3), encoded(1, 4)
+    assert images.labels is not None
+    assert texts.labels is not None
+    agreed = replace(images, labels=images.labels.abs()), replace(texts, labels=texts.labels.abs())
+    scale = torch.tensor(2.0, requires_grad=True)
+    terms = SemanticMatching(similarity="claims", ranking=1.0)(*agreed, scale)
+    assert terms["ranking"].item() == 0
+    terms["loss"].backward()
+    assert scale.grad is not None
+    assert torch.isfinite(scale.grad)
+
+
+@pytest.mark.parametrize("options", [{"ranking": -1.0}, {"ranking": 0.5, "form": "sigmoid"}])
+def test_a_ranking_that_cannot_be_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="ranking"):
+        SemanticMatching(**options)
