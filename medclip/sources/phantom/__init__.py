@@ -58,6 +58,9 @@ class Phantom(Source):
         version: 1; or 2, harder: no observation is plain or invisible, reports are as varied as people's, findings
             outside the 14 are drawn and described (columns of their own in valid and test, blank in train), and two
             hospitals (column `site`) differ in films, patients, style and labels. English only.
+        pairs: Of a paired population, the number of studies in the train split that have image and report; 0 for all.
+        unpaired: With `pairs`, the number of further images without their reports, and of further reports without their
+            images, in the train split. Other studies of that split are left out.
         train_site: In version 2 the hospital, A or B, whose images and reports alone are in the train and valid split.
         attributes: Attributes that images are labelled for, too: some of "side" and "size".
         shortcut: A mark that goes with an observation, to see who relies on it: `{observation: Pleural Effusion, kind:
@@ -76,7 +79,8 @@ class Phantom(Source):
         self, root: Path = Path(), *, studies: int = 6000, size: int = 128, seed: int = 0, paired: bool = False,
         language: str = "en", observations: Sequence[str] = (), image_labels: str = "reader",
         label_errors: float = 0.0, attributes: Sequence[str] = (),
-        shortcut: Mapping[str, Any] | None = None, version: int = 1, train_site: str = "",
+        shortcut: Mapping[str, Any] | None = None, version: int = 1, pairs: int = 0, unpaired: int = 0,
+        train_site: str = "",
     ) -> None:  # fmt: skip
         super().__init__(root)
         if studies < 1 or size < 16:
@@ -93,7 +97,12 @@ class Phantom(Source):
             raise UserError(f"phantom: train_site {train_site} is of version 2, which has hospitals.")
         if version > 1 and language != "en":
             raise UserError(f"phantom: version {version} writes English only, found language {language!r}.")
-        self.version, self.train_site = version, train_site
+        if min(pairs, unpaired) < 0 or (pairs and not paired) or (unpaired and not pairs):
+            raise UserError(
+                f"phantom: pairs is of a paired population, and unpaired of what is beyond pairs; found paired={paired}, "
+                f"pairs={pairs}, unpaired={unpaired}."
+            )
+        self.version, self.train_site, self.pairs, self.unpaired = version, train_site, pairs, unpaired
         self.studies, self.size, self.seed, self.paired = studies, size, seed, paired
         self.language, self.observations = language, list(observations) or list(CHEXPERT14)
         # Reports pass over what is absent, and over nothing else.
@@ -113,7 +122,7 @@ class Phantom(Source):
 
     def images(self) -> pd.DataFrame:
         """Returns one frontal image a study, with the states of the 14 observations."""
-        studies = self._drawn(0)
+        studies = self._with(0)
         rows = [
             {
                 **_ids(study),
@@ -180,7 +189,7 @@ class Phantom(Source):
         first = 0 if self.paired else self.studies + self.studies % 2
         rows = [
             {**_ids(study), "text": write_report(study, self.language), "split": study.split}
-            for study in self._drawn(first)
+            for study in (self._with(1) if self.paired else self._drawn(first))
         ]
         return check_texts(pd.DataFrame(rows), origin=self.name)
 
@@ -199,6 +208,22 @@ class Phantom(Source):
         """Returns patient_id and split of every study, of images and of reports."""
         studies = [*self._drawn(0), *([] if self.paired else self._drawn(self.studies + self.studies % 2))]
         return pd.DataFrame([{"patient_id": _ids(study)["patient_id"], "split": study.split} for study in studies])
+
+    def _with(self, side: int) -> list[Study]:
+        """Returns the studies that have an image (side 0) or a report (side 1)."""
+        studies = self._drawn(0)
+        if not self.pairs:
+            return studies
+        train = [study for study in studies if study.split == "train"]
+        if len(train) < self.pairs + 2 * self.unpaired:
+            raise UserError(
+                f"phantom: {self.pairs} pairs, {self.unpaired} images and {self.unpaired} reports are more than the "
+                f"{len(train)} studies of the train split. Ask for more studies."
+            )
+        start = self.pairs + side * self.unpaired
+        alone = train[start : start + self.unpaired]
+        kept = {study.number for study in (*train[: self.pairs], *alone)}
+        return [study for study in studies if study.split != "train" or study.number in kept]
 
     def _drawn(self, first: int) -> list[Study]:
         drawn = (draw_study(self.seed, number, self.version) for number in range(first, first + self.studies))

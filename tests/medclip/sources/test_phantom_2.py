@@ -98,6 +98,8 @@ def test_errors_of_attributes_leave_those_of_observations_alone() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"pairs": 3}, "pairs is of a paired population"),
+        ({"unpaired": 3, "paired": True}, "unpaired of what is beyond pairs"),
         ({"version": 3}, "found 3; choose from 1, 2"),
         ({"train_site": "A"}, "is of version 2"),
         ({"version": 2, "train_site": "C"}, "found C; choose from"),
@@ -107,3 +109,19 @@ def test_errors_of_attributes_leave_those_of_observations_alone() -> None:
 def test_wrong_options_are_told(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Phantom(studies=10, size=32, **options)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_some_studies_have_both_and_others_one_side_only(version: int) -> None:
+    options = {"studies": 400, "size": 32, "paired": True, "version": version}
+    source, whole = Phantom(**options, pairs=40, unpaired=60), Phantom(**options)
+    images, texts = source.images(), source.texts()
+    ours = set(images.loc[images["split"] == "train", "study_id"])
+    theirs = set(texts.loc[texts["split"] == "train", "study_id"])
+    assert (len(ours), len(theirs), len(ours & theirs)) == (100, 100, 40)
+    test, expected = images[images["split"] == "test"], whole.images()
+    assert list(test["study_id"]) == list(expected.loc[expected["split"] == "test", "study_id"])
+    fewer = Phantom(**options, pairs=40).images()
+    assert set(fewer.loc[fewer["split"] == "train", "study_id"]) == ours & theirs
+    with pytest.raises(UserError, match="are more than the"):
+        Phantom(**options, pairs=200, unpaired=200).images()
