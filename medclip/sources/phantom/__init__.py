@@ -99,8 +99,8 @@ class Phantom(Source):
             raise UserError(f"phantom: version {version} writes English only, found language {language!r}.")
         if min(pairs, unpaired) < 0 or (pairs and not paired) or (unpaired and not pairs):
             raise UserError(
-                f"phantom: pairs is of a paired population, and unpaired of what is beyond pairs; found paired={paired}, "
-                f"pairs={pairs}, unpaired={unpaired}."
+                "phantom: pairs is of a paired population, and unpaired of what is beyond pairs; found "
+                f"paired={paired}, pairs={pairs}, unpaired={unpaired}."
             )
         self.version, self.train_site, self.pairs, self.unpaired = version, train_site, pairs, unpaired
         self.studies, self.size, self.seed, self.paired = studies, size, seed, paired

@@ -167,7 +167,10 @@ def test_a_mark_goes_with_an_observation_as_asked(kind: str) -> None:
     assert (source.draw(path) != plain.draw(other)).any()
     unmarked = table.loc[~bears, "path"].iloc[0]
     assert (source.draw(unmarked) == plain.draw(unmarked)).all()
-    pd.testing.assert_frame_equal(table.drop(columns="path"), plain.images().drop(columns="path"))
+    if kind != "marker":  # a border and an exposure are a machine's
+        assert list(table["site"]) == ["marked" if one else "plain" for one in bears]
+    changed = ["path", "site"]
+    pd.testing.assert_frame_equal(table.drop(columns=changed), plain.images().drop(columns=changed))
 
 
 @pytest.mark.parametrize(
