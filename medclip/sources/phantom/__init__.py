@@ -194,11 +194,11 @@ class Phantom(Source):
         return check_texts(pd.DataFrame(rows), origin=self.name)
 
     def boxes(self) -> pd.DataFrame:
-        """Returns a box for every localised finding of the test split."""
+        """Returns a box for every localised finding of the valid and the test split."""
         rows = [
             (f"{self.seed}-{study.number}", observation, *box)
             for study in self._drawn(0)
-            if study.split == "test"
+            if study.split != "train"
             for observation, box in draw_boxes(self.seed, study.number, size=self.size, version=self.version)
         ]
         columns = ["image_id", "observation", "x", "y", "width", "height"]

@@ -6,7 +6,7 @@ Coordinates are x (image left to right, so the patient's right is at negative x)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -20,11 +20,41 @@ Box = tuple[float, float, float, float]
 LUNG_X, LUNG_WIDTH, LUNG_TOP, LUNG_BASE = 0.43, 0.33, -0.78, 0.52
 
 
+@dataclass(frozen=True)
+class Pose:
+    """How a patient stands: `(x, y) = turn (column, row) + shift`, columns and rows from -1 to 1.
+
+    Attributes:
+        cos: Cosine of the angle, divided by the scale.
+        sin: Its sine, likewise.
+        right: Shift of x.
+        down: Shift of y.
+    """
+
+    cos: float
+    sin: float
+    right: float
+    down: float
+
+    def coordinates(self, size: int) -> tuple[Array, Array]:
+        """Returns the patient's coordinates at each pixel."""
+        grid = _grid(size)
+        x = self.cos * grid[None, :] - self.sin * grid[:, None] + self.right
+        y = self.sin * grid[None, :] + self.cos * grid[:, None] + self.down
+        return x.astype(np.float32), y.astype(np.float32)
+
+    def on_film(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Returns columns and rows, from -1 to 1, of the patient's coordinates."""
+        x, y, square = x - self.right, y - self.down, self.cos**2 + self.sin**2
+        return (self.cos * x + self.sin * y) / square, (self.cos * y - self.sin * x) / square
+
+
 @dataclass
 class Canvas:
     """The image in the making and the anatomy that signs refer to."""
 
     size: int
+    pose: Pose
     x: Array
     y: Array
     image: Array
@@ -34,13 +64,14 @@ class Canvas:
     mediastinum_width: float
     grain: Array
     rng: np.random.Generator
-    boxes: list[tuple[str, Box]]
+    boxes: list[tuple[str, Box]] = field(default_factory=list)
 
     def mark(self, observation: str, x: float, y: float, half_width: float, half_height: float) -> None:
         """Remembers where `observation` was drawn, as a box in pixels clipped to the image."""
-        half = self.size / 2
-        left, top = max(0.0, (x - half_width + 1) * half), max(0.0, (y - half_height + 1) * half)
-        right, bottom = min(self.size, (x + half_width + 1) * half), min(self.size, (y + half_height + 1) * half)
+        corners = np.array([(x + i * half_width, y + j * half_height) for i in (-1, 1) for j in (-1, 1)])
+        columns, rows = ((at + 1) * self.size / 2 for at in self.pose.on_film(corners[:, 0], corners[:, 1]))
+        left, top = max(0.0, float(columns.min())), max(0.0, float(rows.min()))
+        right, bottom = min(float(self.size), float(columns.max())), min(float(self.size), float(rows.max()))
         if right > left and bottom > top:
             self.boxes.append((observation, (left, top, right - left, bottom - top)))
 
@@ -49,7 +80,8 @@ def draw_anatomy(study: Study, size: int) -> Canvas:
     """Returns the chest of `study` before disease, (size, size)."""
     rng = np.random.default_rng([study.seed, 2, study.number])
     u = rng.random(24).astype(np.float32)
-    x, y = _pose(size, u)
+    pose = _pose(u)
+    x, y = pose.coordinates(size)
     enlarged, mediastinum = study.sign("Cardiomegaly"), study.sign("Enlarged Cardiomediastinum")
     projection = 1.06 if study.view == "AP" else 1.0  # the heart is farther from the film
     heart_width = (0.27 + 0.05 * u[4]) * projection * (1.12 + 0.4 * enlarged.severity if enlarged.present else 1.0)
@@ -73,7 +105,9 @@ def draw_anatomy(study: Study, size: int) -> Canvas:
     heart = ramp(1.0 - ((x - 0.10 - 0.1 * y) / heart_width) ** 2 - ((y - 0.24) / 0.32) ** 2, 0.35)
     image += (0.10 + 0.24 * np.minimum(air, 1.0)) * heart
     _add_ribs(image, x, y, body, u, study.sign("Fracture"))
-    return Canvas(size, x, y, image, lungs, base, heart_width, mediastinum_width, grain, rng, [])
+    canvas = Canvas(size, pose, x, y, image, lungs, base, heart_width, mediastinum_width, grain, rng)
+    _mark_anatomy(canvas, study)
+    return canvas
 
 
 def _raised(study: Study, side: str) -> float:
@@ -95,15 +129,28 @@ def _curve(study: Study, y: Array) -> Array | float:
     return to * (0.10 + 0.10 * bend.severity) * np.cos(2.0 * (y + 0.1))
 
 
-def _pose(size: int, u: Array) -> tuple[Array, Array]:
-    """Returns the patient's coordinates at each pixel: rotated, shifted, scaled as patients stand."""
-    grid = _grid(size)
+def _mark_anatomy(canvas: Canvas, study: Study) -> None:
+    """Marks what is drawn as a change of the anatomy itself."""
+    if study.sign("Cardiomegaly").present:
+        canvas.mark("Cardiomegaly", 0.124, 0.24, canvas.heart_width, 0.32)
+    if study.sign("Enlarged Cardiomediastinum").present:
+        canvas.mark("Enlarged Cardiomediastinum", 0.0, -0.12, canvas.mediastinum_width, 0.66)
+    if study.sign("Fracture").present:
+        sign, where, level = _break(study.sign("Fracture"))
+        canvas.mark("Fracture", sign * where, level, 0.08, 0.16)
+
+
+def _pose(u: Array) -> Pose:
+    """Returns how the patient stands: rotated, shifted, scaled."""
     angle = 0.10 * (u[0] - 0.5)
     scale = 1.0 + 0.14 * (u[1] - 0.5)
-    cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
-    x = cos * grid[None, :] - sin * grid[:, None] + 0.10 * (u[2] - 0.5)
-    y = sin * grid[None, :] + cos * grid[:, None] + 0.12 * (u[3] - 0.5)
-    return x.astype(np.float32), y.astype(np.float32)
+    return Pose(np.cos(angle) / scale, np.sin(angle) / scale, 0.10 * (u[2] - 0.5), 0.12 * (u[3] - 0.5))
+
+
+def _break(fracture: Sign) -> tuple[float, float, float]:
+    """Returns the side of a broken rib (1 for the left), how far outward it breaks, and its height."""
+    sign = 1.0 if fracture.side != "right" else -1.0
+    return sign, 0.35 + 0.3 * fracture.place[0], -0.5 + 0.8 * fracture.place[1]
 
 
 @lru_cache(maxsize=4)
@@ -146,8 +193,7 @@ def _add_ribs(image: Array, x: Array, y: Array, body: Array, u: Array, fracture:
     height = y + slope * (outward - 0.45) ** 2 - 0.25 * outward
     if fracture.present:
         # The outer part of one rib steps up or down behind the break, and the break itself is a dark gap.
-        sign = 1.0 if fracture.side != "right" else -1.0
-        where, level = 0.35 + 0.3 * fracture.place[0], -0.5 + 0.8 * fracture.place[1]
+        sign, where, level = _break(fracture)
         near = np.abs(y - level) < 0.16
         outer = near & (sign * x > where)
         height = np.where(outer, height + 0.05 + 0.06 * fracture.severity, height)

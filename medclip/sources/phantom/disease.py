@@ -72,6 +72,8 @@ def _edema(c: Canvas, f: Sign, side: str) -> None:
         0.05 * f.severity * (np.cos(c.y * 70.0) > 0.85) * (np.abs(outward - 0.66) < 0.09) * (np.abs(c.y - 0.28) < 0.15)
     )
     c.image += (haze + kerley) * (c.lungs["left"] + c.lungs["right"])
+    for sign in (1.0, -1.0):
+        c.mark(f.observation, sign * 0.29 - lean, 0.02, 0.22, 0.34)
 
 
 def _atelectasis(c: Canvas, f: Sign, side: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -181,3 +183,25 @@ def test_a_mark_goes_with_an_observation_as_asked(kind: str) -> None:
 def test_a_shortcut_is_checked(how: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Phantom(shortcut=how)
+
+
+@pytest.mark.parametrize("observation", ["Cardiomegaly", "Edema", "Pleural Effusion", "Consolidation", "Lung Lesion"])
+def test_boxes_hold_what_is_drawn_however_the_patient_stands(observation: str) -> None:
+    held = []
+    for number in range(12):
+        study = dataclasses.replace(only(observation, 0.8), number=number)  # the number decides how the patient stands
+        healthy = dataclasses.replace(only("nothing", 0.8), number=number)
+        film = draw_film(study, 96)
+        change = np.abs(film.image.astype(int) - draw_film(healthy, 96).image)
+        boxed = np.zeros_like(change, dtype=bool)
+        for name, (left, top, width, height) in film.boxes:
+            assert name == observation
+            boxed[round(top) : round(top + height), round(left) : round(left + width)] = True
+        held.append(change[boxed].sum() / change.sum())
+    assert min(held) > 0.7
+
+
+def test_valid_and_test_have_boxes_and_train_has_none() -> None:
+    source = Phantom(studies=300, size=32)
+    splits = source.images().set_index("image_id")["split"]
+    assert set(splits[source.boxes()["image_id"]]) == {"valid", "test"}
