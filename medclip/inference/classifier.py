@@ -11,6 +11,7 @@ import numpy as np
 from medclip.encoded import Encoded
 from medclip.inference.calibration import Calibration
 from medclip.inference.embed import embed_images, embed_texts, encode_batches
+from medclip.inference.heatmap import text_maps
 from medclip.inference.prompts import Prompts, load_prompts
 from medclip.inference.scoring import Directions, PromptScores
 
@@ -76,6 +77,20 @@ class ZeroShotClassifier(PromptScores):
     def embed_patches(self, images: Sequence[np.ndarray | str | Path]) -> Encoded:
         """Returns one batch of images encoded with their patches, for heatmaps."""
         return next(encode_batches(self.model, [self.processor.images(images)], local=True))
+
+    def locate(
+        self, images: Sequence[np.ndarray | str | Path], names: Sequence[str] = (), *, kind: str = "evidence"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns of one batch of images embeddings (I, D), and where each observation is, (I, N, rows, columns).
+
+        Args:
+            images: Grey uint8 arrays or files.
+            names: N observations; by default all.
+            kind: See `medclip.inference.heatmap.text_maps`.
+        """
+        rows = [self.observations.index(name) for name in names or self.observations]
+        positive, negative = self.positive.centres()[rows], self.negative.centres()[rows]
+        return next(text_maps(self.model, [self.processor.images(images)], positive, negative, kind=kind))
 
 
 def prompt_directions(

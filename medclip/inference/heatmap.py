@@ -1,6 +1,9 @@
-"""Where in an image a text is: the similarity of the text to every patch, brought back to the original pixels."""
+"""Where in an image a text is: maps by gradients or by patches, brought back to the original pixels."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -9,9 +12,73 @@ from labelers.errors import UserError
 from medclip.data.images import Geometry
 from medclip.encoded import Encoded
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from medclip.models import MedCLIPModel
+
+#: Where maps come from: gradients of the whole image's similarity, or cosines of its patches.
+MAPS = ("evidence", "patches")
+#: Side of the maps of `evidence_maps`, and the deviation of their smoothing as a share of it.
+SIDE, SMOOTHING = 56, 0.08
+
+
+def evidence_maps(
+    model: MedCLIPModel, pixels: Iterable[Tensor], texts: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields of each batch of pixel values (I, 1, H, W) its embeddings (I, D) and its maps of texts, (I, T, S, S).
+
+    A map says how much each place adds to the similarity of its image with the text, see `medclip.models.evidence`;
+    smoothed, since gradients are rough. It is at least 0, and of its own scale.
+
+    Args:
+        model: In evaluation mode.
+        pixels: Batches of pixel values.
+        texts: (T, D) directions; the positive less the negative one says what tells an observation from its absence.
+    """
+    import torch
+    from scipy.ndimage import gaussian_filter
+
+    from medclip.models.evidence import evidence
+
+    for batch in pixels:
+        embeds, maps = evidence(model.vision, batch.to(model.device), torch.from_numpy(texts).to(model.device))
+        fine = torch.nn.functional.interpolate(maps.float(), size=(SIDE, SIDE), mode="bilinear").cpu().numpy()
+        smooth = gaussian_filter(fine, (0, 0, SMOOTHING * SIDE, SMOOTHING * SIDE), mode="constant")
+        yield embeds.float().cpu().numpy(), smooth
+
+
+def text_maps(
+    model: MedCLIPModel, pixels: Iterable[Tensor], positive: np.ndarray, negative: np.ndarray, *, kind: str = "evidence"
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields of each batch of pixel values (I, 1, H, W) its embeddings (I, D) and maps of texts, (I, T, rows, columns).
+
+    Args:
+        model: In evaluation mode.
+        pixels: Batches of pixel values.
+        positive: (T, D) directions of texts.
+        negative: (T, D) directions of the contrary; zeros where there is none. `evidence` subtracts them.
+        kind: One of `MAPS`.
+
+    Raises:
+        UserError: `kind` is unknown.
+    """
+    from medclip.inference.embed import encode_batches
+
+    if kind not in MAPS:
+        raise UserError(f"--maps {kind}: choose from {', '.join(MAPS)}.")
+    if kind == "evidence":
+        yield from evidence_maps(model, pixels, positive - negative)
+        return
+    for encoded in encode_batches(model, pixels, local=True):
+        yield encoded.embeds.float().cpu().numpy(), heatmaps(encoded, positive)
+
 
 def heatmaps(images: Encoded, texts: np.ndarray) -> np.ndarray:
     """Returns cosines of texts (T, D) with the patches of images, (I, T, rows, columns).
+
+    For towers whose patches were compared with texts or words in training (`filip`, `gloria`). Those of others hold
+    what the whole image needs, wherever it is: use `evidence_maps`.
 
     Raises:
         UserError: The images were encoded without their patches.

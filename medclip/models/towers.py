@@ -175,20 +175,39 @@ class VisionTower(nn.Module):
         """
         if pixel_values.dim() == 2:
             return pixel_values, pixel_values[:, None], (1, 1)
+        pixel_values = self._prepared(pixel_values)
+        last, previous, pooler = self._stages(pixel_values, previous=self.local == "previous")
+        pooled, patches, grid = self._pooled(last, pooler)
+        if previous is not None:
+            patches, _, grid = split_patches(previous)
+        return pooled, patches, grid
+
+    def trace(self, pixel_values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns embeddings (I, D) of unit length with what they come from: the last but one stage, and the last one.
+
+        The stages are as the backbone gives them, so that gradients can be taken with respect to them.
+        """
+        last, previous, pooler = self._stages(self._prepared(pixel_values), previous=True)
+        assert previous is not None
+        pooled, _, _ = self._pooled(last, pooler)
+        return functional.normalize(self.projection(pooled), dim=-1), previous, last
+
+    def _prepared(self, pixel_values: Tensor) -> Tensor:
+        """Returns pixel values (I, 3, H, W) as the backbone takes them; one channel is repeated."""
         if pixel_values.shape[1] == 1:
             pixel_values = pixel_values.expand(-1, 3, -1, -1)
         if self.resize:
             pixel_values = functional.interpolate(
                 pixel_values, size=(self.resize, self.resize), mode="bilinear", align_corners=True
             )
-        last, previous, pooler = self._stages(pixel_values)
-        patches, first, grid = _split_patches(last)
-        pooled = first if self.pooling == "cls" and first is not None else patches.mean(dim=1)
+        return pixel_values
+
+    def _pooled(self, last: Tensor, pooler: Tensor | None) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Returns features of images (I, C), of patches (I, P, C), and the grid, of what the backbone ends in."""
+        patches, first, grid = split_patches(last)
         if self.pooling == "pooler" and pooler is not None:
-            pooled = pooler.flatten(1)
-        if previous is not None:
-            patches, _, grid = _split_patches(previous)
-        return pooled, patches, grid
+            return pooler.flatten(1), patches, grid
+        return first if self.pooling == "cls" and first is not None else patches.mean(dim=1), patches, grid
 
     def forward(self, pixel_values: Tensor, *, local: bool = False) -> Encoded:
         """Encodes pixel values (I, 1 or 3, H, W); one channel is repeated."""
@@ -200,35 +219,36 @@ class VisionTower(nn.Module):
         projected = self.projection(patches) if self.local == "shared" else self.local_projection(patches)
         return Encoded(embeds, local=projected, mask=mask, grid=grid)
 
-    def _stages(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Returns what the backbone ends in, its last but one stage if patches come from there, and what it pools."""
-        wanted = self.local == "previous"
+    def _stages(self, pixel_values: Tensor, *, previous: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Returns what the backbone ends in, its last but one stage where `previous` is set, and what it pools."""
         if isinstance(self.backbone, TorchvisionBackbone):
             last, before = self.backbone.stages(pixel_values)
-            return last, before if wanted else None, None
-        output = self.backbone(pixel_values=pixel_values, **({"output_hidden_states": True} if wanted else {}))
+            return last, before if previous else None, None
+        output = self.backbone(pixel_values=pixel_values, **({"output_hidden_states": True} if previous else {}))
         pooler = getattr(output, "pooler_output", None)
-        if not wanted:
+        if not previous:
             return output.last_hidden_state, None, pooler
-        hidden = getattr(output, "reshaped_hidden_states", None) or output.hidden_states
+        hidden = output.hidden_states
+        if hidden[-1].dim() != 3:
+            hidden = getattr(output, "reshaped_hidden_states", None) or hidden
         # Swin repeats its last stage; the last but one is the last of another size, or else the last but one.
         sizes = [tuple(state.shape[1:]) for state in hidden]
         stages = zip(hidden[::-1], sizes[::-1], strict=True)
-        previous = next((state for state, size in stages if size != sizes[-1]), hidden[-2])
-        return output.last_hidden_state, previous, pooler
+        before = next((state for state, size in stages if size != sizes[-1]), hidden[-2])
+        return output.last_hidden_state, before, pooler
 
     @torch.no_grad()
     def _previous_features(self) -> int:
         side = getattr(getattr(self.backbone, "config", None), "image_size", 64)
         training = self.backbone.training
         self.backbone.eval()
-        previous = self._stages(torch.zeros(1, 3, side, side))[1]
+        previous = self._stages(torch.zeros(1, 3, side, side), previous=True)[1]
         self.backbone.train(training)
         assert previous is not None
-        return int(_split_patches(previous)[0].shape[2])
+        return int(split_patches(previous)[0].shape[2])
 
 
-def _split_patches(hidden: Tensor) -> tuple[Tensor, Tensor | None, tuple[int, int]]:
+def split_patches(hidden: Tensor) -> tuple[Tensor, Tensor | None, tuple[int, int]]:
     """Returns patches (I, P, C), the class token (I, C) if there is one, and the grid, of any backbone's output."""
     if hidden.dim() == 4:  # a feature map (I, C, h, w)
         return hidden.flatten(2).transpose(1, 2), None, (hidden.shape[2], hidden.shape[3])

@@ -203,7 +203,7 @@ def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcesso
     texts = [side for side in prepared if side.sentences is not None]
     sentences, occurrences = together(texts) if texts else (None, None)
     boxes = None
-    if "grounding" in names_in(config.evaluators):
+    if {"grounding", "detection"} & set(names_in(config.evaluators)):
         reported = images[images["split"] == config.split]
         kept = [table for source in run.sources if (table := prepare_boxes(source, reported)) is not None]
         boxes = pd.concat(kept, ignore_index=True) if kept else None

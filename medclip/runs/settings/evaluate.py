@@ -44,7 +44,10 @@ class EvaluationSettings:
     """Published protocol to follow: medclip-2022, gloria or chexzero."""
     evaluators: str = "zero-shot"
     """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, few-shot, linear-probe, fine-tune,
-    grounding, calibration, subgroups, abstention, severity, composed."""
+    grounding, detection, calibration, subgroups, abstention, severity, composed."""
+    maps: Literal["evidence", "patches"] = "evidence"
+    """Where maps of grounding and detection come from: gradients, or cosines of patches, for objectives that compare
+    patches (filip, gloria)."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""
     observations: list[str] = field(default_factory=list)

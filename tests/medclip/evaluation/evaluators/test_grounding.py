@@ -14,8 +14,9 @@ from medclip.data.cache import PixelCache
 from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.source import Source
+from medclip.evaluation.box_metrics import box_scores, mean_overlap
 from medclip.evaluation.evaluators import grounding
-from medclip.evaluation.evaluators.grounding import Grounding, box_scores
+from medclip.evaluation.evaluators.grounding import Grounding
 from tests.fixtures.layouts import source_of
 
 
@@ -28,8 +29,8 @@ def test_box_scores_by_hand() -> None:
     within, without = np.array([0.9, 0.6]), np.array([0.0, 0.2, 0.0, 0.1])
     assert found["pointing"] == 1
     assert found["cnr"] == pytest.approx((within.mean() - without.mean()) / np.sqrt(within.var() + without.var()))
-    assert found["iou"] == 1
-    assert found["miou"] == pytest.approx(np.mean([2 / 4, 2 / 3, 1, 1, 1]))
+    assert found["iou"] == found["dice"] == 1
+    assert mean_overlap(heat, inside, seen) == pytest.approx(np.mean([2 / 4, 2 / 3, 1, 1, 1]))
 
 
 def test_a_map_that_looks_away_is_told_so() -> None:
@@ -37,10 +38,18 @@ def test_a_map_that_looks_away_is_told_so() -> None:
     heat[0, 0] = 1
     inside = np.zeros((4, 4), bool)
     inside[2:, 2:] = True
-    found = box_scores(heat, inside, np.ones((4, 4), bool))
+    seen = np.ones((4, 4), bool)
+    found = box_scores(heat, inside, seen)
     assert found["pointing"] == 0
     assert found["cnr"] < 0
-    assert found["miou"] == 0
+    assert mean_overlap(heat, inside, seen) == 0
+
+
+def test_overlaps_of_half_a_hit_by_hand() -> None:
+    heat = np.array([[3.0, 2.0, 0.0, 0.0]])  # the two highest pixels, of which one is in the box of two
+    found = box_scores(heat, np.array([[False, True, True, False]]), np.ones((1, 4), bool))
+    assert found["iou"] == pytest.approx(1 / 3)
+    assert found["dice"] == pytest.approx(1 / 2)
 
 
 def test_grounding_of_maps_that_know_the_boxes(data, model, monkeypatch) -> None:
@@ -55,17 +64,25 @@ def test_grounding_of_maps_that_know_the_boxes(data, model, monkeypatch) -> None
                 i, names.index(box.observation), top : top + round(box.height * 32), left : left + round(box.width * 32)
             ] = 1
     left = iter(maps)
+
+    def known(model, pixels, positive, negative, *, kind):
+        yield None, np.stack([next(left) for _ in next(iter(pixels))])
+
     with monkeypatch.context() as patch:
-        patch.setattr(grounding, "heatmaps", lambda encoded, _: np.stack([next(left) for _ in encoded.embeds]))
+        patch.setattr(grounding, "text_maps", known)
         knowing = evaluator(*model)
     assert knowing.numbers["grounding/pointing"] > 0.99
     assert knowing.numbers["grounding/iou"] > 0.75
     assert knowing.numbers["grounding/pointing/of_others"] < 0.7
     assert knowing.numbers["grounding/pointing/low"] <= knowing.numbers["grounding/pointing"]
     assert set(knowing.figures) == {"grounding"}
+    assert knowing.numbers["grounding/pointing/large"] > 0.99
+    assert 0.5 < knowing.numbers["grounding/pointing/large/usual_place"] < 1  # large findings lie where they do
     untrained = Grounding(data, resamples=0)(*model)
     assert untrained.numbers["grounding/pointing"] < 0.6
     assert not untrained.figures
+    assert "grounding/miou" not in untrained.numbers
+    assert "grounding/miou" in Grounding(data, resamples=0, maps="patches")(*model).numbers
 
 
 def test_a_box_with_a_phrase_is_asked_about_by_it(data, model, monkeypatch) -> None:
@@ -76,10 +93,11 @@ def test_a_box_with_a_phrase_is_asked_about_by_it(data, model, monkeypatch) -> N
     asked: list[tuple[str, ...]] = []
     directions = grounding.prompt_directions
     monkeypatch.setattr(
-        grounding, "prompt_directions", lambda m, p, texts: asked.extend(texts) or directions(m, p, texts)
+        grounding, "prompt_directions", lambda m, p, texts: asked.append(texts) or directions(m, p, texts)
     )
     found = Grounding(dataclasses.replace(data, boxes=boxes), resamples=0)(*model)
-    assert asked[-2:] == [("a small left effusion",), ("hazy",)]
+    assert asked[0][-2:] == [("a small left effusion",), ("hazy",)]
+    assert asked[1][-2:] == [(), ()]
     assert "grounding/pointing/phrases" in found.numbers
     assert "a small left effusion" not in str(found.tables) + str(found.metrics)  # a phrase is a part of a report
 
@@ -127,8 +145,8 @@ def test_from_a_table_of_boxes_to_metrics(tmp_path: Path, model, caplog) -> None
 def test_grounding_needs_boxes(data) -> None:
     with pytest.raises(ValueError, match=r"Sources that can have them: .*csv.*nih.*\{csv: \{boxes: boxes\.csv\}\}"):
         Grounding(dataclasses.replace(data, boxes=None))
-    with pytest.raises(ValueError, match="No image of the valid split has a box"):
-        Grounding(dataclasses.replace(data, split="valid"))
+    with pytest.raises(ValueError, match="No image of the train split has a box"):
+        Grounding(dataclasses.replace(data, split="train"))
 
 
 def test_boxes_land_on_the_square_where_their_pixels_do(tmp_path) -> None:
