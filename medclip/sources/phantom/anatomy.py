@@ -205,7 +205,7 @@ def _add_ribs(image: Array, x: Array, y: Array, body: Array, u: Array, fracture:
         ribs = np.where(gap, 0.0, ribs)
     image += ribs * cage * body
     if fracture.present and fracture.severity > 1.0:  # an old break, with a callus
-        callus = np.exp(-(((x - sign * (where + 0.15)) / 0.09) ** 2) - ((y - level) / 0.055) ** 2)
+        callus = np.exp(-(((x - sign * where) / 0.09) ** 2) - ((y - level) / 0.055) ** 2)
         image += 0.20 * fracture.severity * callus * body
     clavicle = np.abs(y + 0.66 - 0.22 * (outward - 0.4) + 0.25 * (outward - 0.4) ** 2)
     image += 0.14 * ramp(0.035 - clavicle, 0.02) * ramp(outward - 0.1, 0.05) * ramp(0.8 - outward, 0.1)
