@@ -27,13 +27,15 @@ LEVEL["labelers"] = -1
 DOORS = {
     "pydicom": ("medclip/data/dicom.py", "medclip/data/images.py", "medclip/inference/dicom_objects.py"),
     "albumentations": ("medclip/data/transforms.py",),
-    "lightning": ("medclip/training/", "medclip/runs/train.py"),
+    "lightning": ("medclip/training/", "medclip/runs/train.py", "medclip/runs/pretrain.py"),
     "transformers": (
         "medclip/models/",
         "medclip/utils/logs.py",
         "medclip/evaluation/report.py",
         "labelers/chexbert.py",
     ),
+    "timm": ("medclip/models/timm_backbone.py",),
+    "lightly": ("medclip/training/methods/",),
     "jsonargparse": ("medclip/cli/config.py",),
     "fastapi": ("medclip/serve/",),
     "starlette": ("medclip/serve/",),
@@ -45,7 +47,8 @@ TORCHLESS = ("labelers/", "medclip/utils/", "medclip/sources/", "medclip/runs/se
              "medclip/inference/scoring.py", "medclip/inference/calibration.py", "medclip/inference/onnx_classifier.py",
              "medclip/inference/prompts.py", "medclip/inference/load.py", "medclip/cli/config.py",
              "medclip/data/")  # fmt: skip
-WITH_TORCH = ("labelers/chexbert.py", "medclip/data/loader.py", "medclip/data/gpu_transforms.py")
+WITH_TORCH = ("labelers/chexbert.py", "medclip/data/loader.py", "medclip/data/gpu_transforms.py",
+              "medclip/data/views.py")  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -37,8 +37,17 @@ SMALL_TEXT: dict[str, Any] = {
 #: Half as wide, a third of the work: for curves of many runs.
 TINY_VISION: dict[str, Any] = SMALL_VISION | {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128]}
 TINY_TEXT: dict[str, Any] = SMALL_TEXT | {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128}
+#: A vision transformer, of about as many weights as the small tower; it has to know the side of its images.
+SMALL_VIT: dict[str, Any] = {
+    "model_type": "vit",
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "patch_size": 8,
+}
 #: Towers that are built in, by the names the command line knows them under.
-BUILT_IN_VISION = {"small": SMALL_VISION, "tiny": TINY_VISION}
+BUILT_IN_VISION = {"small": SMALL_VISION, "tiny": TINY_VISION, "small-vit": SMALL_VIT}
 BUILT_IN_TEXT = {"small": SMALL_TEXT, "tiny": TINY_TEXT}
 
 
@@ -47,7 +56,7 @@ class MedCLIPConfig(PretrainedConfig):  # type: ignore[misc]
 
     Args:
         vision_config: The vision backbone: a Hugging Face config as a dict with its `model_type`, or
-            `{"model_type": "torchvision", "architecture": "resnet50"}`.
+            `{"model_type": "torchvision", "architecture": "resnet50"}`, or the same of timm.
         text_config: The text backbone: a Hugging Face config as a dict with its `model_type`.
         projection_dim: D, the size of embeddings.
         logit_scale_init_value: Start of the learned log-space scale; ln(1/0.07) as in CLIP and MedCLIP.

@@ -12,6 +12,7 @@ from itertools import takewhile
 from torch import nn
 
 from labelers.errors import UserError
+from medclip.models.timm_backbone import TimmBackbone
 from medclip.utils.extras import install
 
 
@@ -28,11 +29,12 @@ def lock(backbone: nn.Module, what: str) -> None:
     if what == "all":
         backbone.requires_grad_(False)
         return
-    before, layers = _layers(backbone)
-    if not what.isdigit() or not 0 < int(what) <= len(layers):
-        raise UserError(f"Found {what!r} as what to lock; write all, or how many of the {len(layers)} layers.")
-    for part in (*before, *layers[: int(what)]):
-        part.requires_grad_(False)
+    groups = _groups(backbone)
+    if not what.isdigit() or not 0 < int(what) < len(groups):
+        raise UserError(f"Found {what!r} as what to lock; write all, or how many of the {len(groups) - 1} layers.")
+    for group in groups[: int(what) + 1]:
+        for parameter in group:
+            parameter.requires_grad_(False)
 
 
 def unlock(model: nn.Module) -> None:
@@ -75,14 +77,30 @@ def keep_locked(model: nn.Module) -> None:
             module.eval()
 
 
-def _layers(backbone: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Returns what comes before the layers, and the layers: a backbone's outermost list of modules."""
+def _groups(backbone: nn.Module) -> list[list[nn.Parameter]]:
+    """Returns the parameters of what comes before the layers, and of each layer."""
+    if isinstance(backbone, TimmBackbone):
+        return backbone.parameter_groups()
+    holder, layers = layers_of(backbone)
+    if holder is None:
+        return [[], *(list(layer.parameters()) for layer in layers)]
+    before = takewhile(partial(_is_outside, holder), backbone.children())
+    # Class tokens and embeddings of positions are parameters of what the layers are in.
+    around = [m for m in backbone.modules() if m is not holder and not _is_outside(holder, m)]
+    loose = [parameter for module in around for parameter in module.parameters(recurse=False)]
+    return [
+        loose + [parameter for part in before for parameter in part.parameters()],
+        *(list(layer.parameters()) for layer in layers),
+    ]
+
+
+def layers_of(backbone: nn.Module) -> tuple[nn.Module | None, list[nn.Module]]:
+    """Returns a backbone's outermost list of modules, None if there is none, and the layers in it."""
     for module in backbone.modules():
         children = list(module.children())
         if isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and len(children) > 2):
-            layers = [child for child in children if any(True for _ in child.parameters())]
-            return list(takewhile(partial(_is_outside, module), backbone.children())), layers
-    return [], list(backbone.children())
+            return module, [child for child in children if any(True for _ in child.parameters())]
+    return None, list(backbone.children())
 
 
 def _is_outside(inner: nn.Module, module: nn.Module) -> bool:

@@ -7,16 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from labelers.errors import UserError
 from labelers.hub import not_to_be_had, on_disk
 from medclip.encoded import Encoded
-from medclip.models.config import BUILT_IN_TEXT, BUILT_IN_VISION, MedCLIPConfig
+from medclip.models.config import BUILT_IN_TEXT, MedCLIPConfig
 from medclip.models.loading import no_bar, of_run
 from medclip.models.locking import keep_locked
-from medclip.models.towers import TORCHVISION, TextTower, TorchvisionBackbone, VisionTower
+from medclip.models.towers import TextTower, VisionTower
+from medclip.models.vision_names import pretrained, vision_backbone
 from medclip.utils.text import first_line
 
 
@@ -192,51 +193,38 @@ def build_model(
     text: str = "small",
     vocab_size: int | None = None,
     pad_token_id: int = 0,
+    image_size: int = 224,
+    vision_weights: str = "",
     **options: Any,
 ) -> MedCLIPModel:
     """Returns a new model to train.
 
     Args:
-        vision: "small" or "tiny"; "torchvision:ARCHITECTURE" (untrained), "torchvision:ARCHITECTURE:WEIGHTS" (fetched
-            by torchvision, e.g. IMAGENET1K_V2); or a folder or hub id of a Hugging Face backbone.
+        vision: "small", "tiny" or "small-vit"; "torchvision:ARCHITECTURE" or "timm:ARCHITECTURE" (untrained),
+            "torchvision:ARCHITECTURE:WEIGHTS" or "timm:ARCHITECTURE.TAG" (fetched by that library, e.g.
+            IMAGENET1K_V2); a run of medclip-pretrain; or a folder or hub id of a Hugging Face backbone.
         text: "small" or "tiny", or a folder or hub id of a Hugging Face text encoder.
         vocab_size: Size of the tokenizer's vocabulary, for the small and the tiny text tower.
         pad_token_id: Padding token of the tokenizer.
+        image_size: Side of the images, for image towers that have to know it.
+        vision_weights: File of weights for the image tower.
         options: Further arguments of `MedCLIPConfig`.
 
     Raises:
         OSError: A named backbone is neither on disk nor to be had; the message says what to do.
     """
-    vision_config, vision_backbone = _vision_backbone(vision)
+    vision_config, backbone = vision_backbone(vision, image_size=image_size, weights=vision_weights)
     if text in BUILT_IN_TEXT:
         text_config, text_backbone = (
             BUILT_IN_TEXT[text] | {"vocab_size": vocab_size, "pad_token_id": pad_token_id},
             None,
         )
     else:
-        text_backbone = _pretrained(text, "text encoder")
+        text_backbone = pretrained(text, "text encoder")
         text_config = text_backbone.config.to_dict()
     model = MedCLIPModel(MedCLIPConfig(vision_config=vision_config, text_config=text_config, **options))
-    if vision_backbone is not None:
-        model.vision.backbone = vision_backbone
+    if backbone is not None:
+        model.vision.backbone = backbone
     if text_backbone is not None:
         model.text.backbone = text_backbone
     return model.float()  # type: ignore[no-any-return]
-
-
-def _vision_backbone(name: str) -> tuple[dict[str, Any], nn.Module | None]:
-    if name in BUILT_IN_VISION:
-        return BUILT_IN_VISION[name], None
-    if name.startswith(f"{TORCHVISION}:"):
-        _, architecture, *weights = name.split(":")
-        backbone = TorchvisionBackbone(architecture, weights=weights[0]) if weights else None
-        return {"model_type": TORCHVISION, "architecture": architecture}, backbone
-    backbone = _pretrained(name, "vision backbone")
-    return backbone.config.to_dict(), backbone
-
-
-def _pretrained(name: str, role: str) -> Any:
-    try:
-        return AutoModel.from_pretrained(on_disk(name))
-    except (OSError, ValueError) as error:
-        raise OSError(not_to_be_had(role, name, error, " Or train with 'small'.")) from error

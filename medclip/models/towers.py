@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModel
 
 from labelers.errors import UserError
 from medclip.encoded import Encoded
-
-TORCHVISION = "torchvision"
-
-
-def build_backbone(config: dict[str, Any]) -> tuple[nn.Module, int]:
-    """Returns an untrained backbone and the size of its features, from a config dict with its `model_type`.
-
-    Raises:
-        UserError: The model type or the architecture is unknown.
-    """
-    options = dict(config)
-    model_type = options.pop("model_type", None)
-    if model_type == TORCHVISION:
-        backbone = TorchvisionBackbone(options["architecture"])
-        return backbone, backbone.features
-    try:
-        full = AutoConfig.for_model(model_type, **options)
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"Backbone model_type {model_type!r} is unknown to this version of transformers. Name one of its model "
-            f"types, or {TORCHVISION!r} with an architecture."
-        ) from error
-    backbone = AutoModel.from_config(full)
-    return backbone, feature_size(full, backbone)
-
-
-def feature_size(config: Any, backbone: Any) -> int:
-    """Returns the number of features that a Hugging Face backbone ends in."""
-    if hasattr(backbone, "timm_model"):
-        return int(backbone.timm_model.num_features)
-    sizes = getattr(config, "hidden_sizes", None)
-    return int(sizes[-1] if sizes else config.hidden_size)
+from medclip.models.backbones import build_backbone, side_of, stages
 
 
 def build_projection(features: int, dim: int, kind: str) -> nn.Module:
@@ -56,85 +23,10 @@ def build_projection(features: int, dim: int, kind: str) -> nn.Module:
     if kind in ("linear", "biased"):
         return nn.Linear(features, dim, bias=kind == "biased")
     if kind == "none":
-        if features != dim:
+        if dim not in (0, features):
             raise UserError(f"projection 'none' needs projection_dim={features}, the features' size; found {dim}.")
         return nn.Identity()
     return nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, dim))
-
-
-class TorchvisionBackbone(nn.Module):
-    """A torchvision classifier without its head: pixel values (I, 3, H, W) to a feature map (I, C, h, w)."""
-
-    def __init__(self, architecture: str, *, weights: str | None = None) -> None:
-        super().__init__()
-        import torchvision
-
-        if architecture not in torchvision.models.list_models(module=torchvision.models):
-            raise UserError(f"torchvision has no model {architecture!r}. Try resnet50, densenet121 or efficientnet_b0.")
-        model = _torchvision_model(architecture, weights)
-        self._rectified = architecture.startswith("densenet")  # its own forward ends in a ReLU, the others' do not
-        self._channels_last = hasattr(model, "permute")  # swin computes in (I, h, w, C)
-        if hasattr(model, "features"):  # densenet, efficientnet, convnext, vgg, swin
-            self.body = nn.Sequential(*model.features, model.norm) if self._channels_last else model.features
-        elif hasattr(model, "layer4"):  # resnet and its relatives
-            self.body = nn.Sequential(*list(model.children())[:-2])
-        else:
-            raise UserError(
-                f"torchvision's {architecture!r} does not end in a feature map. Choose resnet50, densenet121, "
-                "efficientnet_b0, convnext_tiny, swin_t or a Hugging Face backbone."
-            )
-        self.features = self._feature_size(architecture)
-
-    @torch.no_grad()
-    def _feature_size(self, architecture: str) -> int:
-        """Returns C; a picture that is not square shows which dimensions are height and width."""
-        shape = self.eval()(torch.zeros(1, 3, 128, 192)).shape
-        self.train()
-        if len(shape) != 4 or not 0.4 < shape[2] / shape[3] < 0.9:
-            raise UserError(
-                f"torchvision's {architecture!r} gives features {tuple(shape)} for an image of 128 x 192 pixels, which "
-                "is no feature map (1, C, h, w). Choose another architecture or a Hugging Face backbone."
-            )
-        return int(shape[1])
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """Returns the last feature map (I, C, h, w)."""
-        return self.stages(pixel_values)[0]
-
-    def stages(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the last feature map, and the last one of twice its height."""
-        last, previous = pixel_values, pixel_values
-        for layer in self.body:
-            after = layer(last)
-            if after.shape[2] < last.shape[2]:
-                previous = last
-            last = after
-        if self._channels_last:
-            last, previous = last.permute(0, 3, 1, 2), previous.permute(0, 3, 1, 2)
-        return functional.relu(last) if self._rectified else last, previous
-
-
-def _torchvision_model(architecture: str, weights: str | None) -> Any:
-    """Returns a torchvision model, with `weights` that torchvision fetches where they were not fetched before.
-
-    Raises:
-        UserError: There are no such weights.
-        OSError: They cannot be fetched.
-    """
-    import torchvision
-
-    known = [weight.name for weight in torchvision.models.get_model_weights(architecture)]
-    if weights is not None and weights not in (*known, "DEFAULT"):
-        raise UserError(f"torchvision has no weights {weights!r} of {architecture}; choose from {', '.join(known)}.")
-    try:
-        return torchvision.models.get_model(architecture, weights=weights)
-    except OSError as error:
-        address = torchvision.models.get_model_weights(architecture)[str(weights)].url
-        raise OSError(
-            f"The weights {weights} of torchvision's {architecture} were not fetched before, and cannot be fetched now "
-            f"({error}). Fetch {address} where there is a network and put the file into "
-            f"{Path(torch.hub.get_dir()) / 'checkpoints'}; or leave the weights away: torchvision:{architecture}."
-        ) from error
 
 
 class VisionTower(nn.Module):
@@ -142,7 +34,7 @@ class VisionTower(nn.Module):
 
     Args:
         config: Config of the backbone, with its `model_type`.
-        projection_dim: D.
+        projection_dim: D; 0 for the size of the features, with the projection "none".
         pooling: See `MedCLIPConfig.vision_pooling`.
         projection: See `MedCLIPConfig`.
         local: See `MedCLIPConfig.vision_local`.
@@ -161,6 +53,7 @@ class VisionTower(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, features = build_backbone(config)
+        self.features = features
         self.projection = build_projection(features, projection_dim, projection)
         self.pooling, self.local, self.resize = pooling, local, resize
         if local != "shared":
@@ -176,7 +69,7 @@ class VisionTower(nn.Module):
         if pixel_values.dim() == 2:
             return pixel_values, pixel_values[:, None], (1, 1)
         pixel_values = self._prepared(pixel_values)
-        last, previous, pooler = self._stages(pixel_values, previous=self.local == "previous")
+        last, previous, pooler = stages(self.backbone, pixel_values, previous=self.local == "previous")
         pooled, patches, grid = self._pooled(last, pooler)
         if previous is not None:
             patches, _, grid = split_patches(previous)
@@ -187,7 +80,7 @@ class VisionTower(nn.Module):
 
         The stages are as the backbone gives them, so that gradients can be taken with respect to them.
         """
-        last, previous, pooler = self._stages(self._prepared(pixel_values), previous=True)
+        last, previous, pooler = stages(self.backbone, self._prepared(pixel_values), previous=True)
         assert previous is not None
         pooled, _, _ = self._pooled(last, pooler)
         return functional.normalize(self.projection(pooled), dim=-1), previous, last
@@ -219,30 +112,11 @@ class VisionTower(nn.Module):
         projected = self.projection(patches) if self.local == "shared" else self.local_projection(patches)
         return Encoded(embeds, local=projected, mask=mask, grid=grid)
 
-    def _stages(self, pixel_values: Tensor, *, previous: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Returns what the backbone ends in, its last but one stage where `previous` is set, and what it pools."""
-        if isinstance(self.backbone, TorchvisionBackbone):
-            last, before = self.backbone.stages(pixel_values)
-            return last, before if previous else None, None
-        output = self.backbone(pixel_values=pixel_values, **({"output_hidden_states": True} if previous else {}))
-        pooler = getattr(output, "pooler_output", None)
-        if not previous:
-            return output.last_hidden_state, None, pooler
-        hidden = output.hidden_states
-        if hidden[-1].dim() != 3:
-            hidden = getattr(output, "reshaped_hidden_states", None) or hidden
-        # Swin repeats its last stage; the last but one is the last of another size, or else the last but one.
-        sizes = [tuple(state.shape[1:]) for state in hidden]
-        stages = zip(hidden[::-1], sizes[::-1], strict=True)
-        before = next((state for state, size in stages if size != sizes[-1]), hidden[-2])
-        return output.last_hidden_state, before, pooler
-
     @torch.no_grad()
     def _previous_features(self) -> int:
-        side = getattr(getattr(self.backbone, "config", None), "image_size", 64)
-        training = self.backbone.training
+        side, training = side_of(self.backbone), self.backbone.training
         self.backbone.eval()
-        previous = self._stages(torch.zeros(1, 3, side, side), previous=True)[1]
+        previous = stages(self.backbone, torch.zeros(1, 3, side, side), previous=True)[1]
         self.backbone.train(training)
         assert previous is not None
         return int(split_patches(previous)[0].shape[2])

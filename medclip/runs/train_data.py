@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +25,7 @@ from medclip.data.turned_round import with_turned_round
 from medclip.runs.prepare import labelling_of, prepare_sources
 from medclip.runs.settings import TrainConfig
 from medclip.sources import find_sources
+from medclip.utils.extras import install
 from medclip.utils.parallel import is_first_process, started_by_launcher
 from medclip.utils.plugins import load_plugin, plugin_names
 from medclip.utils.progress import Progress
@@ -101,11 +103,27 @@ def find_train_sources(config: TrainConfig) -> TrainSources:
     texts = find(config.texts) if config.texts else [source for source in images if source.gives("texts")]
     if not texts:
         raise UserError(f"Which texts? {config.images} has none of its own. Name a source with --texts NAME=PATH.")
-    for role, name in (("vision backbone", config.vision), ("text encoder", config.text)):
-        if name not in ("small", "tiny") and not name.startswith("torchvision:"):
-            check_on_disk(role, name)  # in seconds, before torch is imported
+    check_vision(config.vision, config.vision_weights)
+    if config.text not in ("small", "tiny"):
+        check_on_disk("text encoder", config.text)  # in seconds, before torch is imported
     _check_pairs(config, images, texts)
     return TrainSources(images, texts, find(config.exclude))
+
+
+def check_vision(name: str, weights: str) -> None:
+    """Checks, before torch is imported, that an image tower can be had.
+
+    Raises:
+        FileNotFoundError: There is no such file of weights.
+        ImportError: Its library is not installed.
+        OSError: It is neither on disk nor to be had.
+    """
+    if weights and not Path(weights).exists():
+        raise FileNotFoundError(f"--vision-weights {weights}: there is no such file.")
+    if name.startswith("timm:") and find_spec("timm") is None:
+        raise ImportError(f"--vision {name} needs an extra package: {install('timm')}")
+    if name not in ("small", "tiny", "small-vit") and not name.startswith(("torchvision:", "timm:")):
+        check_on_disk("vision backbone", name)
 
 
 def _check_pairs(config: TrainConfig, images: list[Source], texts: list[Source]) -> None:
@@ -148,10 +166,10 @@ def prepare_train_data(config: TrainConfig, sources: TrainSources, *, progress: 
     if not config.texts and is_first_process():
         logger.info("--texts is not given: the texts of %s", ", ".join(source.name for source in sources.texts))
     how = preparation_of(config, progress)
-    with _in_turn(how.folder):
+    with in_turn(how.folder):
         made = prepare_sources(sources.images, sources.texts, how)
     if is_first_process():
-        _log_splits(made)
+        log_splits(made)
     return _tables(config, made, sources)
 
 
@@ -163,7 +181,7 @@ def preparation_of(config: TrainConfig, progress: Progress | None = None) -> Pre
     )  # fmt: skip
 
 
-def _in_turn(folder: Path) -> AbstractContextManager[object]:
+def in_turn(folder: Path) -> AbstractContextManager[object]:
     """Returns a lock that processes of one run take in turn; alone there is none to wait for."""
     if not started_by_launcher():
         return nullcontext()
@@ -171,7 +189,8 @@ def _in_turn(folder: Path) -> AbstractContextManager[object]:
     return FileLock(folder / ".prepare.lock")
 
 
-def _log_splits(made: list[Prepared]) -> None:
+def log_splits(made: list[Prepared]) -> None:
+    """Logs how many patients and rows are in each split."""
     logger.info("Splits\n%s", split_tables(made).to_string(index=False))
 
 
@@ -180,8 +199,7 @@ def _tables(config: TrainConfig, made: list[Prepared], sources: TrainSources) ->
     sentences = [one.sentences for one in made if one.sentences is not None]
     occurrences = [one.occurrences for one in made if one.occurrences is not None]
     for source in sources.excluded:
-        patients = patients_of(source) | _patients_with_images_of(source, config, sources.images, images)
-        _report_exclusion(source, _patients_in([*images, *occurrences]) & patients)
+        patients = left_out(source, preparation_of(config), sources.images, images, occurrences)
         images = without_patients(images, patients)
         sentences, occurrences = sentences_without_patients(sentences, occurrences, patients)
     if config.limit:
@@ -218,8 +236,21 @@ def _patients_in(tables: list[pd.DataFrame]) -> set[str]:
     return set().union(*(table["patient_id"] for table in tables))
 
 
+def left_out(
+    source: Source,
+    how: Preparation,
+    sources: list[Source],
+    images: list[pd.DataFrame],
+    occurrences: list[pd.DataFrame],
+) -> set[str]:
+    """Returns the patients of `source`, and those of `sources` of whom an image is one of its own; says how many."""
+    patients = patients_of(source) | _patients_with_images_of(source, how, sources, images)
+    _report_exclusion(source, _patients_in([*images, *occurrences]) & patients)
+    return patients
+
+
 def _patients_with_images_of(
-    source: Source, config: TrainConfig, sources: list[Source], tables: list[pd.DataFrame]
+    source: Source, how: Preparation, sources: list[Source], tables: list[pd.DataFrame]
 ) -> set[str]:
     """Returns the patients of whom an image is one of `source` under another id, where that can be."""
     related = [table for one, table in zip(sources, tables, strict=True) if one.may_hold_images_of(source)]
@@ -227,9 +258,9 @@ def _patients_with_images_of(
     if not related:
         return set()
     logger.info("--exclude %s: comparing images, which may have other ids in the training data", source.name)
-    excluded = prepare_images(source, preparation_of(config)).images
+    excluded = prepare_images(source, how).images
     assert excluded is not None
-    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
+    cache = PixelCache(how.folder / "cache", how.size, dicom=how.dicom)
     ours = side_of("training images", pd.concat(related, ignore_index=True), cache)
     found = shared_images(ours, side_of(source.name, excluded, cache))
     logger.info("--exclude %s: %d training images are among its own by content", source.name, len(found))

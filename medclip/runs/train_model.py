@@ -53,7 +53,8 @@ def new_model(
 def _towers(config: TrainConfig, objective: Objective, tokenizer: Any) -> MedCLIPModel:
     """Returns the new model; `tokenizer` is None where only its structure counts."""
     model = build_model(
-        vision=config.vision, text=config.text, vocab_size=config.vocab_size if tokenizer is None else len(tokenizer),
+        vision=config.vision, vision_weights=config.vision_weights, image_size=config.image_size, text=config.text,
+        vocab_size=config.vocab_size if tokenizer is None else len(tokenizer),
         pad_token_id=0 if tokenizer is None else tokenizer.pad_token_id,
         projection_dim=config.projection_dim, text_pooling=config.text_pooling, vision_pooling=config.vision_pooling,
         projection=config.projection, vision_local=config.vision_local,

@@ -101,7 +101,10 @@ class ModelSettings:
     """model"""
 
     vision: str = "small"
-    """Image tower: small, tiny, torchvision:ARCHITECTURE[:WEIGHTS], or the folder or hub id of a backbone."""
+    """Image tower: small, tiny, small-vit, torchvision:ARCHITECTURE[:WEIGHTS], timm:ARCHITECTURE[.TAG], a run of
+    medclip-pretrain, or the folder or hub id of a backbone."""
+    vision_weights: str = ""
+    """File of weights for the image tower, by the names of the library that --vision names."""
     text: str = "small"
     """Text tower: small, tiny, or the folder or hub id of a Hugging Face text encoder."""
     image_size: int = 224
