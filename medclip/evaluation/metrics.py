@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +20,7 @@ from medclip.evaluation.bootstrap import (
     mean_sampled,
     sample,
 )
+from medclip.evaluation.unseen import seen_and_unseen
 
 
 def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Array:
@@ -153,6 +154,7 @@ def multilabel(
     resamples: Resamples | None,
     min_count: int,
     thresholds: Mapping[str, float] = {},
+    unseen: Collection[str] = (),
 ) -> tuple[dict[str, Metric], pd.DataFrame]:
     """Returns AUROC, average precision and F1 of each observation and their means, as metrics and as a table.
 
@@ -163,9 +165,11 @@ def multilabel(
         resamples: Bootstrap resamples of the N rows, or None for no intervals.
         min_count: Positives and negatives an observation needs to count in the means.
         thresholds: Score from which on an observation is called present; there is no F1 of those without.
+        unseen: Observations that the model was not trained on; with some, AUROC and average precision of both sides
+            and their harmonic mean are there, too, see `seen_and_unseen`. The means stay over all.
     """
     rows: list[dict[str, object]] = []
-    counted: dict[str, list[Sampled]] = {"auroc": [], "ap": [], "f1": []}
+    counted: dict[str, dict[str, Sampled]] = {"auroc": {}, "ap": {}, "f1": {}}
     metrics: dict[str, Metric] = {}
     for j, name in enumerate(names):
         known = np.isin(states[:, j], (0.0, 1.0))
@@ -175,18 +179,28 @@ def multilabel(
             statistics["f1"] = partial(f1_score, truth, given >= thresholds[name])
         positives, negatives = int(truth.sum()), int((~truth).sum())
         row: dict[str, object] = {"observation": name, "positive": positives, "negative": negatives}
+        row |= {"trained on": "no" if name in unseen else "yes"} if unseen else {}
         for metric, statistic in statistics.items():
             sampled = _sample_known(statistic, known, resamples)
             if min(positives, negatives) >= min_count:
-                counted[metric].append(sampled)
+                counted[metric][name] = sampled
             found = metrics[f"{metric}/{name}"] = replace(
                 sampled.metric(), chance=_chance(metric, positives, negatives)
             )
             row |= {metric: found.value, f"{metric}_low": found.low, f"{metric}_high": found.high}
+        row |= {f"{metric} by chance": metrics[f"{metric}/{name}"].chance for metric in ("auroc", "ap")}
         rows.append(row)
-    means = {f"{metric}/mean": mean_sampled(of).metric() for metric, of in counted.items() if of or metric == "auroc"}
+    means = {
+        f"{metric}/mean": mean_sampled(list(of.values())).metric()
+        for metric, of in counted.items()
+        if of or metric == "auroc"
+    }
     means["auroc/mean"] = replace(means["auroc/mean"], chance=0.5)
-    return means | metrics, pd.DataFrame(rows)
+    chance = {
+        metric: {name: metrics[f"{metric}/{name}"].chance for name in counted[metric]} for metric in ("auroc", "ap")
+    }
+    sides = seen_and_unseen(counted, unseen, chance=chance) if unseen else {}
+    return sides | means | metrics, pd.DataFrame(rows)
 
 
 def _chance(metric: str, positives: int, negatives: int) -> float:

@@ -33,6 +33,7 @@ from medclip.evaluation.report import Results
 from medclip.inference.load import find_model, load_model
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.runs.evaluate_fits import calibrate, save_abstention
+from medclip.runs.evaluate_unseen import unseen_observations
 from medclip.runs.prepare import prepare_sources
 from medclip.runs.settings import EvaluateConfig
 from medclip.sources import find_sources
@@ -242,6 +243,7 @@ def _build(kind: type[Evaluator], data: EvaluationData, run: _Evaluation, progre
         "augmentation": augmentation_from(run.trained.get("augmentation", {})),
         "progress": counting(progress, f"training: {kind.__name__}"),
         "prompts": "chexpert14,others" if run.config.prompts == "chexpert14" else run.config.prompts,
+        "unseen": unseen_observations(data, run.config.unseen, run.folder),
     }
     parameters = [name for name in inspect.signature(kind).parameters if name != "data"]
     return kind(data, **{name: settings[kind.settings.get(name, name)] for name in parameters if name in settings

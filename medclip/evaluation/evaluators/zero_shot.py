@@ -19,6 +19,7 @@ from medclip.evaluation.denial import deniable, denial, in_latin_letters, terse_
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
 from medclip.evaluation.groups import COLUMNS, groups_by
 from medclip.evaluation.metrics import multiclass, multilabel
+from medclip.evaluation.unseen import SEEN, UNSEEN
 from medclip.inference.calibration import best_thresholds
 from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.prompts import Prompts, select_prompts
@@ -45,6 +46,10 @@ class ZeroShot(Evaluator):
     model that does not understand "no" ranks by denials below 0.5. Means are over the same observations in all six;
     No Finding, which is a denial itself, is left out.
 
+    Observations that the model was not trained on (`unseen`): `auroc/seen`, `auroc/unseen` and their harmonic mean
+    stand before `auroc/mean`, which remains the mean over all that is asked about. Unseen means that no label of it
+    was learned from; the texts may have named it.
+
     It can mislead where disease goes with something else that shows (a portable film, a hospital's border): read it
     beside the untrained model, and within one view and source (the groups). Means leave out observations with fewer
     than `min_count` positives or negatives; each is listed with its counts. Intervals are about patients, deviations
@@ -65,6 +70,7 @@ class ZeroShot(Evaluator):
         groups: Columns whose values are looked at apart; ages are taken in bands.
         resamples: Number of bootstrap resamples; 0 for no intervals, F1, groups and figures.
         min_count: Positives and negatives an observation needs to count in the means.
+        unseen: Observations that the model was not trained on; others are seen.
     """
 
     primary = "auroc/mean"
@@ -85,8 +91,10 @@ class ZeroShot(Evaluator):
         groups: Sequence[str] = COLUMNS,
         resamples: int = 1000,
         min_count: int = 5,
+        unseen: Sequence[str] = (),
     ) -> None:
         self._prompts = data.questions(prompts, observations, who="zero-shot")
+        self._unseen = [name for name in unseen if name in self._prompts]
         if silent := [name for name in data.observations(observations) if name not in self._prompts]:
             logger.warning("Not asked about, for want of prompts: %s. Add a set: --prompts", ", ".join(silent))
         self._data, self._table, self._seed, self._min_count = data, data.rows(), seed, min_count
@@ -107,9 +115,11 @@ class ZeroShot(Evaluator):
         thresholds = {} if self._resamples is None else self._thresholds(model, processor, vectors)
         metrics, table = multilabel(
             self._states, scores, self._names, resamples=self._resamples, min_count=self._min_count,
-            thresholds=thresholds,
+            thresholds=thresholds, unseen=self._unseen,
         )  # fmt: skip
-        headline = ["auroc/mean", "ap/mean", "f1/mean", *(f"auroc/{name}" for name in self._names)]
+        sides = [f"{kind}/{side}" for kind in ("auroc", "ap") for side in (SEEN, UNSEEN, "harmonic")]
+        headline = [name for name in sides if name in metrics]
+        headline += ["auroc/mean", "ap/mean", "f1/mean", *(f"auroc/{name}" for name in self._names)]
         tables = {"zero_shot": table}
         if len(self._classes) > 1:
             more, tables["classes"] = multiclass(

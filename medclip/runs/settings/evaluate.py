@@ -52,6 +52,8 @@ class EvaluationSettings:
     """Baselines beside the model, separated by commas: untrained, supervised."""
     observations: list[str] = field(default_factory=list)
     """Observations to ask about. By default those of the source."""
+    unseen: list[str] = field(default_factory=list)
+    """Observations that count as unseen in zero-shot. By default those that the run did not learn from."""
     classes: list[str] = field(default_factory=list)
     """Classes of the multiclass score. By default CheXpert's five."""
     shares: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
