@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from medclip.sources.phantom.population import Sign, Study
+from medclip.sources.phantom.reporter import write_rich_report
 
 #: Sentences by language.
 _SENTENCES = {"en": Path(__file__).with_name("sentences.yaml"), "zh": Path(__file__).with_name("sentences-zh.yaml")}
@@ -21,6 +22,8 @@ _DENIED_OTHERWISE = 0.15
 
 def write_report(study: Study, language: str = "en") -> str:
     """Returns the report of `study`; its findings and impression say what `Sign.state` says, or nothing."""
+    if study.version > 1:
+        return write_rich_report(study)
     words = _words(language)
     rng = np.random.default_rng([study.seed, 3, study.number])
     told = [_positive(f, words, rng) for f in study.signs if f.state == 1]
