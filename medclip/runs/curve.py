@@ -166,7 +166,9 @@ def _train_point(task: tuple[Plan, Point]) -> Point:
     folder = Path(settings.output) / "evaluation"
     if point.arm in plan.supervised:
         found = train_supervised(settings, split=config.split, resamples=config.resamples, on=config.on)
-        text = json.dumps({"model": {"supervised": found.numbers}}, indent=2)
+        # A classifier has learned all that it answers.
+        seen = {name.replace("/mean", "/seen"): value for name, value in found.numbers.items() if "auroc/mean" in name}
+        text = json.dumps({"model": {"supervised": found.numbers | seen}}, indent=2)
         folder.mkdir(parents=True, exist_ok=True)
         settings.save(Path(settings.output) / "config.yaml")
         plan.save_how(point)
