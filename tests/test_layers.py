@@ -37,6 +37,8 @@ DOORS = {
     "timm": ("medclip/models/timm_backbone.py",),
     "lightly": ("medclip/training/methods/",),
     "jsonargparse": ("medclip/cli/config.py",),
+    "dicomweb_client": ("medclip/data/dicomweb.py",),
+    "requests": ("medclip/data/dicomweb.py",),
     "fastapi": ("medclip/serve/",),
     "starlette": ("medclip/serve/",),
     "uvicorn": ("medclip/serve/server.py",),

@@ -24,11 +24,14 @@ examples:
   medclip-classify runs/mine films/ --html answers.html
   medclip-classify runs/mine study/ --to sr,seg,sc --objects results --show 'Pleural Effusion'
   medclip-classify runs/mine chest.png --abstain
+  medclip-classify runs/mine --from 'dicomweb:http://127.0.0.1:8042/dicom-web?StudyDate=20260101' \\
+    --to sr,seg --send dicomweb:http://127.0.0.1:8042/dicom-web
   find /data -name '*.dcm' | medclip-classify exported - --format json
 
 Probabilities are calibrated where medclip-evaluate --calibrate has been run on the model; otherwise they are a ranking,
 as with --no-calibration. --abstain answers present, absent or unsure, by what medclip-evaluate --save-abstention saved.
-Files that cannot be read are listed with the reason, and do not stop the others.
+Files that cannot be read are listed with the reason, and do not stop the others. The token of an archive is read from
+MEDCLIP_DICOMWEB_TOKEN, or its login from MEDCLIP_DICOMWEB_LOGIN (user:password); see docs/results.md.
 Research software. Not a medical device."""
 
 #: Observations in a row of the table on the screen.
@@ -65,7 +68,11 @@ def run(argv: list[str]) -> int:
         print(f"{file}: {reason}", file=sys.stderr)
     for file, reason in answers.without_objects.items():
         print(f"{file}: no DICOM object: {reason}", file=sys.stderr)
-    return 1 if answers.problems or answers.without_objects else 0
+    for file, reason in answers.not_stored.items():
+        print(f"{file}: not stored in the archive: {reason}", file=sys.stderr)
+    if config.send:
+        print(f"Archive: {len(answers.stored)} of {len(answers.objects)} objects stored", file=sys.stderr)
+    return 1 if answers.problems or answers.without_objects or answers.not_stored else 0
 
 
 def _kind(config: ClassifyConfig) -> str:

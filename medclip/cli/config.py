@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import keyword
 import re
 import sys
 import typing
@@ -32,9 +33,9 @@ class _Formatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):  # type: ig
     """Shows options with dashes, and the defaults that are not empty; keeps the line breaks of the examples."""
 
     def _format_action_invocation(self, action: Action) -> str:
-        text = ", ".join(option for option in action.option_strings if not option.endswith("+"))
+        text = ", ".join(option.rstrip("_") for option in action.option_strings if not option.endswith("+"))
         choices = f" {{{','.join(action.choices)}}}" if action.choices else ""
-        takes = f" {action.metavar or action.dest.rpartition('.')[2].upper()}" if action.nargs != 0 else ""
+        takes = f" {action.metavar or action.dest.rpartition('.')[2].rstrip('_').upper()}" if action.nargs != 0 else ""
         return text.replace("_", "-") + (choices or takes)
 
     def _get_help_string(self, action: Action) -> str:
@@ -102,7 +103,15 @@ def _expanded(word: str) -> list[str]:
     if _name(word) != "config":
         return [word]
     content = read_yaml(Path(word.partition("=")[2]))
-    return [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in content.items()]
+    return [
+        f"--{_field(key)}={value if isinstance(value, str) else json.dumps(value)}" for key, value in content.items()
+    ]
+
+
+def _field(name: str) -> str:
+    """Returns the setting that an option is of: with a mark behind it where its name is a word of Python's own."""
+    name = name.replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _name(word: str) -> str:
@@ -200,9 +209,14 @@ def _normalised(parser: ArgumentParser, kind: type[Settings], argv: list[str]) -
             continue
         flag, equals, value = word.partition("=")
         name, dot, keys = flag[2:].partition(".")
-        name = name.replace("-", "_")
+        name = _field(name)
         if name not in (*hints, *_OWN):
-            near = suggest(name, [*hints, *_OWN]).replace("_", "-").replace("'", "--", 1).replace("'", "", 1)
+            near = (
+                suggest(name, [hint.rstrip("_") for hint in (*hints, *_OWN)])
+                .replace("_", "-")
+                .replace("'", "--", 1)
+                .replace("'", "", 1)
+            )
             parser.error(f"unknown option {flag}.{near} See {parser.prog} --help.")
         if not equals and name not in _OWN[1:]:
             value = _value(parser, flag, hints.get(name), rest)
@@ -261,7 +275,7 @@ def _check_files(parser: ArgumentParser, argv: list[str], names: list[str], know
         for key, value in content.items():
             if key is True:
                 parser.error(f'{path}: write "on" in quotes; YAML takes the bare word for true.')
-            if str(key).replace("-", "_") not in names:
+            if _field(str(key)) not in names:
                 parser.error(f"{path}: unknown key {key!r}.{suggest(str(key), names)} See {parser.prog} --help.")
             if key in known:
                 _check_choice(parser, str(key), value, known[key])

@@ -199,14 +199,19 @@ def segmentation(source: Dataset, regions: Mapping[str, np.ndarray], maker: Make
 def secondary_capture(source: Dataset, picture: np.ndarray, lines: Sequence[str]) -> Dataset:
     """Returns a picture (height, width, 3), with lines of text and the note that it is for research written into it."""
     from highdicom.sc import SCImage
+    from pydicom import Dataset, Sequence
     from pydicom.uid import RLELossless
 
-    return _finished(SCImage.from_ref_dataset(
+    made = _finished(SCImage.from_ref_dataset(
         ref_dataset=source, pixel_array=_with_text(picture, [*lines, f"{_MANUFACTURER}. {NOTE}."]),
         photometric_interpretation="RGB", bits_allocated=8, coordinate_system="PATIENT", series_number=9003,
         patient_orientation=("L", "F"), manufacturer=_MANUFACTURER, transfer_syntax_uid=RLELossless,
         series_description=f"{_MANUFACTURER}: {NOTE}", **_instance(),
     ), source)  # fmt: skip
+    film = Dataset()
+    film.ReferencedSOPClassUID, film.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    made.SourceImageSequence = Sequence([film])
+    return made
 
 
 def _finished(made: Any, source: Dataset) -> Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,6 @@ from PIL import Image
 
 from labelers.errors import UserError
 from labelers.observations import NO_FINDING
-from medclip.data.image_files import find_images
 from medclip.data.images import ImageError, fit_square, read_image
 from medclip.inference.abstention import Abstention
 from medclip.inference.calibration import Calibration
@@ -25,6 +23,8 @@ from medclip.inference.load import find_model, load_model
 from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
 from medclip.inference.prompts import load_prompts
 from medclip.inference.scoring import PromptScores
+from medclip.runs.classify_films import archive_to_send_to, find_films
+from medclip.runs.classify_objects import ObjectWriter, object_writer
 from medclip.runs.classify_page import AnswerPage
 from medclip.runs.settings import ClassifyConfig
 from medclip.utils.progress import Progress
@@ -53,6 +53,8 @@ class Answers:
         objects: DICOM objects that were written.
         page: The page of the films, where it was asked for.
         without_objects: Why no DICOM object could be made of a film that was answered.
+        stored: Objects that an archive took.
+        not_stored: Why an archive did not take an object.
     """
 
     columns: list[str]
@@ -66,6 +68,8 @@ class Answers:
     objects: list[Path] = field(default_factory=list)
     page: AnswerPage | None = None
     without_objects: dict[str, str] = field(default_factory=dict)
+    stored: list[Path] = field(default_factory=list)
+    not_stored: dict[str, str] = field(default_factory=dict)
 
 
 def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Answers:
@@ -75,16 +79,18 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
 
     Raises:
         UserError: No model or file is named, a folder holds no image, or there are no prompts for an observation.
+        ConnectionError: An archive cannot be asked.
         FileNotFoundError: There is no model.
     """
-    paths = list(_paths(config.files))
-    if config.model and config.files and not paths:
-        raise UserError(f"There are no images in {', '.join(config.files)}: no pictures, and no DICOM files.")
-    if not config.model or not paths:
+    if not config.model or not (config.files or config.from_):
         raise UserError("Which model, which images? medclip-classify MODEL FILES... (a folder, or - for stdin)")
     if config.abstain and config.classes:
         raise UserError("--abstain is about each observation for itself, and --classes about exactly one of several.")
-    objects = _objects(config)
+    objects, target = _objects(config), archive_to_send_to(config)
+    if not (Path(config.model) / MANIFEST).is_file():
+        find_model(config.model)  # before an archive is asked
+    films = find_films(config)
+    paths = films.names
     classifier = load(config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration)
     if (config.heatmap or {"seg", "sc"} & set(objects)) and not hasattr(classifier, "embed_patches"):
         raise UserError("--heatmap, --to seg and --to sc need the patches of the image tower, which an export has not.")
@@ -103,14 +109,16 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
         page=AnswerPage(config.model, columns, thresholds, exclusive=bool(config.classes)) if config.html else None,
     )  # fmt: skip
     rules = load_abstention(config, classifier) if config.abstain else None
+    writer = object_writer(config, objects, classifier, target) if objects else None
     parts, decided = [answers.values], [answers.values]
     for start in range(0, len(paths), config.batch_size):
-        images = _read(paths[start : start + config.batch_size], classifier, answers.problems)
-        if images:
-            found, scores = _answer(config, classifier, images, answers)
-            parts.append(found)
-            if rules is not None:
-                decided.append(rules.answers(scores, columns))
+        with films.files(paths[start : start + config.batch_size], answers.problems) as files:
+            images = _read(files, classifier, answers.problems)
+            if images:
+                found, scores = _answer(config, classifier, images, files, answers, writer)
+                parts.append(found)
+                if rules is not None:
+                    decided.append(rules.answers(scores, columns))
         if progress is not None:
             progress("classifying", min(start + config.batch_size, len(paths)), len(paths))
     if answers.page is not None:
@@ -174,22 +182,12 @@ def load(model: str, *, prompts: str = "", device: str = "auto", calibrated: boo
     return ZeroShotClassifier(loaded, processor, named, calibration=saved)
 
 
-def _paths(files: list[str]) -> Iterator[str]:
-    for name in files:
-        if name == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
-        elif Path(name).is_dir():
-            yield from map(str, find_images(Path(name)))
-        else:
-            yield name
-
-
-def _read(paths: list[str], classifier: PromptScores, problems: dict[str, str]) -> dict[str, np.ndarray]:
+def _read(files: dict[str, str], classifier: PromptScores, problems: dict[str, str]) -> dict[str, np.ndarray]:
     """Returns the images that can be read, by path, decoded as in training; adds to `problems` why others cannot."""
     images = {}
-    for path in paths:
+    for path, file in files.items():
         try:
-            images[path] = read_image(path, at_least=classifier.cache_size, dicom=classifier.dicom)
+            images[path] = read_image(file, at_least=classifier.cache_size, dicom=classifier.dicom)
         except (ImageError, OSError) as error:
             problems[path] = getattr(error, "strerror", None) or str(error)
     return images
@@ -200,12 +198,17 @@ def _thresholds(classifier: PromptScores, config: ClassifyConfig) -> dict[str, f
 
 
 def _answer(
-    config: ClassifyConfig, classifier: PromptScores, images: dict[str, np.ndarray], answers: Answers
+    config: ClassifyConfig,
+    classifier: PromptScores,
+    images: dict[str, np.ndarray],
+    files: dict[str, str],
+    answers: Answers,
+    writer: ObjectWriter | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the answers (I, C) about a batch of images, and their scores (I, O); draws heatmaps if asked for."""
-    encoded, objects = None, _objects(config)
+    encoded = None
     page = config.html and hasattr(classifier, "embed_patches")
-    if config.heatmap or page or {"seg", "sc"} & set(objects):
+    if config.heatmap or page or (writer and {"seg", "sc"} & set(writer.kinds)):
         encoded = classifier.embed_patches(list(images.values()))  # type: ignore[attr-defined]
         embeds = encoded.embeds.float().cpu().numpy()
     else:
@@ -222,11 +225,8 @@ def _answer(
         answers.heatmaps.extend(_draw(config, images, drawn, answers))
     if answers.page is not None:
         answers.page.add(images, found, drawn)
-    if objects:
-        from medclip.runs.classify_objects import write_objects
-
-        written = write_objects(config, objects, classifier, images, found, drawn, answers)
-        answers.objects.extend(written)
+    if writer is not None:
+        writer.write(images, files, found, drawn, answers)
     return found, classifier.scores(embeds)
 
 

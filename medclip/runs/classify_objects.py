@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from labelers.errors import UserError
+from medclip.data.dicomweb import Archive
 from medclip.inference.dicom_objects import (
     Answer,
     Maker,
@@ -32,50 +34,74 @@ if TYPE_CHECKING:
 _REGION = 0.1
 
 
-def write_objects(
-    config: ClassifyConfig,
-    kinds: Sequence[str],
-    classifier: PromptScores,
-    images: Mapping[str, np.ndarray],
-    found: np.ndarray,
-    maps: Mapping[str, Mapping[str, np.ndarray]],
-    answers: Answers,
-) -> list[Path]:
-    """Writes DICOM objects about a batch of films and returns their files; what has none is told in the answers.
+@dataclass(frozen=True)
+class ObjectWriter:
+    """Writes DICOM objects about films, and stores them in an archive where one is named.
 
-    Args:
-        config: The settings.
+    Attributes:
         kinds: Some of `medclip.inference.dicom_objects.KINDS`.
-        classifier: What answered.
-        images: The films as grey, by path.
-        found: (I, C) answers.
-        maps: Heatmaps (height, width) by path and observation, for "seg" and "sc".
-        answers: Names for files and thresholds; films of which no object can be made are told in it.
+        folder: Folder of the files.
+        maker: What answers.
+        archive: Where they are stored as well; None where they stay here.
     """
-    maker, folder, written = _maker(config, classifier), Path(config.objects), list[Path]()
-    folder.mkdir(parents=True, exist_ok=True)
-    for (path, image), row in zip(images.items(), found, strict=True):
-        said = [
-            Answer(name, float(value), answers.thresholds.get(name))
-            for name, value in zip(answers.columns, row, strict=True)
-            if np.isfinite(value)
-        ]
+
+    kinds: Sequence[str]
+    folder: Path
+    maker: Maker
+    archive: Archive | None = None
+
+    def write(
+        self,
+        images: Mapping[str, np.ndarray],
+        files: Mapping[str, str],
+        found: np.ndarray,
+        maps: Mapping[str, Mapping[str, np.ndarray]],
+        answers: Answers,
+    ) -> None:
+        """Writes objects about a batch of films; those written, and why others are not, is added to the answers.
+
+        Args:
+            images: The films as grey, by path.
+            files: Their files, by path.
+            found: (I, C) answers.
+            maps: Heatmaps (height, width) by path and observation, for "seg" and "sc".
+            answers: Names for files and thresholds.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for (path, image), row in zip(images.items(), found, strict=True):
+            said = [
+                Answer(name, float(value), answers.thresholds.get(name))
+                for name, value in zip(answers.columns, row, strict=True)
+                if np.isfinite(value)
+            ]
+            try:
+                source = read_source(files[path])
+                for kind, made in _made(self.kinds, source, said, image, maps.get(path, {}), self.maker):
+                    self._keep(self.folder / f"{answers.names[path]}-{kind}.dcm", made, answers)
+            except (UserError, OSError, ValueError, TypeError, AttributeError) as error:  # what one header says
+                answers.without_objects[path] = first_line(error)
+
+    def _keep(self, target: Path, made: Any, answers: Answers) -> None:
+        write_atomically(target, lambda part: made.save_as(part, enforce_file_format=True))
+        answers.objects.append(target)
+        if self.archive is None:
+            return
         try:
-            source = read_source(path)
-            for kind, made in _made(kinds, source, said, image, maps.get(path, {}), maker):
-                target = folder / f"{answers.names[path]}-{kind}.dcm"
-                write_atomically(target, lambda part, made=made: made.save_as(part, enforce_file_format=True))  # type: ignore[misc]
-                written.append(target)
-        except (UserError, OSError, ValueError, TypeError, AttributeError) as error:  # what one header says is its own
-            answers.without_objects[path] = first_line(error)
-    return written
+            self.archive.store(made)
+            answers.stored.append(target)
+        except ConnectionError as error:
+            answers.not_stored[str(target)] = str(error)
 
 
-def _maker(config: ClassifyConfig, classifier: PromptScores) -> Maker:
+def object_writer(
+    config: ClassifyConfig, kinds: Sequence[str], classifier: PromptScores, archive: Archive | None
+) -> ObjectWriter:
+    """Returns what writes the objects of a run of `medclip-classify`."""
     root = Path(config.model)
     folder = find_model(config.model)[0] if (root / "model").is_dir() or (root / "config.json").is_file() else root
     weights = next((file for pattern in ("*.safetensors", "*.onnx") for file in sorted(folder.glob(pattern))), None)
-    return maker_of(config.model, weights, config.prompts or getattr(classifier, "prompt_set", "chexpert14"))
+    maker = maker_of(config.model, weights, config.prompts or getattr(classifier, "prompt_set", "chexpert14"))
+    return ObjectWriter(kinds, Path(config.objects), maker, archive)
 
 
 def _made(

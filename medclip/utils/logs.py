@@ -11,6 +11,8 @@ def start_logging() -> None:
     """Sends log lines of this process to standard error, without the warnings that libraries give each other."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     warnings.filterwarnings("ignore", module="lightning|torch|transformers|albumentations")
+    warnings.filterwarnings("ignore", module="highdicom|pydicom")  # which quote names and ids of patients
+    logging.getLogger("pydicom").disabled = True  # its import sets a level of its own
 
 
 def quieten() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from labelers.errors import UserError
 from medclip.runs.settings.base import Settings
 
 
@@ -109,6 +110,9 @@ class ClassifyInput:
     """Folder of a training run, of a model, or of an export."""
     files: list[str] = field(default_factory=list)
     """Images, folders, or - for paths on standard input."""
+    from_: str = ""
+    """Archive to take films from instead of files, dicomweb:URL, with what studies are searched by:
+    dicomweb:http://127.0.0.1:8042/dicom-web?StudyDate=20260101"""
     prompts: str = ""
     """Prompt set, by name or as a YAML file. By default chexpert14, or the one of the export."""
     classes: list[str] = field(default_factory=list)
@@ -139,6 +143,8 @@ class ClassifyOutput:
     --show, or else the most likely observation), sc (a picture of these regions)."""
     objects: str = "objects"
     """Folder for the DICOM objects."""
+    send: str = ""
+    """Archive to store the DICOM objects in, too, dicomweb:URL."""
     batch_size: int = 32
     """Number of images encoded at once."""
     device: str = "auto"
@@ -154,3 +160,7 @@ class ClassifyConfig(ClassifyOutput, ClassifyInput, Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(1, "batch_size")
+        if self.from_ and self.files:
+            raise UserError(f"Films come from files or from an archive. Found {self.files[0]} and --from {self.from_}.")
+        if self.send and not self.to:
+            raise UserError("--send stores the objects that --to writes. Say which: --to sr,seg,sc.")
