@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar, with_threads
 from medclip.runs.settings import BenchmarkConfig
 from medclip.utils.logs import quieten
 
@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
 
     quieten()
     with progress_bar() as progress:
-        result = run_benchmark(config, progress=progress)
+        result = run_benchmark(with_threads(config), progress=progress)
     rows = [
         [row["protocol"], f"{row['test set']} ({row['images']:,})", row["metric"], _interval(row), row["published"],
          _trained_on(row)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar, with_threads
 from medclip.runs.settings import ClassifyConfig
 from medclip.utils.io import write_atomically
 
@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
     from medclip.runs.classify import classify
 
     with progress_bar() as progress:
-        answers = classify(config, progress=progress)
+        answers = classify(with_threads(config), progress=progress)
     for path in (*answers.heatmaps, *answers.objects):
         print(path, file=sys.stderr)
     if kind == "table":

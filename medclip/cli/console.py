@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from labelers.errors import UserError
+from medclip.runs.settings.base import Machine
 from medclip.utils.logs import start_logging
+from medclip.utils.threads import free_threads
 
 if TYPE_CHECKING:
     from medclip.utils.progress import Progress
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T", bound=Machine)
 
 #: Mistakes of users and troubles of their machines: shown as a message, not as a traceback.
 _EXPECTED = (UserError, OSError, ImportError, MemoryError)
@@ -45,6 +52,23 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
 def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
+
+
+def with_threads(config: T, *, before: int = 0) -> T:
+    """Returns the settings with a number of threads, which is said: as many as cores are free, where none is given.
+
+    Args:
+        config: The settings; their threads are 0 where nobody chose.
+        before: Threads of an interrupted run that is to be resumed; 0 where there is none.
+    """
+    if config.threads:
+        return config
+    if before:
+        logger.info("Arithmetic takes %d threads, as before the interruption (--threads)", before)
+        return replace(config, threads=before)
+    free, cores = free_threads()
+    logger.info("Arithmetic takes %d thread%s: %d of %d cores free (--threads)", free, "s" * (free > 1), free, cores)
+    return replace(config, threads=free)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar, with_threads
 from medclip.runs.settings import CurveConfig
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
     from medclip.runs.curve import run_curve
     from medclip.runs.curve_plan import plan_curve
 
-    plan = plan_curve(config)
+    plan = plan_curve(config if config.list else with_threads(config))
     if config.list:
         _list(plan)
         return 0

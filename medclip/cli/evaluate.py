@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medclip.cli.config import given, read_config
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar, with_threads
 from medclip.runs.settings import EvaluateConfig
 from medclip.utils.logs import quieten
 
@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
 
     quieten()
     with progress_bar() as progress:
-        results, output = evaluate(config, given=given(argv), progress=progress)
+        results, output = evaluate(with_threads(config), given=given(argv), progress=progress)
     for name, one in {config.on: results, **results.apart}.items():
         table = one.comparison()
         title = f"{name}, {one.about['split']} split, {one.about['images']:,} images (95 % intervals over patients)"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command
+from medclip.cli.console import command, with_threads
 from medclip.runs.settings import ExportConfig
 from medclip.utils.logs import quieten
 
@@ -31,7 +31,8 @@ def run(argv: list[str]) -> int:
     from medclip.inference.calibration import Calibration
     from medclip.inference.export import export
 
-    model, processor = load_model(folder, device="cpu")
+    config = with_threads(config)
+    model, processor = load_model(folder, device="cpu", threads=config.threads)
     quieten()
     output = Path(config.output)
     calibration = Calibration.load(folder, prompts=config.prompts)

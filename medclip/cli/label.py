@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from labelers.errors import UserError
 from labelers.languages import refuse_foreign
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar, with_threads
 from medclip.runs.settings import LabelConfig
 from medclip.sources import find_sources
 from medclip.utils.parallel import run_jobs
@@ -59,6 +59,10 @@ def run(argv: list[str]) -> int:
     if config.input == "-" and "-" not in argv and sys.stdin.isatty():
         raise UserError("Which reports? Name a file, a folder or a source, or write - to type one report.")
     reports = _read(config)
+    if config.labeler == "chexbert":
+        import torch
+
+        torch.set_num_threads(with_threads(config).threads)
     labeler = _labeler(config.labeler, options)
     first = list(islice(reports.stream, _CHUNK))
     refuse_foreign([text for _, text in first], labeler, origin=config.input)

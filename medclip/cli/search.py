@@ -6,7 +6,7 @@ import json
 
 from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar, with_threads
 from medclip.runs.settings import SearchConfig
 from medclip.utils.logs import quieten
 
@@ -40,7 +40,7 @@ def run(argv: list[str]) -> int:
 
     quieten()
     with progress_bar() as progress:
-        index, answers, built = search(config, progress=progress)
+        index, answers, built = search(with_threads(config), progress=progress)
     if built:
         print(f"{config.index}: {len(index.names):,} embeddings")
     queries = [" ".join(config.queries)] if config.compose else config.queries

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from medclip.cli.config import read_config
-from medclip.cli.console import command, progress_bar
+from medclip.cli.console import command, progress_bar, with_threads
 from medclip.runs.settings import ServeConfig
 
 _EXAMPLES = """\
@@ -31,7 +31,7 @@ def run(argv: list[str]) -> int:
     check_packages()
     if config.model:
         find_model(config.model)  # before torch is imported, which takes seconds
-    config = with_token(config)
+    config = with_threads(with_token(config))
 
     def ready(address: str) -> None:
         if config.browser:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar
+from medclip.cli.console import command, print_table, progress_bar, with_threads
 from medclip.runs.settings import TrainConfig
 from medclip.utils.logs import quieten
 
@@ -42,13 +42,14 @@ def run(argv: list[str]) -> int:
 
     find_train_sources(config)  # before torch is imported, which takes seconds
     from medclip.runs.train import train
+    from medclip.runs.train_resume import threads_of
     from medclip.training.trainer import Stopped
 
     quieten()
     output = Path(config.output)
     try:
         with progress_bar() as progress:
-            result = train(config, progress=progress)
+            result = train(with_threads(config, before=threads_of(config)), progress=progress)
     except Stopped as stopped:
         print(f"{stopped}. Run the same command again to resume.")
         return STOPPED

@@ -36,12 +36,13 @@ def find_model(path: str | Path) -> tuple[Path, dict[str, Any]]:
     return folder, yaml.safe_load(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
 
 
-def load_model(path: str | Path, *, device: str = "auto") -> tuple[MedCLIPModel, MedCLIPProcessor]:
+def load_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> tuple[MedCLIPModel, MedCLIPProcessor]:
     """Returns a model in evaluation mode, and its processor.
 
     Args:
         path: Folder of a training run or of a model.
         device: auto, cpu, cuda, cuda:1 or mps.
+        threads: CPU threads of PyTorch, from now on and for the whole process; 0 leaves them as they are.
 
     Raises:
         FileNotFoundError: There is no model at `path`.
@@ -60,6 +61,8 @@ def load_model(path: str | Path, *, device: str = "auto") -> tuple[MedCLIPModel,
 
     from medclip.models import MedCLIPModel, MedCLIPProcessor
 
+    if threads:
+        torch.set_num_threads(threads)
     folder, _ = find_model(path)
     model = MedCLIPModel.from_pretrained(str(folder)).to(find_device(device)).eval()
     model.vision.to(memory_format=torch.channels_last)

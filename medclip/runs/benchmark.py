@@ -157,7 +157,8 @@ def _settings(config: BenchmarkConfig, trained: Mapping[str, Any], task: Task, o
         model=config.model, on=task.test_set, protocol=task.protocol.name, data_root=config.data_root,
         evaluators="zero-shot,retrieval" if retrieval and texts else "zero-shot",
         texts=texts if retrieval else "", source_options=config.source_options, prepared=config.prepared,
-        workers=config.workers, resamples=config.resamples, device=config.device, overwrite=config.overwrite,
+        workers=config.workers, threads=config.threads,
+        resamples=config.resamples, device=config.device, overwrite=config.overwrite,
         output=str(output / f"{task.protocol.name}-{task.name}"),
         prompts=config.prompts or EvaluateConfig.prompts,
     )  # fmt: skip

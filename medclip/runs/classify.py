@@ -91,7 +91,10 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
         find_model(config.model)  # before an archive is asked
     films = find_films(config)
     paths = films.names
-    classifier = load(config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration)
+    classifier = load(
+        config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration,
+        threads=config.threads,
+    )  # fmt: skip
     if (config.heatmap or {"seg", "sc"} & set(objects)) and not hasattr(classifier, "embed_patches"):
         raise UserError("--heatmap, --to seg and --to sc need the patches of the image tower, which an export has not.")
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
@@ -146,7 +149,9 @@ def load_abstention(config: ClassifyConfig, classifier: PromptScores) -> Abstent
     return rules
 
 
-def load(model: str, *, prompts: str = "", device: str = "auto", calibrated: bool = True) -> PromptScores:
+def load(
+    model: str, *, prompts: str = "", device: str = "auto", calibrated: bool = True, threads: int = 0
+) -> PromptScores:
     """Returns the classifier of a run, a model folder, an export or a hub id, with its calibration if it has one.
 
     It is called with a file, an array, or several, and returns a table: a row an image, a column an observation.
@@ -156,6 +161,7 @@ def load(model: str, *, prompts: str = "", device: str = "auto", calibrated: boo
         prompts: A prompt set; by default chexpert14, or the one of the export.
         device: See `medclip.inference.load.load_model`.
         calibrated: Whether a saved calibration counts.
+        threads: CPU threads, see `medclip.inference.load.load_model`.
 
     Raises:
         FileNotFoundError: There is no model.
@@ -169,14 +175,14 @@ def load(model: str, *, prompts: str = "", device: str = "auto", calibrated: boo
     """
     root = Path(model)
     if (root / MANIFEST).is_file():
-        exported = OnnxClassifier(root, prompts or None)
+        exported = OnnxClassifier(root, prompts or None, threads=threads)
         exported.calibration = exported.calibration if calibrated else None
         return exported
     folder, _ = find_model(model)  # before torch is imported, which takes seconds
     load_prompts(prompts or "chexpert14")
     from medclip.inference.classifier import ZeroShotClassifier
 
-    loaded, processor = load_model(folder, device=device)
+    loaded, processor = load_model(folder, device=device, threads=threads)
     named = prompts or "chexpert14"
     saved = Calibration.load(folder, prompts=named) if calibrated else None
     return ZeroShotClassifier(loaded, processor, named, calibration=saved)

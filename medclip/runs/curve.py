@@ -181,6 +181,7 @@ def _train_point(task: tuple[Plan, Point]) -> Point:
             model=settings.output, on=config.on or settings.images, evaluators=config.evaluators, split=config.split,
             texts="" if config.evaluators == "zero-shot" else settings.texts or settings.images,
             prompts=settings.prompts, resamples=config.resamples, prepared=settings.prepared, protocol=config.published,
+            threads=settings.threads,
             output=str(folder), overwrite=True,
         )
     )  # fmt: skip

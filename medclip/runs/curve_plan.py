@@ -176,5 +176,5 @@ def _limited(settings: dict[str, Any], point: Point, output: Path) -> TrainConfi
 
 def _recipe(config: CurveConfig) -> dict[str, Any]:
     settings = read_yaml(Path(config.recipe)) if config.recipe else {}
-    given = {"images": config.images, "texts": config.texts, "data_root": config.data_root}
+    given = {"threads": config.threads, "images": config.images, "texts": config.texts, "data_root": config.data_root}
     return settings | {name: value for name, value in given.items() if value}

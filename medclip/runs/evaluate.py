@@ -105,7 +105,7 @@ def evaluate(
     if config.examples and not any("examples" in inspect.signature(kind).parameters for kind in kinds.values()):
         logger.warning("--examples %d: %s shows no images; grounding and retrieval do", config.examples,
                        config.evaluators)  # fmt: skip
-    model, processor = load_model(folder, device=config.device)
+    model, processor = load_model(folder, device=config.device, threads=config.threads)
     unlabelled = not any(kind.needs_labels for kind in kinds.values())
     prepared = _prepare(run, processor, progress, unlabelled=unlabelled)
     data = _data(run, prepared, processor)
@@ -134,7 +134,7 @@ def evaluate(
 
 
 #: Settings that change where and how fast an evaluation runs, not what comes out.
-_FREE = {"prepared", "workers", "output", "overwrite", "device", "data_root"}
+_FREE = {"prepared", "workers", "output", "overwrite", "device", "data_root", "threads"}
 
 
 def _output(config: EvaluateConfig, folder: Path) -> Path:

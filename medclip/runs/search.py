@@ -52,7 +52,7 @@ def search(
             f"{path} was made with another model, and its embeddings mean something else to this one. Name another "
             "--index, or delete it to build it again."
         )
-    model, processor = load_model(folder, device=config.device)
+    model, processor = load_model(folder, device=config.device, threads=config.threads)
     built = index is None
     if index is None:
         index = _build(config, trained, model, processor, made_with, progress)

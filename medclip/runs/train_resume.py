@@ -10,6 +10,7 @@ from pathlib import Path
 from labelers.errors import UserError
 from medclip.data.overlap import FINGERPRINTS
 from medclip.runs.settings import TrainConfig
+from medclip.runs.settings.base import read_yaml
 from medclip.training.checkpoints import damage, newest
 from medclip.utils.parallel import is_first_process
 
@@ -55,6 +56,16 @@ def is_complete(output: Path, config: TrainConfig) -> bool:
             "settings to resume it, or add --overwrite to start again."
         )
     return (output / "metrics.json").is_file()
+
+
+def threads_of(config: TrainConfig) -> int:
+    """Returns the number of threads of the run in --output that `config` resumes, 0 where it begins anew.
+
+    Sums in another order differ in their last digits, so a run is resumed with the threads that it began with.
+    """
+    saved = Path(config.output) / "config.yaml"
+    resumes = saved.is_file() and not config.overwrite and config.resume != "never"
+    return int(read_yaml(saved).get("threads") or 0) if resumes else 0
 
 
 def checkpoint_of(config: TrainConfig, output: Path) -> Path | None:

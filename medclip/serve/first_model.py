@@ -42,11 +42,11 @@ def with_first_model(config: ServeConfig, *, steps: int = STEPS, progress: Progr
     run, index = root / "run", root / "films.safetensors"
     if not index.is_file():
         logger.info("No model is named, so a small one is trained on synthetic films and kept in %s.", root)
-        _make(root, run, index, steps=steps, progress=progress)
+        _make(root, run, index, steps=steps, threads=config.threads, progress=progress)
     return replace(config, model=str(run), index=config.index or str(index))
 
 
-def _make(root: Path, run: Path, index: Path, *, steps: int, progress: Progress | None) -> None:
+def _make(root: Path, run: Path, index: Path, *, steps: int, threads: int, progress: Progress | None) -> None:
     """Trains, calibrates and evaluates the model, and builds the index, which comes last and says that all is there."""
     from medclip.runs.evaluate import evaluate
     from medclip.runs.search import search
@@ -60,15 +60,16 @@ def _make(root: Path, run: Path, index: Path, *, steps: int, progress: Progress 
             prepared=prepared, output=str(run), image_size=_SIZE, cache_size=_SIZE, projection_dim=128,
             batch_images=64, batch_texts=64, augmentation=_AUGMENTATION,
             objective_options={"target_temperature": 0.3}, steps=steps,
-            evaluate_every=steps // 2, learning_rate=1e-3, loggers="",
+            evaluate_every=steps // 2, learning_rate=1e-3, loggers="", threads=threads,
         ),
         progress=progress,
     )  # fmt: skip
     evaluate(
         EvaluateConfig(
             model=str(run), on="phantom", evaluators="zero-shot,calibration", calibrate=True, prepared=prepared,
-            resamples=100, overwrite=True,
+            resamples=100, overwrite=True, threads=threads,
         ),
         progress=progress,
     )  # fmt: skip
-    search(SearchConfig(model=str(run), index=str(index), images="phantom", prepared=prepared), progress=progress)
+    wanted = SearchConfig(model=str(run), index=str(index), images="phantom", prepared=prepared, threads=threads)
+    search(wanted, progress=progress)

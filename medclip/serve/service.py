@@ -49,7 +49,7 @@ class Service:
         self.first_prompts = Path(named).stem  # of a file, not where it lies
         self.run = Path(folder)
         self._folder = self.run if config.onnx else find_model(folder)[0]
-        self.classifier = load_classifier(folder, prompts=named, device=config.device)
+        self.classifier = load_classifier(folder, prompts=named, device=config.device, threads=config.threads)
         self.films = FilmStore(megabytes=config.max_memory)
         self._decoding = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decoding")
         self.decoder = Decoder(workers=_DECODERS, megapixels=config.max_megapixels, dicom=self.classifier.dicom)

@@ -69,6 +69,14 @@ T = TypeVar("T", bound="Settings")
 
 
 @dataclass(frozen=True)
+class Machine:
+    """machine"""
+
+    threads: int = 0
+    """Number of CPU threads for arithmetic; 0 for as many as cores are free when the command starts, which is said."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Base of the settings of a run.
 
@@ -81,6 +89,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, known in choices(type(self)).items():
             check_choice(name, getattr(self, name), known)
+        if isinstance(self, Machine):
+            self.at_least(0, "threads")
 
     @classmethod
     def from_mapping(cls: type[T], values: Mapping[str, Any], *, origin: str) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from medclip.runs.settings.base import Settings
+from medclip.runs.settings.base import Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BenchmarkRun:
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig(BenchmarkRun, BenchmarkData, Settings):
+class BenchmarkConfig(Machine, BenchmarkRun, BenchmarkData, Settings):
     """Settings of all protocols at once."""
 
     positional: ClassVar[tuple[str, ...]] = ("model",)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Settings
+from medclip.runs.settings.base import Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class CurveRun:
 
 
 @dataclass(frozen=True)
-class CurveConfig(CurveRun, CurveTraining, CurveSettings, Settings):
+class CurveConfig(Machine, CurveRun, CurveTraining, CurveSettings, Settings):
     """Settings of a data-efficiency curve."""
 
     def __post_init__(self) -> None:

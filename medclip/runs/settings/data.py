@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Settings
+from medclip.runs.settings.base import Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class LabelOutput:
 
 
 @dataclass(frozen=True)
-class LabelConfig(LabelOutput, LabelSettings, LabelInput, Settings):
+class LabelConfig(Machine, LabelOutput, LabelSettings, LabelInput, Settings):
     """Settings of a labelling."""
 
     positional: ClassVar[tuple[str, ...]] = ("input",)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Settings
+from medclip.runs.settings.base import Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SearchOutput:
 
 
 @dataclass(frozen=True)
-class SearchConfig(SearchOutput, SearchInput, Settings):
+class SearchConfig(Machine, SearchOutput, SearchInput, Settings):
     """Settings of a search."""
 
     positional: ClassVar[tuple[str, ...]] = ("model", "queries")
@@ -96,7 +96,7 @@ class ExportSettings:
 
 
 @dataclass(frozen=True)
-class ExportConfig(ExportSettings, Settings):
+class ExportConfig(Machine, ExportSettings, Settings):
     """Settings of an export."""
 
     positional: ClassVar[tuple[str, ...]] = ("model",)
@@ -152,7 +152,7 @@ class ClassifyOutput:
 
 
 @dataclass(frozen=True)
-class ClassifyConfig(ClassifyOutput, ClassifyInput, Settings):
+class ClassifyConfig(Machine, ClassifyOutput, ClassifyInput, Settings):
     """Settings of a classification."""
 
     positional: ClassVar[tuple[str, ...]] = ("model", "files")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Settings
+from medclip.runs.settings.base import Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class UploadLimits:
 
 
 @dataclass(frozen=True)
-class ServeConfig(UploadLimits, Address, ServedModel, Settings):
+class ServeConfig(Machine, UploadLimits, Address, ServedModel, Settings):
     """Settings of a service."""
 
     positional: ClassVar[tuple[str, ...]] = ("model",)

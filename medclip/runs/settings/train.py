@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Settings
+from medclip.runs.settings.base import Machine, Settings
 from medclip.runs.settings.data import LabelSettings
 
 
@@ -214,12 +214,11 @@ class TrainingRun:
     """Loggers beside the CSV file: tensorboard, wandb, mlflow, separated by commas."""
     precision: str | None = None
     """Numeric precision in Lightning's terms. By default bf16-mixed on GPUs that have it, else 32-true."""
-    threads: int = 0
-    """Number of CPU threads for arithmetic; 0 for one per core."""
 
 
 @dataclass(frozen=True)
 class TrainConfig(
+    Machine,
     TrainingRun,
     Validation,
     Optimisation,
@@ -237,7 +236,7 @@ class TrainConfig(
         super().__post_init__()
         self.at_least(1, "batch_images", "batch_texts", "image_size", "cache_size", "max_length", "projection_dim")
         self.at_least(1, "keep", "nodes")
-        self.at_least(0, "evaluate_every", "steps", "workers", "threads", "limit", "encode_batch", "save_every")
+        self.at_least(0, "evaluate_every", "steps", "workers", "limit", "encode_batch", "save_every")
         self.at_least(0, "cache_features")
         self.at_least(0, "weight_decay", "clip_norm", "balance_images", "balance_texts")
         if not 0 <= self.flips < 1:
