@@ -173,7 +173,7 @@ def _check_items(parser: ArgumentParser, kind: type[Settings], name: str, value:
     hint = typing.get_type_hints(kind)[name]
     flag, wanted = "--" + name.replace("_", "-"), typing.get_origin(hint)
     if not isinstance(value, wanted):
-        example = "'{name: value}'" if wanted is dict else "A,B or '[A, B]'"
+        example = "A=x,B=y or '{A: x, B: y}'" if wanted is dict else "A,B or '[A, B]'"
         parser.error(f"{flag} {value}: expected {example}.")
     if wanted is list:
         item = typing.get_args(hint)[0]
@@ -224,6 +224,8 @@ def _normalised(parser: ArgumentParser, kind: type[Settings], argv: list[str]) -
             _check_choice(parser, name, value, known[name])
         if typing.get_origin(hints.get(name)) is list and not dot:
             value = _listed(value, typing.get_args(hints[name])[0])
+        if typing.get_origin(hints.get(name)) is dict and not dot:
+            value = _mapped(value)
         options.append(f"--{name}{dot}{keys}" + (f"={value}" if value or equals else ""))
     return _positionals(parser, kind, words) + options
 
@@ -250,6 +252,14 @@ def _listed(value: str, item: type[Any]) -> str:
         return value
     words = names_in(value)
     return json.dumps(words if item is str else [yaml.safe_load(word) for word in words])
+
+
+def _mapped(value: str) -> str:
+    """Returns a mapping as JSON where it was written as A=x,B=y, and otherwise as it stands."""
+    parts = [part.partition("=") for part in names_in(value)]
+    if value.lstrip().startswith("{") or ":" in value or not all(equals for _, equals, _ in parts):
+        return value
+    return json.dumps({name.strip(): said.strip() for name, _, said in parts})
 
 
 def _positionals(parser: ArgumentParser, kind: type[Settings], words: list[str]) -> list[str]:

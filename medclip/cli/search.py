@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 from labelers.errors import UserError
 from medclip.cli.config import read_config
@@ -14,6 +16,7 @@ _EXAMPLES = """\
 examples:
   medclip-search runs/mine --index films.safetensors --images nih=/data/CXR8 "large left pneumothorax"
   medclip-search runs/mine --index films.safetensors "enlarged heart" film.png --k 10
+  medclip-search runs/mine --index films.safetensors "enlarged heart" --html found.html
   medclip-search runs/mine --index films.safetensors --compose film.png "without the effusion" "+ pacemaker"
   medclip-search runs/mine --index sentences.safetensors --texts openi=/data/openi film.dcm --format json
 
@@ -33,6 +36,8 @@ def run(argv: list[str]) -> int:
         raise UserError(
             "An index holds images or sentences. Give --images or --texts, and another --index for the other."
         )
+    if config.html and not config.queries:
+        raise UserError("--html shows what is found. Say what to search for: texts, or files of films.")
     from medclip.inference.load import find_model
 
     find_model(config.model)
@@ -44,6 +49,11 @@ def run(argv: list[str]) -> int:
     if built:
         print(f"{config.index}: {len(index.names):,} embeddings")
     queries = [" ".join(config.queries)] if config.compose else config.queries
+    if config.html:
+        from medclip.runs.search_page import write_search_page
+
+        write_search_page(Path(config.html), queries, answers, model=config.model, holds=index.holds)
+        print(f"Page: {config.html}", file=sys.stderr)
     if config.format == "json":
         found = {
             query: [{"cosine": round(cosine, 4), "found": name} for name, cosine in answer]

@@ -36,6 +36,8 @@ def run(argv: list[str]) -> int | None:
         print(f"medclip {__version__}")
     elif word == "--list":
         return _list(rest)
+    elif word == "--completion":
+        return _complete(rest)
     elif word in ("--help", "-h", "help"):
         if rest and rest[0] in COMMANDS:
             return run([rest[0], "--help"])
@@ -56,8 +58,21 @@ def _help() -> str:
         "usage: medclip COMMAND [options]\n\n" + "\n".join(lines) + "\n\n"
         "Each command explains itself: medclip train --help. Its other name is medclip-train, and so on.\n"
         f"What there is to choose from: medclip --list {'|'.join(LISTS)}\n"
+        "Completion in a shell: source <(medclip --completion bash), or zsh; medclip --completion fish | source\n"
         "Research software. Not a medical device."
     )
+
+
+def _complete(rest: list[str]) -> int:
+    """Prints the script by which a shell completes the commands."""
+    from medclip.cli.completion import SHELLS, script
+
+    shell = rest[0] if rest else ""
+    if shell not in SHELLS:
+        print(f"error: --completion {shell}: choose from {', '.join(SHELLS)}.{suggest(shell, SHELLS)}", file=sys.stderr)
+        return 2
+    print(script(shell, COMMANDS, ("--help", "--version", "--list", "--completion")), end="")
+    return 0
 
 
 def _list(rest: list[str]) -> int:

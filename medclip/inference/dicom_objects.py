@@ -19,6 +19,7 @@ import numpy as np
 from labelers.errors import UserError
 from labelers.exports._codes import codings_of
 from medclip import __version__
+from medclip.inference.drawing import with_text
 from medclip.utils.extras import install
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def secondary_capture(source: Dataset, picture: np.ndarray, lines: Sequence[str]
     from pydicom.uid import RLELossless
 
     made = _finished(SCImage.from_ref_dataset(
-        ref_dataset=source, pixel_array=_with_text(picture, [*lines, f"{_MANUFACTURER}. {NOTE}."]),
+        ref_dataset=source, pixel_array=with_text(picture, [*lines, f"{_MANUFACTURER}. {NOTE}."]),
         photometric_interpretation="RGB", bits_allocated=8, coordinate_system="PATIENT", series_number=9003,
         patient_orientation=("L", "F"), manufacturer=_MANUFACTURER, transfer_syntax_uid=RLELossless,
         series_description=f"{_MANUFACTURER}: {NOTE}", **_instance(),
@@ -273,17 +274,3 @@ def _state(answer: Answer) -> list[Any] | None:
     code = ("52101004", "Present") if answer.score >= answer.threshold else ("2667000", "Absent")
     name = sr.CodedConcept("STATE", _SCHEME, "State of the observation")
     return [sr.QualitativeEvaluation(name=name, value=sr.CodedConcept(code[0], "SCT", code[1]))]
-
-
-def _with_text(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """Returns a picture with lines of text in a band below it."""
-    from PIL import Image, ImageDraw
-
-    height, width = picture.shape[:2]
-    line = max(12, width // 48)
-    band = np.zeros((round(line * 1.4 * len(lines)) + line // 2, width, 3), dtype=np.uint8)
-    image = Image.fromarray(np.concatenate([picture, band]))
-    draw = ImageDraw.Draw(image)
-    for i, text in enumerate(lines):
-        draw.text((line // 2, height + line // 4 + i * line * 1.4), text, fill=(255, 255, 255), font_size=line)
-    return np.asarray(image)

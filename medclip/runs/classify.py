@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from medclip.runs.classify_films import archive_to_send_to, find_films
 from medclip.runs.classify_objects import ObjectWriter, object_writer
 from medclip.runs.classify_page import AnswerPage
 from medclip.runs.settings import ClassifyConfig
+from medclip.utils.io import write_atomically
 from medclip.utils.progress import Progress
 from medclip.utils.text import names_in
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from medclip.inference.classifier import ZeroShotClassifier
 
 logger = logging.getLogger(__name__)
+
+#: What a file name of a heatmap does not take over from an observation.
+_UNSAFE = re.compile(r"[^\w.-]")
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,7 @@ def _answer(
     answers.paths.extend(images)
     drawn = {} if encoded is None else _maps(config, classifier, images, encoded, found)  # type: ignore[arg-type]
     if config.heatmap:
-        answers.heatmaps.extend(_draw(config, images, drawn, answers))
+        answers.heatmaps.extend(_draw(config, images, drawn, found, answers))
     if answers.page is not None:
         answers.page.add(images, found, drawn)
     if writer is not None:
@@ -275,17 +280,25 @@ def _maps(
 
 
 def _draw(
-    config: ClassifyConfig, images: dict[str, np.ndarray], drawn: dict[str, dict[str, np.ndarray]], answers: Answers
+    config: ClassifyConfig,
+    images: dict[str, np.ndarray],
+    drawn: dict[str, dict[str, np.ndarray]],
+    found: np.ndarray,
+    answers: Answers,
 ) -> Iterator[Path]:
-    """Writes heatmaps over their images; yields the files."""
+    """Writes heatmaps over their images, with the bar of colours, the observation and its answer; yields the files."""
+    from medclip.inference.drawing import with_bar, with_text
     from medclip.inference.heatmap import overlay
 
     folder = Path(config.heatmap)
     folder.mkdir(parents=True, exist_ok=True)
-    for path, maps in drawn.items():
+    kind = "probability" if config.classes or answers.thresholds else "score"
+    for (path, maps), row in zip(drawn.items(), found, strict=True):
         for name, heat in maps.items():
-            target = folder / f"{answers.names[path]}-{name.replace(' ', '_')}.png"
-            Image.fromarray(overlay(images[path], heat)).save(target)
+            target = folder / f"{answers.names[path]}-{_UNSAFE.sub('_', name)}.png"
+            said = f"{name}: {kind} {row[answers.columns.index(name)]:.2f}" if name in answers.columns else name
+            picture = Image.fromarray(with_text(with_bar(overlay(images[path], heat), heat), [said]))
+            write_atomically(target, lambda part, picture=picture: picture.save(part, format="PNG"))  # type: ignore[misc]
             yield target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ from medclip.inference.index import Index
 from medclip.inference.load import find_model
 from medclip.runs.search import fingerprint
 from medclip.runs.settings import ServeConfig
-from medclip.sources.phantom.radiograph import draw_radiograph
+from medclip.sources.phantom.radiograph import film_called
 
-#: What films of the phantom are called: seed, size, number.
-_PHANTOM = re.compile(r"phantom-(\d{1,9})-(\d{2,4})-(\d{1,9})")
 #: Results of one request.
 MOST = 100
 
@@ -41,7 +38,7 @@ class Searcher:
                 f"{config.index} was made with another model. Build one with: medclip-search {config.model} --index ..."
             )
         first = self._index.names[0] if self._index.names else ""
-        self.images = _PHANTOM.fullmatch(first) is not None or Path(first).is_file()
+        self.images = film_called(first) is not None or Path(first).is_file()
 
     def about(self) -> dict[str, Any]:
         """Returns the size of the index, what it holds, and whether that is images."""
@@ -74,9 +71,8 @@ class Searcher:
         if not self.images or not 0 <= row < len(self._index.names):
             raise UserError(f"Row {row} of the index is no film.")
         name = self._index.names[row]
-        if made := _PHANTOM.fullmatch(name):
-            seed, size, number = map(int, made.groups())
-            return draw_radiograph(seed, number, size=size)
+        if (drawn := film_called(name)) is not None:
+            return drawn
         try:
             return Path(name).read_bytes()
         except OSError as error:

@@ -12,6 +12,7 @@ import pandas as pd
 from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS, states_from_names
 from medclip.data.box_tables import EXPECTED, holds_boxes, image_ids, of_images, plain, positive_where_boxed, read_boxes
+from medclip.data.columns import as_option, by_contents, by_name
 from medclip.data.csv_files import file_below, listed, read_table
 from medclip.data.source import Source
 from medclip.data.tables import IMAGE_EXTRAS, as_ids, check_images, check_texts, joined_states
@@ -21,17 +22,6 @@ logger = logging.getLogger(__name__)
 
 _IDS = ("image_id", "study_id", "patient_id")
 _KNOWN = (*_IDS, "path", "text", *IMAGE_EXTRAS)
-#: What others call our columns, in small letters and without blanks or underscores.
-_ALIASES = {
-    "path": ("imagepath", "filepath", "filename", "file", "imagefile", "imgpath", "dicompath", "imagefilename",
-             "image"),
-    "text": ("report", "reporttext"),
-    "image_id": ("imageid", "dicomid", "imageindex", "sopinstanceuid"),
-    "study_id": ("studyid", "reportid", "accessionnumber", "accession", "studyinstanceuid", "examid"),
-    "patient_id": ("patientid", "subjectid", "patient", "subject", "mrn", "medicalrecordnumber", "patientnumber"),
-    "view": ("viewposition", "projection"), "age": ("patientage",), "sex": ("gender", "patientsex", "patientgender"),
-    "race": ("patientrace", "primaryrace"), "site": ("hospital", "institution", "institutionname", "centre", "center"),
-}  # fmt: skip
 #: Sections that are joined where a table has no column of whole texts.
 _SECTIONS = ("findings", "impression")
 
@@ -40,7 +30,8 @@ class Csv(Source):
     """A table with a `path` column (images) or a `text` column (texts), one row each.
 
     `image_id`, `study_id`, `patient_id`, `view`, `split`, `age`, `sex` and `race` are taken where they exist, in
-    capitals and under common other names, too (`Path`, `PatientID`, `MRN`, `report`); which were taken is logged.
+    capitals and under common other names, too (`Path`, `PatientID`, `MRN`, `report`); a column of image files or of
+    reports under any name is told by what it holds. Which were taken is logged, and a choice between several refused.
     Without a study or patient id, each row is its own, which is said. Columns `findings` and `impression` are joined
     where there is no text. Labels are either one column per observation, holding 1, 0, -1 or blank, or one column of
     names (`labels_in`); of several columns that mean one observation, see `medclip.data.tables.joined_states`. Paths
@@ -51,7 +42,7 @@ class Csv(Source):
         root: The table: a text file of columns with any common separator, gzipped or not, an Excel workbook (.xlsx; its
             first sheet) or a .parquet file.
         columns: Your column names for ours, such as `{path: file, patient_id: subject}`; several for text, such as
-            `{text: [findings, impression]}`.
+            `{text: [findings, impression]}` or findings+impression. The option `--columns` says the same.
         labels: The columns that hold one observation each; without it, every column named like an observation of
             `medclip`'s 14 or a known synonym.
         labels_in: A column that lists the names of what is present, such as ChestX-ray14's "Finding Labels".
@@ -174,29 +165,55 @@ class Csv(Source):
 
     def _named(self, raw: pd.DataFrame) -> pd.DataFrame:
         """Returns the table with our names for its columns: those mapped, and others that are known."""
-        mapped = {ours: theirs for ours, theirs in self.columns.items() if isinstance(theirs, str)}
+        mapped = self._mapped(raw)
         for theirs in mapped.values():
             if theirs not in raw.columns:
                 raise self._unknown(theirs, raw)
         # A column whose name is ours but which is not meant gives way to the one that is.
         raw = raw.drop(columns=[name for name in self.columns if name in raw.columns and mapped.get(name) != name])
         raw = raw.rename(columns={theirs: ours for ours, theirs in mapped.items()})
-        asked = {self.labels_in, *(self.labels or ()), *self.select, *self._several()}
-        found: dict[str, str] = {}
-        for ours in _KNOWN:
-            if ours not in raw.columns and ours not in self.columns:
-                names = (plain(ours), *_ALIASES.get(ours, ()))
-                like = [name for name in raw.columns if plain(name) in names and name not in asked]
-                found |= dict.fromkeys(sorted(like, key=lambda name: names.index(plain(name)))[:1], ours)
+        asked = {self.labels_in, *(self.labels or ()), *self.select, *self._several(), *mapped}
+        missing = [ours for ours in _KNOWN if ours not in raw.columns and ours not in self.columns]
+        free = [str(name) for name in raw.columns if name not in asked and name not in _KNOWN]
+        found = by_name(raw, missing, free, origin=f"csv: {self.root.name}")
+        found |= self._guessed(raw, [name for name in missing if name not in found.values()], found, free)
         if found:
-            taken = ", ".join(f"{name} as {ours}" for name, ours in found.items())
-            logger.info("csv: %s: columns taken by their names: %s", self.root.name, taken)
+            left = [name for name in free if name not in found and name not in self._label_columns(raw)]
+            logger.info(
+                "csv: %s: taken from the table: %s; not used: %s. To say it yourself: %s", self.root.name,
+                ", ".join(f"{name} as {ours}" for name, ours in found.items()), ", ".join(left[:30]) or "nothing",
+                as_option({theirs: ours for ours, theirs in mapped.items()} | found),
+            )  # fmt: skip
         return raw.rename(columns=found)
+
+    def _guessed(
+        self, raw: pd.DataFrame, missing: Sequence[str], found: Mapping[str, str], free: Sequence[str]
+    ) -> dict[str, str]:
+        """Returns the columns of paths and of texts by what they hold, where no name says it.
+
+        Texts are looked for where a table has neither labels nor sections of reports nor boxes: a remark is no report.
+        """
+        labels, guessed = self._label_columns(raw), dict[str, str]()
+        free = [name for name in free if name not in found and name not in labels]
+        sections = any(name.lower() in _SECTIONS for name in free)
+        no_text = labels or self.labels_in or sections or holds_boxes([str(name) for name in raw.columns])
+        for ours in ("path", *(() if no_text else ("text",))):
+            if ours in missing:
+                left = [name for name in free if name not in guessed]
+                guessed |= by_contents(raw, ours, left, origin=f"csv: {self.root.name}")
+        return guessed
 
     def _several(self) -> Sequence[str]:
         """Returns the columns that the text is to be made of, where it is to be made of several."""
         theirs = self.columns.get("text", ())
         return () if isinstance(theirs, str) else theirs
+
+    def _mapped(self, raw: pd.DataFrame) -> dict[str, str]:
+        """Returns the columns that are mapped by ours; A+B of no column of that name is taken apart first."""
+        text = self.columns.get("text")
+        if isinstance(text, str) and text not in raw.columns and "+" in text:
+            self.columns["text"] = [name.strip() for name in text.split("+")]
+        return {ours: theirs for ours, theirs in self.columns.items() if isinstance(theirs, str)}
 
     def _joined_text(self, raw: pd.DataFrame) -> pd.DataFrame:
         """Returns the table with a text made of several columns, where that is asked for or there is no other."""
@@ -227,7 +244,7 @@ class Csv(Source):
             )
         raise UserError(
             f"csv: {self.root} has no column {column!r}.{suggest(column, names)} Found: {', '.join(names[:30])}. Name "
-            f"yours with --source-options '{{csv: {{columns: {{{column}: COLUMN}}}}}}', and others there too: "
+            f"yours with --columns {column}=COLUMN, and others there too: "
             f"{', '.join(name for name in ('path', 'text', 'study_id', 'patient_id') if name != column)}."
         )
 
@@ -271,7 +288,7 @@ class Csv(Source):
             each = "study" if "study_id" in table.columns else "row"
             self._say(
                 f"no column of patient ids was found, so each {each} counts as a patient of its own, and one patient "
-                "may be trained on and tested. Name it: --source-options '{csv: {columns: {patient_id: COLUMN}}}'"
+                "may be trained on and tested. Name it: --columns patient_id=COLUMN"
             )
         study = table["study_id"] if "study_id" in table.columns else default
         patient = table["patient_id"] if "patient_id" in table.columns else study

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from medclip.runs.settings.base import Settings
+from medclip.runs.settings.base import Columns, Settings
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class AuditOutput:
 
 
 @dataclass(frozen=True)
-class AuditConfig(AuditOutput, AuditInput, Settings):
+class AuditConfig(Columns, AuditOutput, AuditInput, Settings):
     """Settings of an audit."""
 
     positional: ClassVar[tuple[str, ...]] = ("what",)

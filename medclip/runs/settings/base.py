@@ -6,7 +6,7 @@ A class of this file without base classes is one group of settings; a run's sett
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -69,6 +69,15 @@ T = TypeVar("T", bound="Settings")
 
 
 @dataclass(frozen=True)
+class Columns:
+    """columns"""
+
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Columns of your own tables (csv=PATH), such as path='Image File',text=Report,patient_id=MRN; text may be of
+    several, text=Findings+Impression. By default told by names and contents, and logged."""
+
+
+@dataclass(frozen=True)
 class Machine:
     """machine"""
 
@@ -91,6 +100,14 @@ class Settings:
             check_choice(name, getattr(self, name), known)
         if isinstance(self, Machine):
             self.at_least(0, "threads")
+        if isinstance(self, Columns) and self.columns:
+            object.__setattr__(self, "source_options", self._with_columns())
+
+    def _with_columns(self) -> dict[str, Any]:
+        """Returns the options of sources with the columns among those of csv; options of one table, csv=PATH, win."""
+        options: dict[str, Any] = self.source_options  # type: ignore[attr-defined]
+        own = options.get("csv") or {}
+        return options | {"csv": own | {"columns": (own.get("columns") or {}) | self.columns}}  # type: ignore[attr-defined]
 
     @classmethod
     def from_mapping(cls: type[T], values: Mapping[str, Any], *, origin: str) -> T:

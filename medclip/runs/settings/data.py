@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Machine, Settings
+from medclip.runs.settings.base import Columns, Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class PrepareRun:
 
 
 @dataclass(frozen=True)
-class PrepareConfig(PrepareRun, LabelSettings, PrepareData, Settings):
+class PrepareConfig(Columns, PrepareRun, LabelSettings, PrepareData, Settings):
     """Settings of a preparation."""
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from medclip.runs.settings.base import Machine, Settings
+from medclip.runs.settings.base import Columns, Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class EvaluationOutput:
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(Machine, EvaluationOutput, PromptSettings, EvaluationSettings, EvaluationInput, Settings):
+class EvaluateConfig(Machine, Columns, EvaluationOutput, PromptSettings, EvaluationSettings, EvaluationInput, Settings):
     """Settings of an evaluation."""
 
     positional: ClassVar[tuple[str, ...]] = ("model",)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Machine, Settings
+from medclip.runs.settings.base import Columns, Machine, Settings
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class SearchOutput:
     """How far texts move films, with --compose."""
     k: int = 5
     """Number of results for each query."""
+    html: str = ""
+    """Page of the results, films on a contact sheet. It shows patients' films or sentences, and stands for itself."""
     format: Literal["table", "json"] = "table"
     """Format of the results."""
     device: str = "auto"
@@ -50,7 +52,7 @@ class SearchOutput:
 
 
 @dataclass(frozen=True)
-class SearchConfig(Machine, SearchOutput, SearchInput, Settings):
+class SearchConfig(Machine, Columns, SearchOutput, SearchInput, Settings):
     """Settings of a search."""
 
     positional: ClassVar[tuple[str, ...]] = ("model", "queries")
@@ -132,7 +134,8 @@ class ClassifyOutput:
     output: str = "-"
     """File of the answers, .csv or .json, or - for the screen."""
     heatmap: str = ""
-    """Folder for heatmaps of --show, or else of the most likely observation other than No Finding."""
+    """Folder for heatmaps of --show, or else of the most likely observation other than No Finding, each with its bar of
+    colours, the observation and its score."""
     show: list[str] = field(default_factory=list)
     """Observations to draw heatmaps of."""
     html: str = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Machine, Settings
+from medclip.runs.settings.base import Columns, Machine, Settings
 from medclip.runs.settings.data import LabelSettings
 
 
@@ -219,6 +219,7 @@ class TrainingRun:
 @dataclass(frozen=True)
 class TrainConfig(
     Machine,
+    Columns,
     TrainingRun,
     Validation,
     Optimisation,

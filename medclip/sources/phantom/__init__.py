@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,9 @@ from medclip.sources.phantom.population import (
     rare_states_of,
     states_of,
 )
-from medclip.sources.phantom.radiograph import draw_boxes, draw_radiograph
+from medclip.sources.phantom.radiograph import draw_boxes, film_called
 from medclip.sources.phantom.report import LANGUAGES, write_report
-from medclip.sources.phantom.shortcut import KINDS, Shortcut, marked
+from medclip.sources.phantom.shortcut import Shortcut
 
 IMAGE_LABELS = ("reader", "report")
 _VOCABULARIES = {"en": "chexpert14", "zh": "chexpert14-zh"}
@@ -109,7 +108,7 @@ class Phantom(Source):
         self.blank_is_negative = image_labels == "report"
         self.image_labels, self.label_errors, self.attributes = image_labels, label_errors, list(attributes)
         self.shortcut = Shortcut.of(shortcut) if shortcut else None
-        self.draw = partial(_draw, seed=seed, size=size, version=version)
+        self.draw = _draw
 
     @classmethod
     def locate(cls, path: str | None, data_root: Path | None) -> Path:
@@ -234,7 +233,7 @@ def _ids(study: Study) -> dict[str, str]:
     return {"study_id": f"{study.seed}-{study.number}", "patient_id": f"{study.seed}-{study.patient}"}
 
 
-def _draw(path: str, *, seed: int, size: int, version: int) -> np.ndarray:
-    *_, mark, number = path.split("-")
-    film = draw_radiograph(seed, int(number), size=size, version=version)
-    return marked(film, mark) if mark in KINDS else film
+def _draw(path: str) -> np.ndarray:
+    film = film_called(path)
+    assert film is not None, path
+    return film

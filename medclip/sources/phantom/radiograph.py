@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from medclip.sources.phantom.anatomy import Array, Box, Canvas, draw_anatomy
 from medclip.sources.phantom.disease import DRAWINGS
 from medclip.sources.phantom.population import HOSPITALS, Study, draw_study
 from medclip.sources.phantom.rare import RARE_DRAWINGS
-from medclip.sources.phantom.shortcut import marked
+from medclip.sources.phantom.shortcut import KINDS, marked
 
 #: How severe what version 2 draws looks, from barely there to severe, where version 1 draws 0 to 1: the easiest are
 #: fainter, the hardest plainer, so that a supervised network finds each of them, and none always.
@@ -28,6 +29,9 @@ _LOOKS = {
 }
 _MARK = 9  # of the random numbers that say which films bear the hospital's letter
 _DRAWINGS = {**DRAWINGS, **RARE_DRAWINGS}
+
+#: What the image tables call films: version where that is not 1, seed, size, a mark, number.
+_NAME = re.compile(rf"phantom(2?)-(\d{{1,9}})-(\d{{2,4}})-(?:({'|'.join(KINDS)})-)?(\d{{1,9}})")
 
 
 def draw_radiograph(seed: int, number: int, *, size: int = 128, version: int = 1) -> Array:
@@ -82,3 +86,12 @@ def _expose(c: Canvas) -> Array:
     image += (0.020 + 0.030 * noise) * c.rng.standard_normal(image.shape, dtype=np.float32)
     image = 0.12 + 0.08 * (offset - 0.5) + (0.85 + 0.30 * (gain - 0.5)) * image
     return (np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def film_called(name: str) -> Array | None:
+    """Returns the radiograph that the image tables of the phantom call `name`; None where it is no such name."""
+    made = _NAME.fullmatch(name)
+    if made is None:
+        return None
+    film = draw_radiograph(int(made[2]), int(made[5]), size=int(made[3]), version=int(made[1] or 1))
+    return marked(film, made[4]) if made[4] else film

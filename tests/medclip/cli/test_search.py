@@ -48,6 +48,19 @@ def test_an_index_of_images_is_built_once_and_finds_an_image_itself(folder, caps
     assert cosines == sorted(cosines, reverse=True)
 
 
+def test_a_page_shows_what_was_found(folder, tmp_path, capsys) -> None:
+    index, page = str(folder / "page.safetensors"), tmp_path / "found.html"
+    assert ask(folder, "--index", index, "--images", "phantom") == 0
+    assert ask(folder, "A <b>large</b> effusion.", "--index", index, "--k", "7", "--html", str(page)) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/png;base64,") == 1
+    assert text.count("phantom-0-32-") == 7
+    assert "A &lt;b&gt;large&lt;/b&gt; effusion." in text
+    assert "http" not in text.replace("http-equiv", "")
+    with pytest.raises(ValueError, match="--html shows what is found"):
+        ask(folder, "--index", index, "--html", str(page))
+
+
 def test_an_index_of_sentences_finds_a_sentence_itself(folder, capsys) -> None:
     index = folder / "sentences.safetensors"
     assert ask(folder, "--index", str(index), "--texts", "phantom") == 0
