@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a model on images and reports, in pairs or not",
     "evaluate": "zero-shot classification and more, with intervals and baselines",
     "classify": "what is in these films?",
+    "detect": "where in these films? boxes for any phrase",
     "search": "find films by words or films, or texts by films",
     "label": "read reports: observations and their states",
     "serve": "a page in the browser, and an API",

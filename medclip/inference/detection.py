@@ -9,7 +9,7 @@ import numpy as np
 from medclip.data.images import Geometry
 
 #: Shares of a map's highest value above which its regions are proposals.
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+THRESHOLDS = (0.6, 0.7, 0.8)
 #: Overlap from which on two boxes are one.
 SAME = 0.5
 
@@ -29,8 +29,8 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, index: np.ndarray) -> Boxes:
-        """Returns some of them, by index or mask."""
+    def take(self, index: np.ndarray | slice) -> Boxes:
+        """Returns some of them, by index, mask or slice."""
         return Boxes(self.corners[index], self.scores[index])
 
     def times(self, chance: float) -> Boxes:

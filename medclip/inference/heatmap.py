@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Where maps come from: gradients of the whole image's similarity, or cosines of its patches.
 MAPS = ("evidence", "patches")
 #: Side of the maps of `evidence_maps`, and the deviation of their smoothing as a share of it.
-SIDE, SMOOTHING = 56, 0.08
+SIDE, SMOOTHING = 56, 0.1
 
 
 def evidence_maps(

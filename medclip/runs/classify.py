@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -31,10 +30,6 @@ from medclip.runs.settings import ClassifyConfig
 from medclip.utils.io import write_atomically
 from medclip.utils.progress import Progress
 from medclip.utils.text import names_in
-
-if TYPE_CHECKING:
-    from medclip.encoded import Encoded
-    from medclip.inference.classifier import ZeroShotClassifier
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +95,8 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
         config.model, prompts=config.prompts, device=config.device, calibrated=not config.no_calibration,
         threads=config.threads,
     )  # fmt: skip
-    if (config.heatmap or {"seg", "sc"} & set(objects)) and not hasattr(classifier, "embed_patches"):
-        raise UserError("--heatmap, --to seg and --to sc need the patches of the image tower, which an export has not.")
+    if (config.heatmap or {"seg", "sc"} & set(objects)) and not hasattr(classifier, "locate"):
+        raise UserError("--heatmap, --to seg and --to sc need the image tower itself, which an export has not.")
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
         raise UserError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
     if classifier.positive_only and not config.classes:
@@ -113,7 +108,7 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
     columns = config.classes or classifier.observations
     thresholds = _thresholds(classifier, config)
     answers = Answers(
-        columns, [], np.empty((0, len(columns))), {}, thresholds, [], _drawing_names(paths),
+        columns, [], np.empty((0, len(columns))), {}, thresholds, [], drawing_names(paths),
         page=AnswerPage(config.model, columns, thresholds, exclusive=bool(config.classes)) if config.html else None,
     )  # fmt: skip
     rules = load_abstention(config, classifier) if config.abstain else None
@@ -121,7 +116,7 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
     parts, decided = [answers.values], [answers.values]
     for start in range(0, len(paths), config.batch_size):
         with films.files(paths[start : start + config.batch_size], answers.problems) as files:
-            images = _read(files, classifier, answers.problems)
+            images = read_images(files, classifier, answers.problems)
             if images:
                 found, scores = _answer(config, classifier, images, files, answers, writer)
                 parts.append(found)
@@ -193,7 +188,7 @@ def load(
     return ZeroShotClassifier(loaded, processor, named, calibration=saved)
 
 
-def _read(files: dict[str, str], classifier: PromptScores, problems: dict[str, str]) -> dict[str, np.ndarray]:
+def read_images(files: dict[str, str], classifier: PromptScores, problems: dict[str, str]) -> dict[str, np.ndarray]:
     """Returns the images that can be read, by path, decoded as in training; adds to `problems` why others cannot."""
     images = {}
     for path, file in files.items():
@@ -217,11 +212,9 @@ def _answer(
     writer: ObjectWriter | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the answers (I, C) about a batch of images, and their scores (I, O); draws heatmaps if asked for."""
-    encoded = None
-    page = config.html and hasattr(classifier, "embed_patches")
+    maps, page = None, config.html and hasattr(classifier, "locate")
     if config.heatmap or page or (writer and {"seg", "sc"} & set(writer.kinds)):
-        encoded = classifier.embed_patches(list(images.values()))  # type: ignore[attr-defined]
-        embeds = encoded.embeds.float().cpu().numpy()
+        embeds, maps = classifier.locate(list(images.values()))  # type: ignore[attr-defined]
     else:
         embeds = classifier.embed(list(images.values()))
     found = classifier.distribution(embeds, answers.columns) if config.classes else classifier.probabilities(embeds)
@@ -231,7 +224,7 @@ def _answer(
             "damaged, or its training failed; choose an earlier checkpoint."
         )
     answers.paths.extend(images)
-    drawn = {} if encoded is None else _maps(config, classifier, images, encoded, found)  # type: ignore[arg-type]
+    drawn = {} if maps is None else _maps(config, classifier, images, maps, found)
     if config.heatmap:
         answers.heatmaps.extend(_draw(config, images, drawn, found, answers))
     if answers.page is not None:
@@ -259,15 +252,22 @@ def _objects(config: ClassifyConfig) -> list[str]:
 
 def _maps(
     config: ClassifyConfig,
-    classifier: ZeroShotClassifier,
+    classifier: PromptScores,
     images: dict[str, np.ndarray],
-    encoded: Encoded,
+    maps: np.ndarray,
     found: np.ndarray,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Returns heatmaps (height, width) by path and observation: those asked for, or else of the most likely finding."""
-    from medclip.inference.heatmap import heatmaps, to_original
+    """Returns heatmaps (height, width) by path and observation: those asked for, or else of the most likely finding.
 
-    maps = heatmaps(encoded, classifier.positive.centres())  # (I, O, rows, columns)
+    Args:
+        config: Which observations are asked for.
+        classifier: Whose observations there are.
+        images: Grey films by path.
+        maps: Their maps (I, O, rows, columns).
+        found: Their answers (I, C).
+    """
+    from medclip.inference.heatmap import to_original
+
     size, columns = classifier.cache_size, config.classes or classifier.observations
     drawn: dict[str, dict[str, np.ndarray]] = {}
     for (path, image), row, own in zip(images.items(), found, maps, strict=True):
@@ -308,7 +308,7 @@ def _most_likely(columns: list[str], row: np.ndarray) -> list[str]:
     return [name for _, name in sorted(known, key=lambda one: (one[1] == NO_FINDING, -one[0]))][:1]
 
 
-def _drawing_names(paths: list[str]) -> dict[str, str]:
+def drawing_names(paths: list[str]) -> dict[str, str]:
     """Returns what drawings of each path are called: its name, with a mark of its folder where others share it."""
     stems = Counter(Path(path).stem for path in paths)
     return {

@@ -66,7 +66,7 @@ def find_films(config: ClassifyConfig) -> Films:
         if not kept:
             raise UserError(f"{archive.url}: the studies that are searched for hold no film.")
         return Films(list(kept), archive, kept)
-    names = list(_paths(config.files))
+    names = list(paths_of(config.files))
     if not names:
         raise UserError(f"There are no images in {', '.join(config.files)}: no pictures, and no DICOM files.")
     return Films(names)
@@ -86,7 +86,8 @@ def archive_to_send_to(config: ClassifyConfig) -> Archive | None:
     return archive
 
 
-def _paths(files: list[str]) -> Iterator[str]:
+def paths_of(files: list[str]) -> Iterator[str]:
+    """Yields the paths that a user named: files, those in folders, and with - those on standard input."""
     for name in files:
         if name == "-":
             yield from (line.strip() for line in sys.stdin if line.strip())

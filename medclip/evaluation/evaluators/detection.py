@@ -124,7 +124,7 @@ class Detection(Evaluator):
             squares = self._data.cache.get(keys[row : row + len(maps)])
             for own, chance, square in zip(maps, chances, squares, strict=True):
                 filled = to_square((square > 0).astype(np.float32), _SIDE) > 0
-                seen = filled.any(axis=1)[:, None] & filled.any(axis=0)[None, :]
+                seen = np.outer(filled.any(axis=1), filled.any(axis=0))
                 yield row, chance, [np.maximum(to_square(one, _SIDE), 0) * seen for one in own]
                 row += 1
 

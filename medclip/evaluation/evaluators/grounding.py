@@ -134,7 +134,7 @@ class Grounding(Evaluator):
         places = {name: i for i, name in enumerate(self._images.index)}
         patients = self._images["patient_id"].to_numpy()
         usual = usual_places(self._boxes, self._images["patient_id"], seed=self._seed)
-        half = half_of(self._images["patient_id"], seed=self._seed)
+        half = half_of(self._images["patient_id"], seed=self._seed).to_dict()
         rng = np.random.default_rng(self._seed)
         cases = []
         for (image, question), boxes in self._boxes.groupby(["image_id", "question"], sort=True):

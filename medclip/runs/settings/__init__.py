@@ -5,7 +5,7 @@ from medclip.runs.settings.benchmark import BenchmarkConfig
 from medclip.runs.settings.curve import CurveConfig
 from medclip.runs.settings.data import LabelConfig, LabelSettings, PrepareConfig
 from medclip.runs.settings.evaluate import EvaluateConfig
-from medclip.runs.settings.models import ClassifyConfig, ConvertConfig, ExportConfig, SearchConfig
+from medclip.runs.settings.models import ClassifyConfig, ConvertConfig, DetectConfig, ExportConfig, SearchConfig
 from medclip.runs.settings.serve import ServeConfig
 from medclip.runs.settings.train import TrainConfig
 
@@ -15,6 +15,7 @@ __all__ = [
     "ClassifyConfig",
     "ConvertConfig",
     "CurveConfig",
+    "DetectConfig",
     "EvaluateConfig",
     "ExportConfig",
     "LabelConfig",

@@ -167,3 +167,61 @@ class ClassifyConfig(Machine, ClassifyOutput, ClassifyInput, Settings):
             raise UserError(f"Films come from files or from an archive. Found {self.files[0]} and --from {self.from_}.")
         if self.send and not self.to:
             raise UserError("--send stores the objects that --to writes. Say which: --to sr,seg,sc.")
+
+
+@dataclass(frozen=True)
+class DetectInput:
+    """questions"""
+
+    model: str = ""
+    """Folder of a training run, or of a model."""
+    files: list[str] = field(default_factory=list)
+    """Images, folders, or - for paths on standard input."""
+    phrases: list[str] = field(default_factory=list)
+    """Phrases to find, in any words: 'left pleural effusion'."""
+    prompts: str = ""
+    """Prompt set whose observations to find, by name or as a YAML file. By default chexpert14, without a phrase."""
+    observations: list[str] = field(default_factory=list)
+    """Observations of the prompt set. By default all but No Finding."""
+    words: str = ""
+    """Sentence of which each word is to be found, instead of phrases."""
+
+
+@dataclass(frozen=True)
+class DetectOutput:
+    """output"""
+
+    least_score: float = 0.3
+    """Score from which on a box is told, between 0 and 1."""
+    most: int = 5
+    """Number of boxes of a phrase in an image, at most."""
+    same: float = 0.5
+    """Overlap (intersection over union) from which on two boxes are one."""
+    maps: Literal["evidence", "patches"] = "evidence"
+    """Where maps come from: gradients, or cosines of patches, for objectives that compare patches (filip, gloria)."""
+    format: Literal["table", "csv", "json"] = "table"
+    """Format of the boxes on the screen."""
+    output: str = "-"
+    """File of the boxes, .csv or .json, or - for the screen."""
+    pictures: str = ""
+    """Folder for pictures of the films with their boxes, or with the maps of --words."""
+    batch_size: int = 32
+    """Number of images encoded at once."""
+    device: str = "auto"
+    """Device to compute on: auto, cpu, cuda, cuda:1, mps."""
+
+
+@dataclass(frozen=True)
+class DetectConfig(Machine, DetectOutput, DetectInput, Settings):
+    """Settings of a detection."""
+
+    positional: ClassVar[tuple[str, ...]] = ("model", "files")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(1, "batch_size", "most")
+        for name in ("least_score", "same"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)}: must lie between 0 and 1.")
+        if self.words and (self.phrases or self.prompts):
+            raise UserError("--words is about the words of one sentence. Leave --phrases and --prompts out.")
