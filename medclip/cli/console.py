@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from labelers.errors import UserError
 from medclip.runs.settings.base import Machine
 from medclip.utils.logs import start_logging
-from medclip.utils.threads import free_threads
+from medclip.utils.threads import default_threads
 
 if TYPE_CHECKING:
     from medclip.utils.progress import Progress
@@ -55,7 +55,7 @@ def _fail(message: str) -> int:
 
 
 def with_threads(config: T, *, before: int = 0) -> T:
-    """Returns the settings with a number of threads, which is said: as many as cores are free, where none is given.
+    """Returns the settings with a number of threads, which is said: where none is given, one less than the cores.
 
     Args:
         config: The settings; their threads are 0 where nobody chose.
@@ -66,9 +66,9 @@ def with_threads(config: T, *, before: int = 0) -> T:
     if before:
         logger.info("Arithmetic takes %d threads, as before the interruption (--threads)", before)
         return replace(config, threads=before)
-    free, cores = free_threads()
-    logger.info("Arithmetic takes %d thread%s: %d of %d cores free (--threads)", free, "s" * (free > 1), free, cores)
-    return replace(config, threads=free)
+    count, cores = default_threads()
+    logger.info("Arithmetic takes %d thread%s of %d cores (--threads)", count, "s" * (count > 1), cores)
+    return replace(config, threads=count)
 
 
 @contextmanager

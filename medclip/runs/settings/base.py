@@ -82,7 +82,7 @@ class Machine:
     """machine"""
 
     threads: int = 0
-    """Number of CPU threads for arithmetic; 0 for as many as cores are free when the command starts, which is said."""
+    """Number of CPU threads for arithmetic; 0 for one less than the cores, which leaves one to others."""
 
 
 @dataclass(frozen=True)
