@@ -122,7 +122,8 @@ def _name(word: str) -> str:
 def _structured(parser: ArgumentParser, kind: type[Settings], given: list[str]) -> dict[str, Any]:
     """Returns the settings that are mappings or lists, each text inside read once: a quoted text stays a text.
 
-    The parser would read them once more. A later value replaces an earlier one, and `--name.key=value` adds to it.
+    The parser would read them once more. A later value replaces an earlier one, `{}` and `[]` too, and
+    `--name.key=value` adds to it.
     """
     made = {
         field.name: field.default_factory()
@@ -136,7 +137,8 @@ def _structured(parser: ArgumentParser, kind: type[Settings], given: list[str]) 
             content = read_yaml(Path(value))
             made |= {key: content[key] or made[key] for key in made if key in content}
         elif name in made:
-            inner = _scalar(value) if keys else _value_in(parser, name, value) or made[name]
+            inner = _scalar(value) if keys else _value_in(parser, name, value)
+            inner = made[name] if inner is None else inner
             for key in reversed(keys):
                 inner = {key: inner}
             made[name] = _merged(made[name], inner) if keys else inner
@@ -219,14 +221,14 @@ def _normalised(parser: ArgumentParser, kind: type[Settings], argv: list[str]) -
             )
             parser.error(f"unknown option {flag}.{near} See {parser.prog} --help.")
         if not equals and name not in _OWN[1:]:
-            value = _value(parser, flag, hints.get(name), rest)
+            value, equals = _value(parser, flag, hints.get(name), rest), "="
         if name in known and not dot:
             _check_choice(parser, name, value, known[name])
         if typing.get_origin(hints.get(name)) is list and not dot:
             value = _listed(value, typing.get_args(hints[name])[0])
         if typing.get_origin(hints.get(name)) is dict and not dot:
             value = _mapped(value)
-        options.append(f"--{name}{dot}{keys}" + (f"={value}" if value or equals else ""))
+        options.append(f"--{name}{dot}{keys}" + (f"={value}" if equals else ""))
     return _positionals(parser, kind, words) + options
 
 

@@ -188,6 +188,18 @@ def test_what_is_written_is_read_back(values: dict[str, object]) -> None:
         assert read_config(TrainConfig, ["--config", f"{folder}/c.yaml"], prog="x", description="") == config
 
 
+@pytest.mark.parametrize("argv", [["--loggers", ""], ["--loggers="]])
+def test_an_empty_text_is_a_value(argv) -> None:
+    assert read_config(TrainConfig, argv, prog="x", description="").loggers == ""
+
+
+def test_an_empty_mapping_and_an_empty_list_replace_what_a_file_says(tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text("objective_options: {similarity: claims}\nobservations: [Edema]\n")
+    argv = ["--config", str(tmp_path / "c.yaml"), "--objective-options", "{}", "--observations", "[]"]
+    config = read_config(TrainConfig, argv, prog="x", description="")
+    assert (config.objective_options, config.observations) == ({}, [])
+
+
 def test_an_unknown_key_names_the_nearest(tmp_path, capsys) -> None:
     (tmp_path / "c.yaml").write_text("learning_rat: 1\n")
     with pytest.raises(SystemExit):
