@@ -88,7 +88,7 @@ def sentence(text: str) -> str:
     words = text.split()
     for i, word in enumerate(words):
         if word == "a_":
-            words[i] = "an" if words[i + 1][0] in "aeiouAEIO" else "a"
+            words[i] = "an" if words[i + 1][0] in "aeiouAEIO" or words[i + 1] == "NG" else "a"
     text = " ".join(words).replace(" ,", ",").replace(" .", ".")
     text = text[0].upper() + text[1:]
     return text if text[-1] in ".?" else text + "."

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from random import Random
 from typing import Any
-
-import numpy as np
 
 from medclip.sources.phantom.grammar import Choices, sentence
 from medclip.sources.phantom.population import RARE, Sign, Study, draw_study
@@ -70,9 +69,10 @@ class _Reporter:
     def __init__(self, study: Study) -> None:
         self._study, self._wording = study, wording_of(study.hospital)
         self._terse = self._wording.terse
-        self._draw = _draws(study).__next__
-        self._before = draw_study(study.seed, study.number - 1, study.version) if study.number % 2 else None
-        self._compares = self._before is not None or self._draw() < 0.6
+        self._draw = Random(f"{study.seed} report {study.number}").random  # faster to seed than numpy's
+        self._compares = self._draw() < 0.6
+        second = self._compares and study.number % 2 == 1
+        self._before = draw_study(study.seed, study.number - 1, study.version) if second else None
         self._given: dict[str, Choices] = {}
         self._given = texts({"date": self._plain("date")})
         absent = [sign.observation for sign in study.signs if sign.state == 0]
@@ -92,7 +92,7 @@ class _Reporter:
         findings += self._denials()
         findings += self._surroundings()
         body = [] if brief and findings else [("FINDINGS", self._body(findings))]
-        closing = [(self._plain("heading"), self._numbered([text for _, text in findings] if brief else self._sum()))]
+        closing = [(self._plain("heading"), self._numbered(self._all(findings) if brief else self._sum()))]
         sections = closing + body if self._terse else body + closing
         if self._draw() < (0.25 if self._terse else 0.7):
             sections = self._preliminaries() + sections
@@ -126,7 +126,7 @@ class _Reporter:
             else:
                 rule = self._both(one, other) or "both/any"
             second = other.phrase() if rule.startswith("both") else other.bare()
-            found.append((one, one.write(rule, first=one.phrase(), second=second)))
+            found.append((one, one.write(rule, first=one.phrase(), second=second, is2=other.verb)))
         return found
 
     def _pairs(self, there: list[Phrase], doubtful: list[Phrase]) -> Iterator[tuple[Phrase, Phrase]]:
@@ -249,12 +249,21 @@ class _Reporter:
         self._shuffle(matters)
         found = [sentence(one.summary()) for one in matters[: 3 + int(2 * self._draw())]]
         if not any(one.name != DEVICES for one in self._told):
-            rare = any(self._study.has(name) for name in RARE)
-            found.insert(0, self._sentence("quiet" if rare or found else "no_finding"))
+            found.insert(0, self._nothing())
         for rule, share in (("advice", 0.2), ("said_to", 0.1)):
             if self._told and self._draw() < share:
                 found.append(self._sentence(rule))
         return list(dict.fromkeys(found))
+
+    def _all(self, findings: list[Statement]) -> list[str]:
+        """Returns an impression that stands alone."""
+        quiet = [] if self._told else [self._nothing()]
+        return quiet + [text for _, text in findings]
+
+    def _nothing(self) -> str:
+        """Returns that nothing was found; not that all is normal where there is something outside the 14."""
+        rare = any(self._study.has(name) for name in RARE)
+        return self._sentence("quiet" if rare or self._told else "no_finding")
 
     def _numbered(self, impression: list[str]) -> str:
         style = self._draw()
@@ -266,7 +275,10 @@ class _Reporter:
         person = self._plain(f"person/{self._study.sex}")
         return [
             ("INDICATION", self._sentence("indication", age=str(self._study.age), person=person)),
-            ("COMPARISON", self._sentence(f"comparison/{'earlier' if self._compares else 'none'}")),
+            (
+                "COMPARISON",
+                self._sentence(f"comparison/{'earlier' if self._compares or self._study.number % 2 else 'none'}"),
+            ),
             ("TECHNIQUE", self._sentence(f"technique/{self._study.view}")),
         ]
 
@@ -288,10 +300,3 @@ class _Reporter:
         for i in range(len(items) - 1, 0, -1):
             j = int((i + 1) * self._draw())
             items[i], items[j] = items[j], items[i]
-
-
-def _draws(study: Study) -> Iterator[float]:
-    """Yields numbers in [0, 1) without end."""
-    rng = np.random.default_rng([study.seed, 3, study.number])
-    while True:
-        yield from rng.random(512).tolist()

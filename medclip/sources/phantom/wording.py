@@ -22,7 +22,7 @@ _TERSE = "terse"  # what hospital B has in place of the same rules
 _LISTS = ("normal", "anatomy")
 #: Names that phrases give, or the reporter.
 GIVEN = (
-    "a", "is", "are2", "has", "noun", "kind", "severity", "size", "degree", "degree2", "side", "angle", "onside",
+    "a", "is", "is2", "has", "noun", "kind", "severity", "size", "degree", "degree2", "side", "angle", "onside",
     "base", "basal", "zone", "zoneadj", "lobe", "rib", "adj", "coursed", "cm", "depth", "ratio", "above", "effusion",
     "pneumothorax", "np", "it", "bare", "first", "second", "denied", "names", "device", "age", "person",
 )  # fmt: skip
@@ -43,16 +43,15 @@ _HEIGHTS = {
 _SEVERAL = ("Lung Opacity", "Atelectasis", "Pneumonia")
 _ORDINALS = ("third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _NUMBERS = {
-    "one": {"a": "a_", "are2": "are", "is": "is", "has": "has", "effusion": "effusion", "pneumothorax": "pneumothorax"},
+    "one": {"a": "a_", "is": "is", "has": "has", "effusion": "effusion", "pneumothorax": "pneumothorax"},
     "many": {
         "a": "",
-        "are2": "are",
         "is": "are",
         "has": "have",
         "effusion": "effusions",
         "pneumothorax": "pneumothoraces",
     },
-    "mass": {"a": "", "are2": "are", "is": "is", "has": "has", "effusion": "effusion", "pneumothorax": "pneumothorax"},
+    "mass": {"a": "", "is": "is", "has": "has", "effusion": "effusion", "pneumothorax": "pneumothorax"},
 }
 
 
@@ -68,7 +67,13 @@ class Wording:
         self.misspelt: dict[str, list[str]] = rules.pop("misspelt")
         rules["statement"] = {name: {i: [one["text"]] for i, one in enumerate(self.lists[name])} for name in _LISTS}
         self.grammar = Grammar(rules, GIVEN)
-        self.meanings = lru_cache(maxsize=4096)(self._meanings)
+        self.meanings, self.forms = lru_cache(maxsize=4096)(self._meanings), lru_cache(maxsize=256)(self._forms)
+
+    def _forms(self, name: str, side: str) -> list[str]:
+        """Returns numbers that the noun of a finding has: "one", "many", "mass"; on both sides it is not one."""
+        forms = [form for form in _NUMBERS if self.grammar.get(f"noun/{name}/{form}")]
+        unfit = "one" if side == "bilateral" else "many" if name not in _SEVERAL or not side else ""
+        return [form for form in forms if form != unfit] or ["mass"]
 
     def _meanings(self, name: str, side: str, grade: int, zone: int, number: str, course: str) -> dict[str, Any]:
         """Returns what names stand for with such a finding."""
@@ -79,6 +84,8 @@ class Wording:
         of |= {"noun": rules.get(f"noun/{name}/{number}"), "kind": rules.get(f"kind/{name}"), "lobe": of["zone"]}
         of |= {"severity": of["degree2" if name in _OF_DEGREE else "size"], "coursed": rules[f"coursed/{course}"]}
         of["angle"] = rules[f"angle/{'many' if side == 'bilateral' else 'one'}"]
+        if not course and (aged := rules.get(f"aged/{name}")):
+            of["kind"] = (of["kind"] or ()) + aged
         if name in _UNGRADED:
             of["severity"] = alternatives([""])
         return {key: choices for key, choices in of.items() if choices} | {
@@ -118,10 +125,17 @@ class Phrase:
         layout = _LAYOUTS.get(self.name, "none")
         self._plain = layout == "midline" or self.side in ("left", "right")
         self._layout = layout if layout != "rib" or self._plain else "midline"
-        self._given = self._meaning(self._number()) | {
+        forms = wording.forms(self.name, sign.side)
+        self._number = forms[int(draw() * len(forms))]
+        self._given: dict[str, Any] = self._meaning() | {
             **given, "np": self.phrase, "it": self.known, "bare": self.bare, "rib": self._rib, "cm": self._diameter,
             "depth": self._depth, "ratio": self._ratio, "above": self._above, "device": self._device,
         }  # fmt: skip
+
+    @property
+    def verb(self) -> str:
+        """Its "is" or "are"."""
+        return _NUMBERS[self._number]["is"]
 
     def write(self, rule: str, **given: str) -> str:
         """Returns a text of `rule` about this finding."""
@@ -167,21 +181,15 @@ class Phrase:
         return self.claim(0.3) if self.sign.state == 1 else self.hedge(0.6)
 
     def _own(self, rule: str) -> str:
-        number = "one" if self.wording.grammar.get(f"noun/{self.name}/one") else "mass"
-        self._given |= self._meaning(number)
+        number = self.wording.forms(self.name, "")[0]
+        if number != self._number:
+            self._number = number
+            self._given |= self._meaning()
         return self.write(f"{rule}/{self.name}")
 
-    def _meaning(self, number: str) -> dict[str, Any]:
+    def _meaning(self) -> dict[str, Any]:
         grade = min(int(4 * self.sign.severity), 3)
-        return self.wording.meanings(self.name, self.side, grade, self._zone(), number, self.course)
-
-    def _number(self) -> str:
-        forms = [form for form in _NUMBERS if self.wording.grammar.get(f"noun/{self.name}/{form}")]
-        if "many" in forms and self.sign.side != "bilateral" and self.name not in _SEVERAL:
-            forms.remove("many")
-        if "one" in forms and self.sign.side == "bilateral":
-            forms.remove("one")
-        return forms[int(self.draw() * len(forms))] if forms else "mass"
+        return self.wording.meanings(self.name, self.side, grade, self._zone(), self._number, self.course)
 
     def _height(self) -> float:
         low, high = _HEIGHTS.get(self.name, (0.0, 1.0))
