@@ -26,7 +26,8 @@ from medclip.models.model import build_model
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.callbacks import Profile
 from medclip.training.checkpoints import Checkpoints
-from medclip.training.module import Optimisation, TrainingModule
+from medclip.training.module import TrainingModule
+from medclip.training.step_module import Optimisation
 from medclip.training.trainer import Machine, Plan, StepData, fit
 
 SWIN_TINY = {"model_type": "swin", "embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]}

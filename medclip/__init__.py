@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from medclip.runs.classify import load
     from medclip.runs.evaluate import evaluate
     from medclip.runs.prepare import prepare
-    from medclip.runs.settings import EvaluateConfig, PrepareConfig, TrainConfig
+    from medclip.runs.pretrain import pretrain
+    from medclip.runs.settings import EvaluateConfig, PrepareConfig, PretrainConfig, TrainConfig
     from medclip.runs.train import train
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "MedCLIPProcessor",
     "OnnxClassifier",
     "PrepareConfig",
+    "PretrainConfig",
     "TrainConfig",
     "ZeroShotClassifier",
     "__version__",
@@ -40,6 +42,7 @@ __all__ = [
     "load_model",
     "load_prompts",
     "prepare",
+    "pretrain",
     "train",
 ]
 
@@ -47,9 +50,9 @@ _HOMES = {
     "ZeroShotClassifier": "inference.classifier", "OnnxClassifier": "inference.onnx_classifier",
     "Index": "inference.index", "load_model": "inference.load", "load_prompts": "inference.prompts",
     "MedCLIPModel": "models", "MedCLIPProcessor": "models", "MedCLIPConfig": "models",
-    "prepare": "runs.prepare", "train": "runs.train", "evaluate": "runs.evaluate",
+    "prepare": "runs.prepare", "pretrain": "runs.pretrain", "train": "runs.train", "evaluate": "runs.evaluate",
     "load": "runs.classify", "PrepareConfig": "runs.settings",
-    "TrainConfig": "runs.settings", "EvaluateConfig": "runs.settings",
+    "PretrainConfig": "runs.settings", "TrainConfig": "runs.settings", "EvaluateConfig": "runs.settings",
 }  # fmt: skip
 
 

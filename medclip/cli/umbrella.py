@@ -12,6 +12,7 @@ from medclip.utils.text import suggest
 #: The commands in the order in which one needs them, with what each does.
 COMMANDS = {
     "train": "train a model on images and reports, in pairs or not",
+    "pretrain": "train an image tower by images alone, to start from",
     "evaluate": "zero-shot classification and more, with intervals and baselines",
     "classify": "what is in these films?",
     "detect": "where in these films? boxes for any phrase",
@@ -109,7 +110,8 @@ def _names(kind: str) -> list[str]:
 
     return [
         *(f"--vision {name}" for name in BUILT_IN_VISION), *(f"--text {name}" for name in BUILT_IN_TEXT),
-        "--vision torchvision:ARCHITECTURE[:WEIGHTS]", "--vision PATH or hub id", "--text PATH or hub id",
+        "--vision torchvision:ARCHITECTURE[:WEIGHTS]", "--vision timm:ARCHITECTURE[.TAG]",
+        "--vision PATH or hub id", "--text PATH or hub id",
     ]  # fmt: skip
 
 

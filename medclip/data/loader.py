@@ -173,7 +173,7 @@ class _FromStep(Sampler[int]):
         return self._stop
 
 
-def step_loader(steps: Steps, *, start: int, stop: int, workers: int, pin_memory: bool) -> DataLoader[Any]:
+def step_loader(steps: Dataset[Any], *, start: int, stop: int, workers: int, pin_memory: bool) -> DataLoader[Any]:
     """Returns a loader of the batches of steps `start` to `stop`."""
     return DataLoader(
         steps,

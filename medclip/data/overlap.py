@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import pandas as pd
 from medclip.data.cache import PixelCache
 from medclip.data.fingerprints import Fingerprints, Match, matches
 from medclip.data.subsets import fingerprints as hidden
+from medclip.utils.io import write_atomically
 from medclip.utils.progress import Progress, counting
 
-#: What a run keeps of the images it was trained on.
+#: What a run keeps of the images and of the patients it was trained on.
 FINGERPRINTS = "images.safetensors"
+PATIENTS = "patients.txt"
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,34 @@ def side_of_run(name: str, saved: Path, cache: PixelCache) -> Side:
     return Side(name, prints, prints.ids, cache)
 
 
-def keep(tables: list[pd.DataFrame], cache: PixelCache, path: Path, progress: Progress | None = None) -> None:
-    """Writes what a run keeps of the images it was trained on: fingerprints, cache keys, and patients' hidden ids."""
+def keep(
+    tables: Sequence[pd.DataFrame], cache: PixelCache, folder: Path, *, patients: set[str], before: Path | None = None
+) -> None:
+    """Writes what a run keeps of what it was trained on: patients' hidden ids, and fingerprints and keys of images.
+
+    Args:
+        tables: Prepared image tables.
+        cache: Holds their pixels.
+        folder: Where it is kept.
+        patients: Ids of the patients.
+        before: Folder of a tower that the run started from, and that keeps the same of its own training.
+    """
+    ids, seen = hidden(patients), []
+    if before is not None and (before / PATIENTS).is_file():
+        ids |= set((before / PATIENTS).read_text().split())
+    if before is not None and (before / FINGERPRINTS).is_file():
+        seen.append(Fingerprints.load(before / FINGERPRINTS))
+    write_atomically(folder / PATIENTS, lambda path: path.write_text("\n".join(sorted(ids))))
     files = [table[table["split"] == "train"] for table in tables if is_of_files(table)]
-    if not files:
-        path.unlink(missing_ok=True)
+    if files:
+        side = side_of("training images", pd.concat(files, ignore_index=True), cache)
+        own = np.array([next(iter(hidden([patient]))) for patient in side.fingerprints.patients], dtype=object)
+        seen.insert(0, Fingerprints(side.keys, own, side.fingerprints.vectors))
+    if not seen:
+        (folder / FINGERPRINTS).unlink(missing_ok=True)
         return
-    side = side_of("training images", pd.concat(files, ignore_index=True), cache, progress)
-    patients = np.array([next(iter(hidden([patient]))) for patient in side.fingerprints.patients], dtype=object)
-    Fingerprints(side.keys, patients, side.fingerprints.vectors).save(path)
+    parts = (np.concatenate([getattr(one, name) for one in seen]) for name in ("ids", "patients", "vectors"))
+    Fingerprints(*parts).save(folder / FINGERPRINTS)
 
 
 def shared_images(first: Side, second: Side, progress: Progress | None = None) -> list[Match]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,44 @@ class Augmentation:
     rotate: float = 10.0
     shift: float = 0.0625
     scale: tuple[float, float] = (0.8, 1.1)
+
+
+@dataclass(frozen=True)
+class ViewAugmentation:
+    """How two views of a film differ, for training by images alone.
+
+    No hue, which films have not; none upside down; crops that keep most of the film, since a small part may not hold
+    the finding that the rest does.
+
+    Attributes:
+        area: Smallest share of the area that a crop keeps; SimCLR's for photographs is 0.08.
+        flip: Chance of a left-right flip, after which left and right are alike to the tower.
+        jitter: Brightness and contrast vary by up to this share.
+        blur: Chance that an image is blurred.
+        rotate: Degrees, to either side.
+    """
+
+    area: float = 0.5
+    flip: float = 0.0
+    jitter: float = 0.3
+    blur: float = 0.3
+    rotate: float = 10.0
+
+
+def view_pipeline(size: int, augmentation: ViewAugmentation) -> albumentations.Compose:
+    """Returns the pipeline of views for square images of any side; results are (size, size)."""
+    a, steps = augmentation, []
+    if a.rotate:
+        steps.append(albumentations.Affine(rotate=(-a.rotate, a.rotate), fill=0, p=1.0))
+    crop = {"scale": (a.area, 1.0), "ratio": (0.9, 1.1), "interpolation": 1, "p": 1.0}
+    steps.append(albumentations.RandomResizedCrop((size, size), **crop))
+    if a.flip:
+        steps.append(albumentations.HorizontalFlip(p=a.flip))
+    if a.jitter:
+        steps.append(albumentations.RandomBrightnessContrast(brightness_limit=a.jitter, contrast_limit=a.jitter, p=1.0))
+    if a.blur:
+        steps.append(albumentations.GaussianBlur(blur_limit=0, sigma_limit=(0.1, 1.5), p=a.blur))
+    return albumentations.Compose(steps)
 
 
 def eval_pipeline(size: int) -> albumentations.Compose:
@@ -84,14 +122,17 @@ def resize(pipeline: albumentations.Compose, images: np.ndarray) -> np.ndarray:
     return np.stack([pipeline(image=image)["image"] for image in images])
 
 
-def augmentation_from(options: Mapping[str, Any]) -> Augmentation:
-    """Returns an Augmentation from config keys.
+A = TypeVar("A", Augmentation, ViewAugmentation)
+
+
+def augmentation_from(options: Mapping[str, Any], kind: type[A] = Augmentation) -> A:
+    """Returns an augmentation of `kind` from config keys.
 
     Raises:
         UserError: A key is unknown.
     """
-    known = asdict(Augmentation())
+    known = asdict(kind())
     for name in options:
         if name not in known:
             raise UserError(f"There is no augmentation {name!r}. Known: {', '.join(known)}.")
-    return Augmentation(**options)
+    return kind(**options)

@@ -55,12 +55,13 @@ def _named(name: str, image_size: int) -> tuple[dict[str, Any], nn.Module | None
     library, _, rest = name.partition(":")
     if library == TORCHVISION:
         architecture, _, fetched = rest.partition(":")
-        made = torchvision_backbone(architecture, image_size=image_size, weights=fetched or None)
-        return made.described, made if fetched else None
+        sized = {"image_size": image_size} if architecture.startswith("vit_") else {}
+        made = torchvision_backbone(architecture, image_size=image_size, weights=fetched) if fetched else None
+        return {"model_type": TORCHVISION, "architecture": architecture, **sized}, made
     if library == TIMM:
-        tagged = "." in rest
-        network = TimmBackbone(rest, image_size=image_size, pretrained=tagged)
-        return network.described, network if tagged else None
+        architecture, _, tag = rest.partition(".")
+        network = TimmBackbone(rest, image_size=image_size, pretrained=True) if tag else None
+        return {"model_type": TIMM, "architecture": architecture, "image_size": image_size}, network
     folder = tower_folder(name)
     if (own := load_tower(Path(folder))) is not None:
         return own

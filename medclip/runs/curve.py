@@ -138,7 +138,7 @@ def _train_trial(task: tuple[Plan, Trial]) -> Trial:
     """Trains one trial and saves its best validation score."""
     from medclip.runs.train import train
     from medclip.training.health import Diverged
-    from medclip.training.module import NotFinite
+    from medclip.training.step_module import NotFinite
 
     quieten()
     plan, trial = task

@@ -20,8 +20,7 @@ from medclip.data.cache import PixelCache
 from medclip.data.cleaning import CleanedPixels
 from medclip.data.features import FeatureCache
 from medclip.data.gpu_transforms import DeviceAugmentation
-from medclip.data.overlap import FINGERPRINTS, keep
-from medclip.data.subsets import fingerprints
+from medclip.data.overlap import keep
 from medclip.data.transforms import augmentation_from
 from medclip.evaluation.bootstrap import Metric
 from medclip.evaluation.evaluators import EvaluationData
@@ -29,6 +28,7 @@ from medclip.evaluation.evaluators.zero_shot import ZeroShot
 from medclip.inference.prompts import load_prompts
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.models.locking import merge_lora
+from medclip.models.vision_names import tower_folder
 from medclip.runs.model_card import model_card
 from medclip.runs.settings import TrainConfig
 from medclip.runs.train_batches import Parts, batches_of
@@ -38,7 +38,8 @@ from medclip.runs.train_model import check_towers, new_model
 from medclip.runs.train_resume import checkpoint_of, is_complete
 from medclip.training.callbacks import Profile
 from medclip.training.checkpoints import Checkpoints
-from medclip.training.module import Optimisation, TrainingModule
+from medclip.training.module import TrainingModule
+from medclip.training.step_module import Optimisation
 from medclip.training.trainer import Machine, Plan, StepData, fit
 from medclip.utils.io import locked, write_atomically
 from medclip.utils.parallel import is_first_process
@@ -254,10 +255,8 @@ def _finish(
     }
     card = model_card(config, metrics=metrics, manifests=tables.manifests, observations=tables.observations(config))
     write_atomically(output / "model" / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-    trained = "\n".join(sorted(fingerprints(tables.patients())))
-    write_atomically(output / "patients.txt", lambda path: path.write_text(trained))
     cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
-    keep(tables.images, cache, output / FINGERPRINTS)
+    keep(tables.images, cache, output, patients=tables.patients(), before=Path(tower_folder(config.vision)))
     text = json.dumps(metrics, indent=2)
     write_atomically(output / "metrics.json", lambda path: path.write_text(text))
     return metrics

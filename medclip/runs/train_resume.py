@@ -1,4 +1,4 @@
-"""Whether a folder holds this training run, finished or begun, and where to resume it."""
+"""Whether a folder holds this run of training, finished or begun, and where to resume it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from labelers.errors import UserError
-from medclip.data.overlap import FINGERPRINTS
-from medclip.runs.settings import TrainConfig
+from medclip.data.overlap import FINGERPRINTS, PATIENTS
+from medclip.runs.settings import PretrainConfig, TrainConfig
 from medclip.runs.settings.base import read_yaml
 from medclip.training.checkpoints import damage, newest
 from medclip.utils.parallel import is_first_process
@@ -22,18 +22,19 @@ FREE = {"output", "resume", "overwrite", "workers", "devices", "accelerator", "t
 #: What a run leaves in its folder.
 _LEFT = (
     "model",
+    "tower",
     "checkpoints",
     "logs",
     "metrics.json",
     "config.yaml",
-    "patients.txt",
+    PATIENTS,
     FINGERPRINTS,
     "evaluation",
     "benchmark",
 )
 
 
-def is_complete(output: Path, config: TrainConfig) -> bool:
+def is_complete(output: Path, config: TrainConfig | PretrainConfig) -> bool:
     """Tells whether `output` holds this very run, finished; removes an old run with --overwrite.
 
     Raises:
@@ -48,7 +49,7 @@ def is_complete(output: Path, config: TrainConfig) -> bool:
         return False
     if not begun:
         return False
-    before = asdict(TrainConfig.load(saved))
+    before = asdict(type(config).load(saved))
     changed = [name for name, value in asdict(config).items() if name not in FREE and before[name] != value]
     if changed:
         raise UserError(
@@ -58,7 +59,7 @@ def is_complete(output: Path, config: TrainConfig) -> bool:
     return (output / "metrics.json").is_file()
 
 
-def threads_of(config: TrainConfig) -> int:
+def threads_of(config: TrainConfig | PretrainConfig) -> int:
     """Returns the number of threads of the run in --output that `config` resumes, 0 where it begins anew.
 
     Sums in another order differ in their last digits, so a run is resumed with the threads that it began with.
@@ -68,7 +69,7 @@ def threads_of(config: TrainConfig) -> int:
     return int(read_yaml(saved).get("threads") or 0) if resumes else 0
 
 
-def checkpoint_of(config: TrainConfig, output: Path) -> Path | None:
+def checkpoint_of(config: TrainConfig | PretrainConfig, output: Path) -> Path | None:
     """Returns the checkpoint to resume from, None to start anew.
 
     Raises:

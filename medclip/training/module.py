@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import copy
-import logging
-import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
-import lightning
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from labelers.errors import UserError
 from medclip.data.gpu_transforms import DeviceAugmentation
@@ -24,37 +19,13 @@ from medclip.objectives import Objective
 from medclip.training.checkpoints import LOG_EVERY
 from medclip.training.distributed import gather, world
 from medclip.training.gradient_cache import encode_in_parts
-from medclip.training.health import Diverged, LossWatch, alignment, uniformity
-
-logger = logging.getLogger(__name__)
+from medclip.training.health import alignment, uniformity
+from medclip.training.step_module import Optimisation, StepModule
 
 _WORTH_IT = 0.8  # share of the work that two groups of texts may cost
 
 
-@dataclass(frozen=True)
-class Optimisation:
-    """How weights are updated: AdamW, linear warm-up, cosine decay to zero.
-
-    Attributes:
-        learning_rate: Learning rate at its peak.
-        weight_decay: Weight decay of matrices; vectors, norms, biases and the scale are not decayed.
-        warmup: Share of the steps.
-        steps: Number of steps in all.
-        clip_norm: Bound of the gradient norm; 0 for none.
-    """
-
-    learning_rate: float
-    weight_decay: float
-    warmup: float
-    steps: int
-    clip_norm: float
-
-
-class NotFinite(UserError):
-    """The loss became NaN or infinite; the message names the step and the last good checkpoint."""
-
-
-class TrainingModule(lightning.LightningModule):
+class TrainingModule(StepModule):
     """A model, an objective, and one step of training.
 
     Args:
@@ -69,6 +40,10 @@ class TrainingModule(lightning.LightningModule):
         augment: Makes pixel values of batches that hold cached squares.
     """
 
+    for_memory: ClassVar[str] = (
+        "Encode batches in parts, which changes no number: --encode-batch 32; or lower --batch-images and --batch-texts"
+    )
+
     def __init__(
         self,
         model: MedCLIPModel,
@@ -81,19 +56,12 @@ class TrainingModule(lightning.LightningModule):
         unlock_at: int = 0,
         augment: DeviceAugmentation | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optimisation, seed=seed)
         self.model, self.objective = model, objective
         self.momentum = copy.deepcopy(model).requires_grad_(False) if objective.needs_keys else None
-        self._optimisation, self._seed, self._unlocked = optimisation, seed, False
+        self._unlocked = False
         self._encode_batch, self._own_rows, self._unlock_at = encode_batch, own_rows, unlock_at
         self._augment = augment
-        self._unchecked: list[tuple[int, dict[str, Tensor]]] = []
-        self._watch = LossWatch()
-
-    @property
-    def steps(self) -> int:
-        """Number of steps in all."""
-        return self._optimisation.steps
 
     def train(self, mode: bool = True) -> TrainingModule:
         """Switches training mode. Momentum towers follow those they are copies of, and keep what these lock locked.
@@ -111,23 +79,18 @@ class TrainingModule(lightning.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.model.clamp_scale()
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Moves a batch; from page-locked memory it does not wait."""
-        return batch.each(lambda tensor: tensor.to(device, non_blocking=True))
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seeds what is random inside the model by the step, so that a resumed run draws what the first would have."""
         if self._unlock_at and self.global_step >= self._unlock_at and not self._unlocked:
             unlock(self.model)
             self.train()
             self._unlocked = True
-        torch.manual_seed((self._seed * 1_000_003 + self.global_step) * 4099 + world()[0])
+        torch.manual_seed(self.step_seed())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Encodes, gathers, and returns the loss."""
         if self._augment is not None:
-            seed = (self._seed * 1_000_003 + self.global_step) * 4099 + world()[0]
-            batch = replace(batch, pixel_values=self._augment(batch.pixel_values, seed=seed))
+            batch = replace(batch, pixel_values=self._augment(batch.pixel_values, seed=self.step_seed()))
         images, texts = self._encode(self.model, batch, local=self.objective.needs_local)
         if self.momentum is not None:
             # Here and not after the step, since a checkpoint may be written in between.
@@ -143,9 +106,7 @@ class TrainingModule(lightning.LightningModule):
             own_rows=self._own_rows,
         )
         terms = self.objective(images, texts, self.model.scale())
-        self._unchecked.append((self.global_step, {name: value.detach() for name, value in terms.items()}))
-        if self.device.type == "cpu" or self.global_step % LOG_EVERY == 0:
-            self.check_finite()
+        self.note(terms)
         logged = {f"train/{name}": value for name, value in terms.items()}
         logged["train/scale"] = self.model.logit_scale.detach().exp()
         if self.global_step % LOG_EVERY == LOG_EVERY - 1:
@@ -183,37 +144,6 @@ class TrainingModule(lightning.LightningModule):
             texts = Encoded(torch.cat(parts)[torch.cat([rows for rows, _ in by_length]).argsort()])
         return images, texts.take(batch.text_rows)
 
-    def check_finite(self) -> None:
-        """Looks at the losses since the last look. On a GPU each look waits for it, so there is not one every step.
-
-        Raises:
-            NotFinite: one of them was no number.
-            Diverged: They are far above where they began.
-        """
-        unchecked, self._unchecked = self._unchecked, []
-        last = self.trainer.checkpoint_callback.last
-        good = f"The last good checkpoint: {last if last.is_file() else 'none yet'}."
-        for step, terms in unchecked:
-            if self._watch.has_diverged(float(terms["loss"])):
-                raise Diverged(
-                    f"The loss is far above where it began, {float(terms['loss']):.3g} at step {step}. {good} Lower "
-                    "--learning-rate, or raise --warmup."
-                )
-            if not torch.isfinite(terms["loss"]):
-                values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items())
-                raise NotFinite(
-                    f"The loss is not finite at step {step} ({values}). {good} Lower --learning-rate, or look for "
-                    "images without pixels or labels that are not states."
-                )
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what a resumed run must know of its losses."""
-        checkpoint["watch"] = self._watch.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the loss monitor."""
-        self._watch.load_state_dict(checkpoint.get("watch", {}))
-
     def on_fit_start(self) -> None:
         """Refuses what several processes cannot do, before the first step.
 
@@ -226,45 +156,17 @@ class TrainingModule(lightning.LightningModule):
                 "train in two runs: the second without locks, on the first's model."
             )
 
-    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        """Clips the gradient norm and logs what it was before.
-
-        Lightning's own clipping refuses fused optimizers under every mixed precision. It must refuse them only where
-        the optimizer unscales gradients itself, and `configure_optimizers` fuses nothing there.
-        """
-        bound = self._optimisation.clip_norm or math.inf
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, bound)
-        if self.global_step % LOG_EVERY == LOG_EVERY - 1:
-            self.log("train/gradient_norm", norm, prog_bar=False)
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """Returns AdamW with decayed and undecayed groups, and the schedule."""
-        o = self._optimisation
+    def trained(self) -> list[nn.Parameter]:
+        """Returns what the optimiser updates."""
         parameters = [*self.model.parameters(), *self.objective.parameters()]
-        if not self._unlock_at:
-            parameters = [p for p in parameters if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": o.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        optimizer = AdamW(groups, lr=o.learning_rate, fused=fuses(self.device) and not scaled)
-        schedule = LambdaLR(optimizer, lambda step: warmup_cosine(step, steps=o.steps, warmup=o.warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return parameters if self._unlock_at else [p for p in parameters if p.requires_grad]
 
-
-def fuses(device: torch.device) -> bool:
-    """Tells whether the optimizer updates all weights in one kernel; tests of GPU settings on a CPU replace it."""
-    return device.type == "cuda"
-
-
-def warmup_cosine(step: int, *, steps: int, warmup: float) -> float:
-    """Returns the share of the peak learning rate at `step`: a linear rise over `warmup`, then half a cosine."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
+    def ready(self, *, compiled: bool) -> None:
+        """Lays the weights of the image tower out as its inputs are, and compiles the towers if asked to."""
+        self.model.vision.to(memory_format=torch.channels_last)
+        if compiled:
+            self.model.vision.compile()
+            self.model.text.compile(dynamic=True)
 
 
 @torch.no_grad()

@@ -17,13 +17,14 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.utils.data import Dataset
 
 from labelers.errors import UserError
-from medclip.data.loader import Steps, step_loader
+from medclip.data.loader import step_loader
 from medclip.training.callbacks import Evaluate, EvaluateEvery, Lines, Progress
 from medclip.training.checkpoints import LOG_EVERY, Checkpoints
 from medclip.training.distributed import world
-from medclip.training.module import TrainingModule
+from medclip.training.step_module import StepModule
 from medclip.utils.extras import install
 from medclip.utils.text import first_line
 
@@ -35,7 +36,7 @@ class Stopped(RuntimeError):
 class StepData(lightning.LightningDataModule):
     """Loads the batches from the step at which training stands to its last."""
 
-    def __init__(self, build: Callable[[int, int], Steps], *, steps: int, workers: int) -> None:
+    def __init__(self, build: Callable[[int, int], Dataset[Any]], *, steps: int, workers: int) -> None:
         super().__init__()
         self._build, self._steps, self._workers = build, steps, workers
 
@@ -97,7 +98,7 @@ class Plan:
     bar: bool = True
 
 
-def fit(module: TrainingModule, data: StepData, plan: Plan, machine: Machine = Machine()) -> None:
+def fit(module: StepModule, data: StepData, plan: Plan, machine: Machine = Machine()) -> None:
     """Trains to the last step of the plan.
 
     Raises:
@@ -109,11 +110,8 @@ def fit(module: TrainingModule, data: StepData, plan: Plan, machine: Machine = M
     """
     trainer = _lightning(plan, machine)
     module.train()
-    module.model.vision.to(memory_format=torch.channels_last)
-    if machine.compile:
-        module.model.vision.compile()
-        module.model.text.compile(dynamic=True)
-    with _failures_explained(trainer, plan.checkpoints):
+    module.ready(compiled=machine.compile)
+    with _failures_explained(trainer, plan.checkpoints, module.for_memory):
         trainer.fit(module, datamodule=data, ckpt_path=plan.resume)
     if trainer.global_step < plan.steps:
         raise Stopped(f"Stopped after step {trainer.global_step} of {plan.steps}")
@@ -143,15 +141,12 @@ def _lightning(plan: Plan, machine: Machine) -> lightning.Trainer:
 
 
 @contextmanager
-def _failures_explained(trainer: lightning.Trainer, checkpoints: Checkpoints) -> Iterator[None]:
+def _failures_explained(trainer: lightning.Trainer, checkpoints: Checkpoints, for_memory: str) -> Iterator[None]:
     """Turns what can end a run from outside into errors that say what to do."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise MemoryError(
-            f"The GPU's memory is not enough ({first_line(error)}). Encode batches in parts, which changes no "
-            "number: --encode-batch 32; or lower --batch-images and --batch-texts."
-        ) from error
+        raise MemoryError(f"The GPU's memory is not enough ({first_line(error)}). {for_memory}.") from error
     except SIGTERMException as error:
         raise Stopped(f"Told to stop after step {trainer.global_step}; saved as {checkpoints.last}") from error
     except SystemExit as error:

@@ -47,7 +47,7 @@ def check_options(kind: str, name: str, target: Any, options: dict[str, Any]) ->
     Raises:
         UserError: An option is unknown; the message gives the nearest valid one.
     """
-    parameters = [p for p in inspect.signature(target).parameters if p not in ("self", "root")]
+    parameters = [p for p in inspect.signature(target).parameters if p not in ("self", "root", "start")]
     for option in options:
         if option not in parameters:
             raise UserError(

@@ -6,6 +6,7 @@ from medclip.runs.settings.curve import CurveConfig
 from medclip.runs.settings.data import LabelConfig, LabelSettings, PrepareConfig
 from medclip.runs.settings.evaluate import EvaluateConfig
 from medclip.runs.settings.models import ClassifyConfig, ConvertConfig, DetectConfig, ExportConfig, SearchConfig
+from medclip.runs.settings.pretrain import PretrainConfig
 from medclip.runs.settings.serve import ServeConfig
 from medclip.runs.settings.train import TrainConfig
 
@@ -21,6 +22,7 @@ __all__ = [
     "LabelConfig",
     "LabelSettings",
     "PrepareConfig",
+    "PretrainConfig",
     "SearchConfig",
     "ServeConfig",
     "TrainConfig",

@@ -118,7 +118,7 @@ def test_previous_stage_of_every_library_is_taken() -> None:
 )  # fmt: skip
 def test_towers_that_there_are_not_are_refused(name: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        vision_backbone(name, image_size=50)
+        build_model(vision=name, vocab_size=50, image_size=50)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import yaml
 from medclip.cli.train import run
 from medclip.models import MedCLIPConfig, MedCLIPModel
 from medclip.objectives.semantic_matching import SemanticMatching
-from medclip.training.module import Optimisation, TrainingModule
+from medclip.training.module import TrainingModule
+from medclip.training.step_module import Optimisation
 from medclip.training.trainer import usual_precision
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
@@ -59,7 +60,7 @@ def test_a_shipped_configuration_takes_steps_with_gpu_settings(path: Path, folde
         usual(self, *args, **kwargs)
         fused.append(kwargs["fused"])
 
-    monkeypatch.setattr("medclip.training.module.fuses", lambda device: True)
+    monkeypatch.setattr("medclip.training.step_module.fuses", lambda device: True)
     monkeypatch.setattr(torch.optim.AdamW, "__init__", noted)
     assert run(settings_of(path, folder)) == 0
     assert fused == [True]
@@ -69,7 +70,7 @@ def test_a_shipped_configuration_takes_steps_with_gpu_settings(path: Path, folde
 @pytest.mark.parametrize(("scaler", "fused"), [(None, True), (object(), False)])
 def test_where_gradients_are_scaled_the_optimizer_is_not_fused(scaler: object, fused: bool, monkeypatch) -> None:
     """A fused optimizer unscales gradients itself, which is after they were clipped."""
-    monkeypatch.setattr("medclip.training.module.fuses", lambda device: True)
+    monkeypatch.setattr("medclip.training.step_module.fuses", lambda device: True)
     model = MedCLIPModel(MedCLIPConfig(projection_dim=8))
     optimisation = Optimisation(1e-3, 0.0, 0.1, steps=3, clip_norm=1.0)
     module = TrainingModule(model, SemanticMatching(), optimisation=optimisation, seed=0)

@@ -19,7 +19,8 @@ from medclip.objectives.moco import Moco
 from medclip.objectives.semantic_matching import SemanticMatching
 from medclip.training.callbacks import EvaluateEvery
 from medclip.training.gradient_cache import encode_in_parts
-from medclip.training.module import NotFinite, Optimisation, TrainingModule, follow, long_and_short, warmup_cosine
+from medclip.training.module import TrainingModule, follow, long_and_short
+from medclip.training.step_module import NotFinite, Optimisation, warmup_cosine
 from tests.fixtures import runs
 
 
