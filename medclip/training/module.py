@@ -107,19 +107,23 @@ class TrainingModule(StepModule):
         )
         terms = self.objective(images, texts, self.model.scale())
         self.note(terms)
+        done = self.global_step + 1
+        if not (done % LOG_EVERY and done % self.trainer.checkpoint_callback.every and done < self.steps):
+            self._log(terms, images, texts)
+        return terms["loss"]
+
+    def _log(self, terms: dict[str, Tensor], images: Encoded, texts: Encoded) -> None:
+        """Logs what the loggers write after this step, or a checkpoint keeps; at other steps nobody would look."""
         logged = {f"train/{name}": value for name, value in terms.items()}
         logged["train/scale"] = self.model.logit_scale.detach().exp()
         if self.global_step % LOG_EVERY == LOG_EVERY - 1:
+            apart = {"train/uniformity_images": images.embeds, "train/uniformity_texts": texts.embeds}
+            logged |= {name: uniformity(embeds) for name, embeds in apart.items()}
             logged["train/alignment"] = alignment(images, texts)
-            logged["train/uniformity_images"] = uniformity(images.embeds)
-            logged["train/uniformity_texts"] = uniformity(texts.embeds)
-        if self._own_rows and self.global_step % LOG_EVERY == LOG_EVERY - 1:
-            # With rows of its own a process knows its share of the loss only.
-            logged = {
-                name: self.trainer.strategy.reduce(value.detach(), reduce_op="mean") for name, value in logged.items()
-            }
+        if self._own_rows:  # a process knows its share of the loss only
+            reduce = self.trainer.strategy.reduce
+            logged = {name: reduce(value.detach(), reduce_op="mean") for name, value in logged.items()}
         self.log_dict(logged, prog_bar=False)
-        return terms["loss"]
 
     def _encode(self, model: MedCLIPModel, batch: Batch, *, local: bool) -> tuple[Encoded, Encoded]:
         words = batch.word_ids if local else None
