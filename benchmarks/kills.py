@@ -2,6 +2,8 @@
 
     python benchmarks/kills.py                20 kills, SIGKILL and SIGTERM in turn: about 8 minutes on 2 CPU cores
     python benchmarks/kills.py 50 --seed 3
+    python benchmarks/kills.py --cache-format litdata        the image cache in LitData's format
+    python benchmarks/kills.py --cache-features 2            features of locked towers, each run with its own
 
 Every other kill waits until a checkpoint is being written. All processes of the run are killed, its loaders too.
 """
@@ -29,10 +31,21 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def command(output: Path, prepared: Path, steps: int) -> list[str]:
+def command(output: Path, prepared: Path, steps: int, features: int) -> list[str]:
     settings = SETTINGS | {"--steps": str(steps), "--output": str(output), "--prepared": str(prepared)}
+    if features:
+        settings |= {"--cache-features": str(features), "--lock-vision": "all", "--lock-text": "all"}
     words = [word for pair in settings.items() for word in pair]
     return [sys.executable, "-c", "from medclip.cli.train import main; main()", *words]
+
+
+def prepare(prepared: Path, kind: str) -> None:
+    """Prepares images in a format of the cache, which training then finds."""
+    names = ("--source-options", "--cache-size")
+    words = [word for name in names for word in (name, SETTINGS[name])]
+    script = "from medclip.cli.prepare import main; main()"
+    arguments = ["--images", "phantom", "--prepared", str(prepared), "--cache-format", kind]
+    subprocess.run([sys.executable, "-c", script, *arguments, *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
@@ -53,13 +66,18 @@ def main() -> None:
     parser.add_argument("kills", type=int, nargs="?", default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--cache-format", default="npy")
+    parser.add_argument("--cache-features", type=int, default=0)
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         whole, cut, log = root / "whole", root / "cut", root / "log.txt"
+        first, second = root / "p", root / ("q" if options.cache_features else "p")
+        for prepared in dict.fromkeys((first, second)):
+            prepare(prepared, options.cache_format)
         begun = time.perf_counter()
-        process = start(command(whole, root / "p", options.steps), log)
+        process = start(command(whole, first, options.steps, options.cache_features), log)
         while not last_step(whole) and process.poll() is None:
             time.sleep(0.05)
         startup = time.perf_counter() - begun
@@ -69,7 +87,7 @@ def main() -> None:
         done = 0
         while not (cut / "metrics.json").exists():
             since = time.time()
-            process = start(command(cut, root / "p", options.steps), log)
+            process = start(command(cut, second, options.steps, options.cache_features), log)
             kind = signal.SIGKILL if done % 2 == 0 else signal.SIGTERM
             while_writing = done % 4 >= 2
             if done < options.kills:
@@ -92,8 +110,8 @@ def main() -> None:
                         flush=True,
                     )
             process.wait()
-        first, second = (load_file(run / "model" / "model.safetensors") for run in (whole, cut))
-        weights = all(torch.equal(first[key], second[key]) for key in first)
+        one, other = (load_file(run / "model" / "model.safetensors") for run in (whole, cut))
+        weights = all(torch.equal(one[key], other[key]) for key in one)
         numbers = [json.loads((run / "metrics.json").read_text()) for run in (whole, cut)]
         print(f"{done} kills. Weights bitwise equal: {weights}; metrics equal: {numbers[0] == numbers[1]}")
         sys.exit(0 if weights and numbers[0] == numbers[1] and done >= options.kills else 1)

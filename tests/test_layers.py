@@ -36,6 +36,7 @@ DOORS = {
     ),
     "timm": ("medclip/models/timm_backbone.py",),
     "lightly": ("medclip/training/methods/",),
+    "litdata": ("medclip/data/cache_formats.py",),
     "jsonargparse": ("medclip/cli/config.py",),
     "dicomweb_client": ("medclip/data/dicomweb.py",),
     "requests": ("medclip/data/dicomweb.py",),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from medclip.data.cache import ImageCache, Keys
 
 #: How much brighter than what surrounds it a letter is, of 255, and the share of the side that it can be thick.
 _BRIGHTER, _THICK = 60, 0.06
@@ -69,13 +69,17 @@ class CleanedPixels:
     """A cache whose squares are cleaned as they are read.
 
     Attributes:
-        cache: A `PixelCache`.
+        cache: Where the squares are.
         cleaning: What is covered.
     """
 
-    cache: Any
+    cache: ImageCache
     cleaning: Cleaning
 
-    def get(self, keys: Sequence[str]) -> np.ndarray:
+    def get(self, keys: Keys) -> np.ndarray:
         """Returns cleaned squares (I, S, S), uint8."""
         return self.cleaning(self.cache.get(keys))
+
+    def shards(self, keys: Keys) -> np.ndarray:
+        """See `medclip.data.cache.ImageCache.shards`."""
+        return self.cache.shards(keys)

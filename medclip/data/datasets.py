@@ -10,9 +10,10 @@ import pandas as pd
 
 from labelers.errors import UserError
 from labelers.observations import NO_FINDING, LabelPolicy
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
 from medclip.data.cleaning import CleanedPixels
 from medclip.data.features import FeatureCache
+from medclip.data.keys import fixed_width
 from medclip.data.samplers import balance_weights, site_weights, source_weights
 from medclip.data.tables import label_matrix, learning_labels
 from medclip.data.tokens import Ragged, Tokenize
@@ -72,7 +73,7 @@ class ImageSide:
     """The images to train on, ready to be drawn.
 
     Attributes:
-        keys: (N,) cache keys.
+        keys: (N,) cache keys, as bytes of one width.
         labels: (N, O) label vectors.
         studies: (N,) study numbers.
         cache: Where the pixels are, or what a locked tower makes of them.
@@ -82,7 +83,7 @@ class ImageSide:
     keys: np.ndarray
     labels: np.ndarray
     studies: np.ndarray
-    cache: PixelCache | CleanedPixels | FeatureCache
+    cache: ImageCache | CleanedPixels | FeatureCache
     weights: np.ndarray | None = None
 
 
@@ -118,7 +119,7 @@ def image_side(
     *,
     observations: Sequence[str],
     policy: LabelPolicy,
-    cache: PixelCache | CleanedPixels,
+    cache: ImageCache | CleanedPixels,
     study_numbers: dict[str, int],
     drawing: Drawing = Drawing(),
     blank: str = "ignore",
@@ -143,7 +144,7 @@ def image_side(
         raise UserError("None of the images is in the train split.")
     states = learning_labels(table, observations, blank=blank)
     return ImageSide(
-        keys=table["_key"].to_numpy(dtype=object),
+        keys=fixed_width(table["_key"].to_numpy(dtype=object)),
         labels=policy(states),
         studies=_numbers(table["study_id"], study_numbers),
         cache=cache,

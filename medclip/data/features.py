@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from medclip.data.keys import KeyIndex, fixed_width
 from medclip.utils.io import write_atomically
 from medclip.utils.progress import Count
 
@@ -25,24 +26,27 @@ class FeatureCache:
         keys: N keys.
     """
 
-    def __init__(self, features: np.ndarray, keys: Sequence[str]) -> None:
+    def __init__(self, features: np.ndarray, keys: Sequence[str] | np.ndarray) -> None:
         self._features = features
-        self._rows = {key: row for row, key in enumerate(keys)}
+        self._index = KeyIndex([fixed_width(keys)])
 
     @property
     def views(self) -> int:
         """V."""
         return int(self._features.shape[1])
 
-    def get(self, keys: Sequence[str], *, views: np.ndarray | int = 0) -> np.ndarray:
+    def get(self, keys: Sequence[str] | np.ndarray, *, views: np.ndarray | int = 0) -> np.ndarray:
         """Returns one view of each of N images, float32 (N, C).
 
         Raises:
             KeyError: One of them is not there.
         """
-        return np.ascontiguousarray(self._features[[self._rows[key] for key in keys], views])
+        rows = self._index.numbers(keys)
+        if (rows < 0).any():
+            raise KeyError(keys[int(np.argmax(rows < 0))])
+        return np.ascontiguousarray(self._features[rows, views])
 
-    def draw(self, keys: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+    def draw(self, keys: Sequence[str] | np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Returns a random view of each of N images, float32 (N, C): a changed one where there are any."""
         views = rng.integers(1, self.views, len(keys)) if self.views > 1 else 0
         return self.get(keys, views=views)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,6 +71,7 @@ class Steps(Dataset[Batch]):
         pairs: Share of the texts that are partners: text k is then drawn from the study of image k, if it has any.
         rank: Number of this process.
         world: Number of processes.
+        groups: (N,) groups of images that are drawn together, see `Stream`.
         raw: Whether batches hold cached squares, uint8 (I, 1, S, S), to be varied on the device of the model.
     """
 
@@ -87,6 +89,7 @@ class Steps(Dataset[Batch]):
         rank: int = 0,
         world: int = 1,
         raw: bool = False,
+        groups: np.ndarray | None = None,
     ) -> None:
         for name, size in (("batch_images", batch_images), ("batch_texts", batch_texts)):
             if size % world:
@@ -99,7 +102,9 @@ class Steps(Dataset[Batch]):
         if self._partners and texts.pairs is None:
             raise UserError("Partners were asked for, and no training image belongs to a study with a report.")
         self._images, self._texts = images, texts
-        self._image_stream = Stream(len(images.keys), batch_size=batch_images, seed=2 * seed, weights=images.weights)
+        self._image_stream = Stream(
+            len(images.keys), batch_size=batch_images, seed=2 * seed, weights=images.weights, groups=groups
+        )
         self._text_stream = Stream(texts.drawn, batch_size=batch_texts, seed=2 * seed + 1, weights=texts.weights)
         self._pipeline = None if raw else train_pipeline(image_size, augmentation)
         self._seed, self._rank, self._world = seed, rank, world
@@ -113,7 +118,7 @@ class Steps(Dataset[Batch]):
         different = columns[first]
         input_ids, attention_mask = self._inputs(different)
         return Batch(
-            pixel_values=torch.from_numpy(self._pixels(step, images.keys[rows].tolist())),
+            pixel_values=torch.from_numpy(self._pixels(step, images.keys[rows])),
             input_ids=input_ids,
             attention_mask=attention_mask,
             text_rows=torch.from_numpy(text_rows),
@@ -125,7 +130,7 @@ class Steps(Dataset[Batch]):
             word_ids=None if texts.words is None else pad([texts.words[i] for i in different], -1),
         )
 
-    def _pixels(self, step: int, keys: list[str]) -> np.ndarray:
+    def _pixels(self, step: int, keys: np.ndarray) -> np.ndarray:
         """Returns what the image tower gets of the images called `keys`."""
         rng = np.random.default_rng([self._seed, 3, step, self._rank])
         if isinstance(self._images.cache, FeatureCache):
@@ -183,13 +188,18 @@ def step_loader(steps: Dataset[Any], *, start: int, stop: int, workers: int, pin
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin,
     )
 
 
-def _one_thread(worker: int) -> None:
-    """Keeps OpenCV from starting threads for every core in each loading process."""
+def _begin(worker: int) -> None:
+    """Keeps OpenCV from starting threads for every core, and the memory of the first process shared.
+
+    The collector of garbage writes to every object that it looks at; what a loading process inherits is none, and a
+    look at it would copy some hundred MB into each of them.
+    """
     cv2.setNumThreads(0)
+    gc.freeze()
 
 
 def pad(rows: list[np.ndarray], filling: int) -> Tensor:

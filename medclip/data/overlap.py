@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
 from medclip.data.fingerprints import Fingerprints, Match, matches
 from medclip.data.subsets import fingerprints as hidden
 from medclip.utils.io import write_atomically
@@ -34,7 +34,7 @@ class Side:
     name: str
     fingerprints: Fingerprints
     keys: np.ndarray
-    cache: PixelCache
+    cache: ImageCache
 
     def pixels(self, row: int) -> np.ndarray:
         """Returns an image."""
@@ -46,7 +46,7 @@ def is_of_files(table: pd.DataFrame) -> bool:
     return len(table) > 0 and Path(table["path"].iloc[0]).is_file()
 
 
-def side_of(name: str, table: pd.DataFrame, cache: PixelCache, progress: Progress | None = None) -> Side:
+def side_of(name: str, table: pd.DataFrame, cache: ImageCache, progress: Progress | None = None) -> Side:
     """Returns the images of a prepared table, with their fingerprints."""
     keys = table["_key"].to_numpy(dtype=object)
     vectors = cache.fingerprints(keys.tolist(), progress=counting(progress, f"fingerprints: {name}"))
@@ -54,14 +54,20 @@ def side_of(name: str, table: pd.DataFrame, cache: PixelCache, progress: Progres
     return Side(name, Fingerprints(ids, patients, vectors), keys, cache)
 
 
-def side_of_run(name: str, saved: Path, cache: PixelCache) -> Side:
+def side_of_run(name: str, saved: Path, cache: ImageCache) -> Side:
     """Returns the images that a run was trained on, from the file it left; see `keep`."""
     prints = Fingerprints.load(saved)
     return Side(name, prints, prints.ids, cache)
 
 
 def keep(
-    tables: Sequence[pd.DataFrame], cache: PixelCache, folder: Path, *, patients: set[str], before: Path | None = None
+    tables: Sequence[pd.DataFrame],
+    cache: ImageCache,
+    folder: Path,
+    *,
+    patients: set[str],
+    before: Path | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Writes what a run keeps of what it was trained on: patients' hidden ids, and fingerprints and keys of images.
 
@@ -71,6 +77,7 @@ def keep(
         folder: Where it is kept.
         patients: Ids of the patients.
         before: Folder of a tower that the run started from, and that keeps the same of its own training.
+        progress: Called while fingerprints are taken.
     """
     ids, seen = hidden(patients), []
     if before is not None and (before / PATIENTS).is_file():
@@ -80,7 +87,7 @@ def keep(
     write_atomically(folder / PATIENTS, lambda path: path.write_text("\n".join(sorted(ids))))
     files = [table[table["split"] == "train"] for table in tables if is_of_files(table)]
     if files:
-        side = side_of("training images", pd.concat(files, ignore_index=True), cache)
+        side = side_of("training images", pd.concat(files, ignore_index=True), cache, progress)
         own = np.array([next(iter(hidden([patient]))) for patient in side.fingerprints.patients], dtype=object)
         seen.insert(0, Fingerprints(side.keys, own, side.fingerprints.vectors))
     if not seen:
@@ -92,7 +99,7 @@ def keep(
 
 def shared_images(first: Side, second: Side, progress: Progress | None = None) -> list[Match]:
     """Returns the pairs of images that are the same; details decide where the pixels of both sides are at hand."""
-    at_hand = all(key in side.cache for side in (first, second) for key in side.keys)
+    at_hand = all(side.cache.contains(side.keys).all() for side in (first, second))
     return matches(
         first.fingerprints, second.fingerprints, pixels=(first.pixels, second.pixels) if at_hand else None,
         progress=counting(progress, f"comparing {first.name} and {second.name}"),

@@ -24,6 +24,9 @@ class Preparation:
         workers: Number of processes.
         engine: What does the work, see `medclip.utils.parallel.run_jobs`.
         progress: Called with what is done.
+        cache_format: Format of the image cache, see `medclip.data.cache_formats.open_cache`.
+        cache_url: Where its files are, if not in the folder.
+        check: Whether the checksums of its files are looked at.
     """
 
     folder: Path
@@ -36,3 +39,6 @@ class Preparation:
     workers: int = 1
     engine: str = "local"
     progress: Progress | None = None
+    cache_format: str = ""
+    cache_url: str = ""
+    check: bool = False

@@ -9,7 +9,8 @@ import pandas as pd
 
 from labelers.errors import UserError
 from labelers.languages import refuse_foreign
-from medclip.data.cache import PixelCache, file_key
+from medclip.data.cache import file_key
+from medclip.data.cache_formats import open_cache
 from medclip.data.labelling import Labelling
 from medclip.data.preparation import Preparation
 from medclip.data.prepared import Prepared, manifest_of, qualified, save, with_splits
@@ -61,9 +62,11 @@ def prepare_images(source: Source, how: Preparation, declared: Mapping[str, Decl
 def _cached(table: pd.DataFrame, source: Source, how: Preparation) -> tuple[pd.Series, pd.Series]:
     """Caches the images of a table; returns their keys, and why one cannot be read, None where it can."""
     keys, missing = _keys(table, source)
-    cache = PixelCache(how.folder / "cache", how.size, dicom=how.dicom)
+    cache = open_cache(how.folder, how.size, dicom=how.dicom, kind=how.cache_format, url=how.cache_url)
+    if how.check:
+        cache.forget_damaged(progress=counting(how.progress, f"{source.name}: checking the cache"))
     paths = {key: path for key, path in zip(keys, table["path"], strict=True) if key is not None}
-    absent = sum(key not in cache for key in paths)
+    absent = len(paths) - int(cache.contains(list(paths)).sum())
     if absent:
         size = absent * how.size**2 / 1e9
         logger.info("%s: caching %d of %d images, %.1f GB", source.name, absent, len(table), size)

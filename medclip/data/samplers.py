@@ -13,25 +13,39 @@ import numpy as np
 
 from labelers.errors import UserError
 
+#: Groups whose rows are mixed with each other.
+TOGETHER = 16
+
 
 class Stream:
     """An endless, seeded sequence of rows.
 
-    Without weights every lap visits every row once, in a new order. With weights rows are drawn independently,
-    with replacement.
+    Without weights every lap visits every row once, in a new order; with groups, those of a few groups first, then of
+    the next few, so that a reader of files needs few at a time. With weights rows are drawn independently, with
+    replacement.
 
     Args:
         size: Number of rows.
         batch_size: Rows of a global batch.
         seed: Give the two sides different ones.
         weights: (size,) how often rows are wanted, relative to each other; None for laps.
+        groups: (size,) numbers of the groups of laps; None for one of all rows.
     """
 
-    def __init__(self, size: int, *, batch_size: int, seed: int, weights: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        batch_size: int,
+        seed: int,
+        weights: np.ndarray | None = None,
+        groups: np.ndarray | None = None,
+    ) -> None:
         if size < 1 or batch_size < 1:
             raise UserError(f"A stream needs rows and a batch size; found {size} rows, batch size {batch_size}.")
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self._cumulative = None if weights is None else np.cumsum(weights, dtype=np.float64) / np.sum(weights)
+        self._groups = None if groups is None else np.unique(groups, return_inverse=True)[1]
         self._lap: tuple[int, np.ndarray] | None = None
 
     def rows(self, step: int, *, rank: int = 0, world: int = 1) -> np.ndarray:
@@ -50,8 +64,15 @@ class Stream:
 
     def _order(self, lap: int) -> np.ndarray:
         if self._lap is None or self._lap[0] != lap:
-            self._lap = lap, np.random.default_rng([self.seed, 1 << 40, lap]).permutation(self.size)
+            rng = np.random.default_rng([self.seed, 1 << 40, lap])
+            self._lap = lap, rng.permutation(self.size) if self._groups is None else _by_groups(self._groups, rng)
         return self._lap[1]
+
+
+def _by_groups(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Returns the rows in a random order in which those of `TOGETHER` groups, chosen at random, stand together."""
+    turns = rng.permutation(groups.max() + 1) // TOGETHER
+    return np.lexsort((rng.random(len(groups)), turns[groups]))
 
 
 def balance_weights(states: np.ndarray, *, power: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from labelers.errors import UserError
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
 from medclip.data.samplers import Stream
 from medclip.data.transforms import ViewAugmentation, apply, view_pipeline
 
@@ -57,7 +57,7 @@ class ViewSteps(Dataset[ViewBatch]):
     def __init__(
         self,
         keys: np.ndarray,
-        cache: PixelCache,
+        cache: ImageCache,
         *,
         views: int,
         batch_images: int,

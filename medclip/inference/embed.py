@@ -14,7 +14,7 @@ from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.utils.progress import Count
 
 if TYPE_CHECKING:
-    from medclip.data.cache import PixelCache
+    from medclip.data.cache import ImageCache
     from medclip.data.features import FeatureCache
 
 
@@ -31,7 +31,7 @@ def embed_images(
     images: Sequence[Any],
     processor: MedCLIPProcessor,
     *,
-    cache: PixelCache | FeatureCache | None = None,
+    cache: ImageCache | FeatureCache | None = None,
     batch_size: int = 128,
     progress: Count | None = None,
 ) -> np.ndarray:
@@ -60,7 +60,7 @@ def embed_features(
     images: Sequence[Any],
     processor: MedCLIPProcessor,
     *,
-    cache: PixelCache | None = None,
+    cache: ImageCache | None = None,
     batch_size: int = 128,
 ) -> np.ndarray:
     """Returns the image tower's features before the projection, (N, C), float32; arguments as of `embed_images`."""

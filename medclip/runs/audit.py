@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from labelers.errors import UserError
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
+from medclip.data.cache_formats import open_cache
 from medclip.data.overlap import FINGERPRINTS, Side, is_of_files, listed, shared_images, side_of, side_of_run
 from medclip.data.preparation import Preparation
 from medclip.data.prepared import Prepared
@@ -86,8 +87,8 @@ def _prepared(config: AuditConfig, names: str, progress: Progress | None) -> lis
     return prepare_sources(sources, [], how)
 
 
-def _cache(config: AuditConfig, folder: str) -> PixelCache:
-    return PixelCache(Path(folder) / "cache", config.cache_size, dicom=config.dicom)
+def _cache(config: AuditConfig, folder: str) -> ImageCache:
+    return open_cache(Path(folder), config.cache_size, dicom=config.dicom)
 
 
 def _of_source(one: Prepared, config: AuditConfig, split: str, progress: Progress | None) -> Side:

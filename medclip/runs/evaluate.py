@@ -16,7 +16,7 @@ import torch
 
 from labelers.errors import UserError
 from medclip.data.boxes import prepare_boxes
-from medclip.data.cache import PixelCache
+from medclip.data.cache_formats import open_cache
 from medclip.data.labelling import Labelling
 from medclip.data.overlap import FINGERPRINTS, is_of_files, shared_images, side_of, side_of_run
 from medclip.data.preparation import Preparation
@@ -200,7 +200,7 @@ def _labelling(run: _Evaluation) -> Labelling:
 def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcessor) -> EvaluationData:
     config = run.config
     images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
-    cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)
+    cache = open_cache(Path(config.prepared), processor.cache_size, dicom=processor.dicom)
     texts = [side for side in prepared if side.sentences is not None]
     sentences, occurrences = together(texts) if texts else (None, None)
     boxes = None

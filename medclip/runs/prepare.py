@@ -47,7 +47,7 @@ def prepare(config: PrepareConfig, *, progress: Progress | None = None) -> list[
     how = Preparation(
         folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
         engine=config.engine, dicom=config.dicom, strict=config.strict, progress=progress,
-        labelling=labelling_of(config),
+        labelling=labelling_of(config), cache_format=config.cache_format, check=config.check,
     )  # fmt: skip
     return prepare_sources(images, texts, how)
 

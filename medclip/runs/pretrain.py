@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 
 from labelers.errors import UserError
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
+from medclip.data.cache_formats import open_cache
 from medclip.data.overlap import keep
 from medclip.data.transforms import ViewAugmentation, augmentation_from
 from medclip.data.views import ViewSteps
@@ -127,10 +128,7 @@ def _pretrain(
     if config.threads:
         torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, verbose=False)
-    output, cache = (
-        Path(config.output),
-        PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom),
-    )
+    output, cache = Path(config.output), open_cache(Path(config.prepared), config.cache_size, dicom=config.dicom)
     table, weights = images_drawn(tables, source_shares=config.image_weights)
     method, keys = _method(config, images=len(table)), table["_key"].to_numpy(dtype=object)
     steps = config.steps or max(1, round(config.epochs * len(keys) / config.batch_images))
@@ -171,7 +169,7 @@ def _finish(
     checkpoints: Checkpoints,
     tables: Sequence[pd.DataFrame],
     manifests: list[dict[str, object]],
-    cache: PixelCache,
+    cache: ImageCache,
 ) -> dict[str, Any]:
     """Saves the tower and what is known of the run; returns the contents of metrics.json."""
     output = Path(config.output)

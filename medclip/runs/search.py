@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from labelers.errors import UserError
-from medclip.data.cache import PixelCache
+from medclip.data.cache_formats import open_cache
 from medclip.data.preparation import Preparation
 from medclip.inference.composing import composed, direction_of
 from medclip.inference.embed import embed_images, embed_texts
@@ -95,7 +95,7 @@ def _build(
         Path(config.prepared), processor.cache_size, dicom=processor.dicom, workers=config.workers, progress=progress
     )
     prepared = prepare_sources(images, texts, how)
-    cache = PixelCache(Path(config.prepared) / "cache", processor.cache_size, dicom=processor.dicom)
+    cache = open_cache(Path(config.prepared), processor.cache_size, dicom=processor.dicom)
     parts: list[np.ndarray] = []
     names: list[str] = []
     for made in prepared:

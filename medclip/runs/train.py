@@ -16,7 +16,7 @@ import torch
 
 from labelers.errors import UserError
 from labelers.observations import LabelPolicy
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
 from medclip.data.cleaning import CleanedPixels
 from medclip.data.features import FeatureCache
 from medclip.data.gpu_transforms import DeviceAugmentation
@@ -32,7 +32,7 @@ from medclip.models.vision_names import tower_folder
 from medclip.runs.model_card import model_card
 from medclip.runs.settings import TrainConfig
 from medclip.runs.train_batches import Parts, batches_of
-from medclip.runs.train_data import TrainTables, find_train_sources, prepare_train_data
+from medclip.runs.train_data import TrainTables, cache_of, find_train_sources, preparation_of, prepare_train_data
 from medclip.runs.train_features import check_features, image_features, with_text_features
 from medclip.runs.train_model import check_towers, new_model
 from medclip.runs.train_resume import checkpoint_of, is_complete
@@ -146,7 +146,7 @@ def _train(
     lightning.seed_everything(config.seed, verbose=False)
     _warn_of_flips(parts.augmentation.flip, tables)
     model, processor = new_model(config, tables.sentences, parts.objective)
-    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
+    cache = cache_of(preparation_of(config))
     cleaning = processor.preprocessing.cleaning
     pixels = CleanedPixels(cache, cleaning) if cleaning else cache
     data, features = batches_of(config, parts, tables, pixels, processor), None
@@ -204,7 +204,7 @@ def _module(config: TrainConfig, parts: Parts, model: MedCLIPModel, steps: int) 
 
 
 def _validation(
-    config: TrainConfig, parts: Parts, tables: TrainTables, cache: PixelCache, features: FeatureCache | None
+    config: TrainConfig, parts: Parts, tables: TrainTables, cache: ImageCache, features: FeatureCache | None
 ) -> ZeroShot:
     images = pd.concat(tables.images, ignore_index=True)
     data = EvaluationData(images, cache, split="valid", features=features)
@@ -255,7 +255,7 @@ def _finish(
     }
     card = model_card(config, metrics=metrics, manifests=tables.manifests, observations=tables.observations(config))
     write_atomically(output / "model" / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
+    cache = cache_of(preparation_of(config))
     keep(tables.images, cache, output, patients=tables.patients(), before=Path(tower_folder(config.vision)))
     text = json.dumps(metrics, indent=2)
     write_atomically(output / "metrics.json", lambda path: path.write_text(text))

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from labelers.observations import LabelPolicy
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
 from medclip.data.cleaning import CleanedPixels
 from medclip.data.datasets import Drawing, ImageSide, Partners, TextSide, image_side, text_side, with_partners
+from medclip.data.features import FeatureCache
 from medclip.data.loader import Steps
 from medclip.data.partners import prompts_of_labels, reports_of_equal_labels, reports_of_studies
 from medclip.data.tokens import cached_tokens
@@ -64,15 +67,22 @@ class TrainBatches:
             self.images, self.texts, batch_images=config.batch_images,
             batch_texts=config.batch_images if paired else config.batch_texts, image_size=config.image_size,
             augmentation=self.parts.augmentation, seed=config.seed, pairs=1.0 if paired else config.pairs,
-            rank=rank, world=world, raw=config.augment_on == "device",
+            rank=rank, world=world, raw=config.augment_on == "device", groups=self._groups(),
         )  # fmt: skip
+
+    def _groups(self) -> np.ndarray | None:
+        """Returns the file of each image, where images are drawn a few files at a time."""
+        cache = self.images.cache
+        if self.config.image_order != "shards" or isinstance(cache, FeatureCache):
+            return None
+        return cache.shards(self.images.keys)
 
 
 def batches_of(
     config: TrainConfig,
     parts: Parts,
     tables: TrainTables,
-    cache: PixelCache | CleanedPixels,
+    cache: ImageCache | CleanedPixels,
     processor: MedCLIPProcessor,
 ) -> TrainBatches:
     """Returns what batches are drawn from.

@@ -13,7 +13,8 @@ from filelock import FileLock
 
 from labelers.errors import UserError
 from labelers.hub import check_on_disk
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
+from medclip.data.cache_formats import open_cache
 from medclip.data.overlap import is_of_files, shared_images, side_of
 from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
@@ -177,8 +178,13 @@ def preparation_of(config: TrainConfig, progress: Progress | None = None) -> Pre
     """Returns how the sources of a run are prepared."""
     return Preparation(
         folder=Path(config.prepared), size=config.cache_size, split_seed=config.split_seed, workers=config.workers,
-        dicom=config.dicom, progress=progress, labelling=labelling_of(config),
+        dicom=config.dicom, progress=progress, labelling=labelling_of(config), cache_url=config.cache_url,
     )  # fmt: skip
+
+
+def cache_of(how: Preparation) -> ImageCache:
+    """Returns the image cache of a preparation."""
+    return open_cache(how.folder, how.size, dicom=how.dicom, url=how.cache_url)
 
 
 def in_turn(folder: Path) -> AbstractContextManager[object]:
@@ -260,7 +266,7 @@ def _patients_with_images_of(
     logger.info("--exclude %s: comparing images, which may have other ids in the training data", source.name)
     excluded = prepare_images(source, how).images
     assert excluded is not None
-    cache = PixelCache(how.folder / "cache", how.size, dicom=how.dicom)
+    cache = cache_of(how)
     ours = side_of("training images", pd.concat(related, ignore_index=True), cache)
     found = shared_images(ours, side_of(source.name, excluded, cache))
     logger.info("--exclude %s: %d training images are among its own by content", source.name, len(found))

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from labelers.errors import UserError
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
 from medclip.data.datasets import TextSide
 from medclip.data.features import FeatureCache, stored_features
 from medclip.data.loader import pad
@@ -51,7 +51,7 @@ def image_features(
     config: TrainConfig,
     model: MedCLIPModel,
     processor: MedCLIPProcessor,
-    cache: PixelCache,
+    cache: ImageCache,
     tables: Sequence[pd.DataFrame],
     *,
     progress: Progress | None = None,

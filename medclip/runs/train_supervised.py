@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 import torch
 
 from labelers.observations import CHEXPERT14
-from medclip.data.cache import PixelCache
 from medclip.data.transforms import augmentation_from
 from medclip.evaluation.evaluators import EvaluationData, Result
 from medclip.evaluation.evaluators.supervised import Supervised
@@ -18,7 +16,7 @@ from medclip.models.config import BUILT_IN_VISION
 from medclip.objectives import Objective
 from medclip.runs.prepare import prepare_sources
 from medclip.runs.settings import TrainConfig
-from medclip.runs.train_data import find_train_sources, preparation_of, prepare_train_data
+from medclip.runs.train_data import cache_of, find_train_sources, preparation_of, prepare_train_data
 from medclip.runs.train_model import new_model
 from medclip.sources import find_sources
 
@@ -50,7 +48,7 @@ def train_supervised(config: TrainConfig, *, split: Literal["valid", "test"], re
         made = prepare_sources(found, [], preparation_of(config))
         reported = pd.concat([one.images for one in made if one.images is not None])
         images = pd.concat([images[images["split"] != split], reported[reported["split"] == split]], ignore_index=True)
-    cache = PixelCache(Path(config.prepared) / "cache", config.cache_size, dicom=config.dicom)
+    cache = cache_of(preparation_of(config))
     data = EvaluationData(images, cache, split=split, blank=config.blank)
     known = [name for name in CHEXPERT14 if name in load_prompts(config.prompts)]
     evaluator = Supervised(

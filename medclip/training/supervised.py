@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
 from medclip.data.samplers import Stream
 from medclip.data.transforms import Augmentation, resize, train_pipeline
 from medclip.models import MedCLIPProcessor
@@ -61,7 +61,7 @@ def train_tower(
     train: LabelledImages,
     valid: LabelledImages,
     *,
-    cache: PixelCache,
+    cache: ImageCache,
     processor: MedCLIPProcessor,
     settings: SupervisedSettings,
     score: Score,
@@ -112,7 +112,7 @@ class _Batches:
     def __init__(
         self,
         images: LabelledImages,
-        cache: PixelCache,
+        cache: ImageCache,
         processor: MedCLIPProcessor,
         settings: SupervisedSettings,
         device: torch.device,
@@ -133,7 +133,7 @@ class _Batches:
 
 
 def predict(
-    tower: VisionTower, keys: Sequence[str], cache: PixelCache, processor: MedCLIPProcessor, *, batch_size: int = 128
+    tower: VisionTower, keys: Sequence[str], cache: ImageCache, processor: MedCLIPProcessor, *, batch_size: int = 128
 ) -> np.ndarray:
     """Returns logits (N, O) of cached images."""
     training, parts = tower.training, []

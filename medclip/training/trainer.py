@@ -58,7 +58,7 @@ class Machine:
         accelerator: auto, cpu, gpu or mps.
         devices: Number of devices on each node, or auto.
         nodes: Number of nodes; torchrun and SLURM say it by themselves.
-        strategy: auto, ddp, fsdp, or any other of Lightning's.
+        strategy: auto or ddp.
         precision: Numeric precision; by default bf16-mixed on a GPU that has it and 32-true elsewhere.
         compile: Whether the towers are compiled.
     """

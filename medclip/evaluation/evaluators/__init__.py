@@ -11,7 +11,7 @@ import pandas as pd
 
 from labelers.attribute_states import observation_of
 from labelers.errors import UserError
-from medclip.data.cache import PixelCache
+from medclip.data.cache import ImageCache
 from medclip.data.features import FeatureCache
 from medclip.data.labelling import Labelling
 from medclip.data.tables import label_matrix, learning_labels, observations_of
@@ -43,7 +43,7 @@ class EvaluationData:
     """
 
     images: pd.DataFrame
-    cache: PixelCache
+    cache: ImageCache
     split: str = "test"
     sentences: pd.DataFrame | None = None
     occurrences: pd.DataFrame | None = None

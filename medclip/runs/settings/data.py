@@ -25,6 +25,8 @@ class PrepareData:
     """Folder for cached pixels and labelled sentences."""
     cache_size: int = 256
     """Side of the cached images, in pixels."""
+    cache_format: Literal["", "npy", "litdata"] = ""
+    """Format of the image cache. By default the one that is there, else npy. Object stores like litdata."""
     split_seed: int = 0
     """Seed that assigns patients to splits where the source declares none."""
     dicom: Literal["voi", "mimic-cxr-jpg"] = "voi"
@@ -67,6 +69,8 @@ class PrepareRun:
     """Number of processes; 0 for one per core."""
     strict: bool = False
     """Treat an unreadable image as an error."""
+    check: bool = False
+    """Read all cached images and make those again whose file does not have its checksum."""
 
 
 @dataclass(frozen=True)

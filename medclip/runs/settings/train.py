@@ -24,6 +24,8 @@ class TrainingData:
     """Options of each source, for instance '{phantom: {studies: 20000}}'."""
     prepared: str = "prepared"
     """Folder for cached pixels and labelled sentences."""
+    cache_url: str = ""
+    """Where the files of a litdata image cache are, such as s3://bucket/folder, if not in the prepared folder."""
     workers: int = 1
     """Number of processes that prepare and load data."""
     dicom: Literal["voi", "mimic-cxr-jpg"] = "voi"
@@ -67,6 +69,9 @@ class Sampling:
     """Relative weight of each image source. By default their sizes."""
     text_weights: list[float] = field(default_factory=list)
     """Relative weight of each text source. By default their sizes."""
+    image_order: Literal["any", "shards"] = "any"
+    """Order of the images in a pass: any, or those of a few files of the cache at a time, for a cache that is read over
+    a network."""
     balance_images: float = 0.0
     """How far images with rare observations are drawn more often: 0 not at all, 1 equally often."""
     balance_texts: float = 0.0
@@ -242,6 +247,11 @@ class TrainConfig(
         self.at_least(0, "weight_decay", "clip_norm", "balance_images", "balance_texts")
         if not 0 <= self.flips < 1:
             raise UserError(f"--flips is a share of the sentences, at least 0 and below 1; found {self.flips}.")
+        if self.image_order == "shards" and (self.image_weights or self.balance_images or self.balance_sites):
+            raise UserError(
+                "--image-order shards is an order of passes, and --image-weights, --balance-images and --balance-sites "
+                "draw at random. Leave one of them out."
+            )
         if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
             raise UserError(
                 f"Found epochs={self.epochs}, learning_rate={self.learning_rate}, warmup={self.warmup}. Epochs and the "

@@ -27,8 +27,7 @@ def test_bad_files_are_reasons_not_errors(tmp_path) -> None:
     )
     assert set(rejected) == {"b", "m"}
     assert "not readable" in rejected["b"]
-    assert "g" in cache
-    assert "b" not in cache
+    assert cache.contains(["g", "b"]).tolist() == [True, False]
 
 
 def test_only_what_is_missing_is_made(tmp_path) -> None:
@@ -48,7 +47,7 @@ def test_a_shard_without_its_index_is_as_if_it_were_not(tmp_path) -> None:
     cache = PixelCache(tmp_path, 4)
     cache.fill({"a": "1"}, draw=lambda path: np.ones((4, 4), dtype=np.uint8))
     next(cache.folder.glob("*.json")).unlink()
-    assert "a" not in PixelCache(tmp_path, 4)
+    assert not PixelCache(tmp_path, 4).contains(["a"])
 
 
 def test_several_processes_give_the_same(tmp_path) -> None:
@@ -112,3 +111,39 @@ def test_a_shard_that_was_cut_off_after_it_was_opened_is_an_error(tmp_path) -> N
     os.truncate(shard, shard.stat().st_size - 4)
     with pytest.raises(OSError, match="cut off at image 1"):
         cache.get(["a", "b"])
+
+
+def test_a_key_that_is_not_cached_is_named(tmp_path) -> None:
+    cache = PixelCache(tmp_path, 4)
+    with pytest.raises(KeyError, match="'b'"):
+        cache.get(["b"])
+    cache.fill({"a": "1"}, draw=lambda path: np.ones((4, 4), dtype=np.uint8))
+    with pytest.raises(KeyError, match="'b'"):
+        cache.get(["a", "b"])
+
+
+def test_a_damaged_shard_is_found_by_its_checksum_and_made_again(tmp_path) -> None:
+    draw = lambda path: np.full((4, 4), int(path), dtype=np.uint8)  # noqa: E731
+    cache = PixelCache(tmp_path, 4)
+    cache.fill({"a": "1"}, draw=draw)
+    assert cache.forget_damaged() == 0
+    with next(cache.folder.glob("*.npy")).open("r+b") as file:
+        file.seek(-3, os.SEEK_END)
+        file.write(b"x")
+    assert PixelCache(tmp_path, 4).contains(["a"])  # its length tells nothing
+    assert cache.forget_damaged() == 1
+    assert not cache.contains(["a"])
+    cache.fill({"a": "1"}, draw=draw)
+    assert (cache.get(["a"]) == 1).all()
+
+
+def test_a_cache_of_an_earlier_version_is_read(tmp_path) -> None:
+    cache = PixelCache(tmp_path, 4)
+    cache.fill({"a": "1", "b": "2"}, draw=lambda path: np.full((4, 4), int(path), dtype=np.uint8))
+    index = next(cache.folder.glob("*.json"))
+    index.write_text('["a", "b"]')
+    old = PixelCache(tmp_path, 4)
+    assert old.get(["b"])[0, 0, 0] == 2
+    assert old.forget_damaged() == 0
+    os.truncate(index.with_suffix(".npy"), 150)
+    assert not PixelCache(tmp_path, 4).contains(["a"])

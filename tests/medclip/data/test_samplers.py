@@ -73,3 +73,19 @@ def test_rare_observations_can_be_drawn_more_often() -> None:
 def test_an_empty_side_is_refused() -> None:
     with pytest.raises(ValueError, match="found 0 rows"):
         Stream(0, batch_size=1, seed=0)
+
+
+def test_with_groups_every_lap_visits_every_row_once_and_few_groups_at_a_time(monkeypatch) -> None:
+    monkeypatch.setattr("medclip.data.samplers.TOGETHER", 2)
+    groups = np.repeat([7, 3, 9, 1], 6)[np.random.default_rng(0).permutation(24)]
+    stream = Stream(24, batch_size=12, seed=1, groups=groups)
+    rows = laps(stream, 4)
+    for lap in (rows[:24], rows[24:]):
+        assert sorted(lap) == list(range(24))
+        first, second = set(groups[lap[:12]]), set(groups[lap[12:]])
+        assert len(first) == len(second) == 2
+        assert not first & second
+    assert rows[:24] != rows[24:]
+    assert len({tuple(groups[rows[:6]]), tuple(sorted(groups[rows[:6]]))}) == 2  # mixed within
+    again = Stream(24, batch_size=12, seed=1, groups=groups)
+    assert again.rows(3).tolist() == rows[36:]
