@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import logging
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from labelers.errors import UserError
-from labelers.observations import NO_FINDING
+from labelers.observations import NO_FINDING, SUPPORT_DEVICES
 from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.source import Source
 from medclip.data.tables import check_images, check_texts
+from medclip.sources._cxr_lt import LABELS
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,8 @@ OBSERVATIONS = {
     "central venous catheter via jugular vein": "Support Devices",
     "reservoir central venous catheter": "Support Devices",
 }
+#: What the option `labels` may be.
+LABEL_SETS = ("chexpert14", "cxr-lt-2026")
 #: Images that were not to be read, or of which nothing is known.
 _LEFT_OUT = ("exclude", "unchanged", "suboptimal study")
 _FRONTAL = ("PA", "AP", "AP_horizontal")
@@ -98,6 +102,7 @@ class Padchest(Source):
         root: The folder that holds the table.
         views: "frontal", or "all".
         by: "all", or "physician" for the 27 % of the labels that were not mined.
+        labels: Columns: "chexpert14", or "cxr-lt-2026" for the observations of that challenge.
     """
 
     name = "padchest"
@@ -108,13 +113,13 @@ class Padchest(Source):
     )
     population = "padchest"
 
-    def __init__(self, root: Path, *, views: str = "frontal", by: str = "all") -> None:
+    def __init__(self, root: Path, *, views: str = "frontal", by: str = "all", labels: str = "chexpert14") -> None:
         super().__init__(root)
         if views not in ("frontal", "all") or by not in ("all", "physician"):
             raise UserError(
                 f"padchest: views must be 'frontal' or 'all' and by 'all' or 'physician', found {views!r} and {by!r}."
             )
-        self.views, self.by = views, by
+        self.views, self.by, self.observations = views, by, observations_by_label(labels, origin=self.name)
 
     def texts(self) -> pd.DataFrame:
         """Returns the reports, one a study."""
@@ -149,7 +154,7 @@ class Padchest(Source):
             kept &= raw["MethodLabel"].str.strip() == "Physician"
         raw, named = raw[kept], named[kept]
         raw["ImageID"] = listed_paths(raw["ImageID"], origin=self.name)
-        present = named.map(lambda names: {OBSERVATIONS[name] for name in names if name in OBSERVATIONS})
+        present = named.map(lambda names: observations_in(names, self.observations))
         present = present.where(named.map(lambda names: names != {"normal"}), {NO_FINDING})
         folder = "/" + raw["ImageDir"].str.replace(r"\.0$", "", regex=True)
         flat = not any((self.root / str(number)).is_dir() for number in range(55))
@@ -165,12 +170,40 @@ class Padchest(Source):
                     "sex": raw.get("PatientSex_DICOM"),
                     **{
                         name: present.map(lambda names, name=name: float(name in names))
-                        for name in (NO_FINDING, *dict.fromkeys(OBSERVATIONS.values()))
+                        for name in (NO_FINDING, *columns_of(self.observations))
                     },
                 }
             ),
             origin=self.name,
         )
+
+
+def observations_by_label(labels: str, *, origin: str) -> dict[str, tuple[str, ...]]:
+    """Returns the observations of each of PadChest's labels, under the option `labels`.
+
+    Raises:
+        UserError: There is no such set.
+    """
+    if labels not in LABEL_SETS:
+        raise UserError(f"{origin}: labels must be one of {', '.join(LABEL_SETS)}, found {labels!r}.")
+    if labels == "chexpert14":
+        return {label: (name,) for label, name in OBSERVATIONS.items()}
+    found: dict[str, tuple[str, ...]] = {
+        label: (SUPPORT_DEVICES,) for label, name in OBSERVATIONS.items() if name == SUPPORT_DEVICES
+    }
+    for name, known in LABELS.items():
+        found |= {label: (*found.get(label, ()), name) for label in known}
+    return found
+
+
+def observations_in(names: Collection[str], known: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Returns the observations that labels say are there."""
+    return {observation for name in names for observation in known.get(name, ())}
+
+
+def columns_of(known: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Returns the observations that labels can say, each once."""
+    return list(dict.fromkeys(observation for names in known.values() for observation in names))
 
 
 def _read_labels(text: str) -> set[str]:

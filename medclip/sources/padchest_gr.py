@@ -17,7 +17,7 @@ from medclip.data.csv_files import listed_paths, read_csv
 from medclip.data.images import image_shape
 from medclip.data.source import Source
 from medclip.data.tables import check_boxes, check_images, check_texts, join_ids
-from medclip.sources.padchest import OBSERVATIONS
+from medclip.sources.padchest import OBSERVATIONS, columns_of, observations_by_label, observations_in
 
 _IMAGES = ("Padchest_GR_files/PadChest_GR", "PadChest_GR", "Padchest_GR_files")
 
@@ -30,6 +30,7 @@ class PadchestGr(Source):
     Args:
         root: The folder that holds grounded_reports_20240819.json and master_table.csv.
         language: "en" or "es", of the texts.
+        labels: Columns: "chexpert14", or "cxr-lt-2026" for the observations of that challenge.
     """
 
     name = "padchest-gr"
@@ -39,21 +40,21 @@ class PadchestGr(Source):
     obtain = "https://bimcv.cipf.es/bimcv-projects/padchest-gr/, on request and under its Research Use Agreement"
     population = "padchest"
 
-    def __init__(self, root: Path, *, language: str = "en") -> None:
+    def __init__(self, root: Path, *, language: str = "en", labels: str = "chexpert14") -> None:
         super().__init__(root)
         if language not in ("en", "es"):
             raise UserError(f"padchest-gr: language must be 'en' or 'es', found {language!r}.")
-        self.language = language
+        self.language, self.observations = language, observations_by_label(labels, origin=self.name)
 
     def images(self) -> pd.DataFrame:
         """Returns the images; what no sentence finds is negative, since sentences list all that is there."""
         studies = self._studies()
-        found = [{OBSERVATIONS.get(label) for label in _labels(study)} - {None} for study in studies]
+        found = [observations_in(_labels(study), self.observations) for study in studies]
         names = listed_paths(pd.Series([study["ImageID"] for study in studies], dtype=object), origin=self.name)
         table = pd.DataFrame({"image_id": names, "study_id": [str(study["StudyID"]) for study in studies]})
         table["path"] = str(self._folder()) + "/" + names
         table[NO_FINDING] = [float(not any(row.get("abnormal") for row in study["findings"])) for study in studies]
-        for name in dict.fromkeys(OBSERVATIONS.values()):
+        for name in columns_of(self.observations):
             table[name] = [float(name in row) for row in found]
         return check_images(self._with_patients(table), origin=self.name)
 

@@ -14,6 +14,9 @@ from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.prepare_texts import prepare_texts
 from medclip.data.prepared import declared_of
+from medclip.data.tables import observations_of
+from medclip.evaluation.protocol import load_protocol
+from medclip.inference.prompts import load_prompts
 from medclip.utils.plugins import load_plugin
 from tests.fixtures import layouts
 from tests.fixtures.dicom import dicom
@@ -279,6 +282,19 @@ def test_padchest_names_views_and_ages(tmp_path) -> None:
     assert "7" + "_3r162a.png" in " ".join(images_of("padchest", tmp_path / "b", views="all").index)
 
 
+def test_padchest_knows_the_observations_of_cxr_lt_2026(tmp_path) -> None:
+    table = images_of("padchest", tmp_path, labels="cxr-lt-2026", views="all")
+    columns = observations_of(table.reset_index())
+    unseen = set(load_protocol("cxr-lt-2026").settings["unseen"])
+    assert len(columns) == 35 and unseen - set(columns) == {"Infarction"}  # 36, and PadChest has no infarction
+    assert set(columns) <= set(load_prompts("cxr-lt-2026"))
+    assert table.iloc[2][["Support Devices", "Nodule", "Scoliosis"]].tolist() == [1, 1, 0]
+    assert table.iloc[3][["Scoliosis", "No Finding"]].tolist() == [1, 0]
+    assert table.iloc[1][["Cardiomegaly", "Pleural Effusion", "Mass"]].tolist() == [1, 1, 0]
+    others = images_of("padchest-gr", tmp_path / "b", labels="cxr-lt-2026").reset_index()
+    assert set(observations_of(others)) == set(columns)
+
+
 def test_vindr_counts_votes(tmp_path) -> None:
     table = images_of("vindr", tmp_path)
     first, second = table.iloc[0], table.iloc[1]
@@ -323,6 +339,7 @@ def test_folders_are_classes_and_splits(tmp_path) -> None:
     ("name", "options"),
     [("chexpert", {"views": "side"}), ("chexpert", {"plus_labels": "x"}), ("mimic-cxr", {"views": "x"}),
      ("mimic-cxr", {"labels": "x"}), ("rsna", {"test": "x"}), ("covid", {"test": "x"}), ("padchest", {"by": "x"}),
+     ("padchest", {"labels": "x"}), ("padchest-gr", {"labels": "x"}),
      ("vindr", {"votes": 4}), ("chexpert-5x200", {"definition": "x"}), ("mimic-5x200", {"labels": "x"})],
 )  # fmt: skip
 def test_unknown_options_name_the_known(name: str, options: dict[str, object]) -> None:
