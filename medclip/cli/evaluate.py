@@ -14,6 +14,8 @@ examples:
   medclip-evaluate runs/mine/model --on csv=my/images.csv --prompts my-prompts.yaml --output results
   medclip-evaluate runs/mine --on mimic-cxr --texts mimic-reports --evaluators zero-shot,retrieval,calibration
   medclip-evaluate runs/mine --on rsna --evaluators linear-probe,fine-tune,grounding --shares 0.01,0.1,1.0
+  medclip-evaluate runs/mine --on nih=/data/CXR8,padchest=/data/PadChest --references runs/a,runs/b,runs/c
+  medclip-evaluate runs/mine --on phantom --evaluators zero-shot,prompt-styles --examples 8
   medclip-evaluate runs/mine --on nih=/data/CXR8 --evaluators zero-shot,few-shot,subgroups,abstention --save-abstention
   medclip-evaluate runs/mine --on chexpert-5x200 --protocol medclip-2022 --prompts chexpert14,medclip/constants.py
 
@@ -31,7 +33,9 @@ def run(argv: list[str]) -> int:
     from medclip.inference.load import find_model
 
     find_model(config.model)  # before torch is imported, which takes seconds
+    from medclip.evaluation.html import readable
     from medclip.runs.evaluate import evaluate
+    from medclip.runs.evaluate_shift import remark_on
 
     quieten()
     with progress_bar() as progress:
@@ -40,6 +44,12 @@ def run(argv: list[str]) -> int:
         table = one.comparison()
         title = f"{name}, {one.about['split']} split, {one.about['images']:,} images (95 % intervals over patients)"
         print_table(title, list(table.columns), table.astype(str).to_numpy().tolist())
+    for title, table in (("By test set", results.by_test_set()), ("Effective robustness", results.robustness)):
+        if len(table):
+            shown = readable(table)
+            print_table(title, list(shown.columns), shown.to_numpy().tolist())
+    if remark := remark_on(results.robustness):
+        print(remark)
     beside = results.beside_published()
     if len(beside):
         print_table("Beside what was published", list(beside.columns), beside.astype(str).to_numpy().tolist())

@@ -40,7 +40,10 @@ BLANKS = ("source", "ignore", "negative")
 #: Column of prepared image tables: whether a blank is the usual negative.
 BLANK_IS_NEGATIVE = "_blank_is_negative"
 
-_RESERVED = set(IMAGE_COLUMNS + IMAGE_EXTRAS + TEXT_COLUMNS + SENTENCE_EXTRAS)
+#: Column of images of several test sets together: which one each is of.
+TEST_SET = "test_set"
+
+_RESERVED = {*IMAGE_COLUMNS, *IMAGE_EXTRAS, *TEXT_COLUMNS, *SENTENCE_EXTRAS, TEST_SET}
 
 
 def check_images(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:

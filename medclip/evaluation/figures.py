@@ -129,6 +129,38 @@ def by_group(table: pd.DataFrame, name: str) -> Figure:
     return figure
 
 
+def compared(areas: Mapping[str, Mapping[str, Metric]]) -> Figure:
+    """Returns the AUROC of each observation, side by side for all that are compared, with intervals."""
+    names = list(next(iter(areas.values())))[::-1]
+    figure, axes = _axes(7, 1.5 + 0.28 * len(names))
+    for place, (who, own) in enumerate(areas.items()):
+        known = [(i + 0.2 * (place - 1), own[name]) for i, name in enumerate(names) if name in own]
+        axes.plot([one.value for _, one in known], [y for y, _ in known], "o", markersize=4, label=who)
+        colour = axes.lines[-1].get_color()
+        axes.hlines([y for y, _ in known], [m.low for _, m in known], [m.high for _, m in known], colour, alpha=0.5)
+    axes.axvline(0.5, color="grey", linestyle=":")
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set(xlabel="AUROC", title="By observation, 95 % intervals")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def by_style(metrics: Mapping[str, Metric]) -> Figure:
+    """Returns mean AUROC by style of the prompts, with intervals and a line at chance."""
+    figure, axes = _axes(6, 1.2 + 0.4 * len(metrics))
+    names = list(metrics)[::-1]
+    for place, name in enumerate(names):
+        one = metrics[name]
+        axes.plot(one.value, place, "o", color="C0", markersize=5)
+        axes.hlines(place, one.low, one.high, color="C0", alpha=0.5)
+    axes.axvline(0.5, color="grey", linestyle=":")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="mean AUROC", title="By style of the prompts, 95 % intervals; dotted: chance")
+    axes.grid(alpha=0.3, axis="x")
+    return figure
+
+
 def risk_coverage(table: pd.DataFrame) -> Figure:
     """Returns the share of wrong answers against the share of images answered; `table` has promise, answered, error."""
     figure, axes = _axes(6, 4.5)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from medclip.data.tables import TEST_SET
+
 #: Patients of a group: fewer say nothing, and could be recognised.
 LEAST_PATIENTS = 10
 #: Columns that groups are made of, where the images have them.
-COLUMNS = ("sex", "age", "view", "race", "site")
+COLUMNS = ("sex", "age", "view", "race", "site", TEST_SET)
 _AGES = (0, 40, 60, 80)
 _BANDS = ("0-39", "40-59", "60-79", "80+")
 
@@ -40,9 +42,10 @@ class Group:
 
 
 def groups_by(table: pd.DataFrame, column: str) -> list[Group]:
-    """Returns the groups of a column, ages in bands; one value alone is no group."""
+    """Returns the groups of a column, ages in bands; one value alone is no group. Test sets keep their order."""
     values = _values(table, column)
-    found = [_group(table, column, str(value), values == value) for value in sorted(values.dropna().unique())]
+    names = values.dropna().unique() if column == TEST_SET else sorted(values.dropna().unique())
+    found = [_group(table, column, str(value), values == value) for value in names]
     return found if len(found) > 1 else []
 
 

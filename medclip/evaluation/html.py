@@ -21,7 +21,9 @@ td:first-child, th:first-child { text-align: left; }
 tbody tr:nth-child(odd) { background: var(--soft); }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; background: white; border-radius: 4px; }
-figcaption { font-size: .85rem; opacity: .75; }
+figcaption, .caption { font-size: .85rem; opacity: .75; }
+.caption { margin-bottom: 0; }
+.caption + table { margin-top: .25rem; }
 pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: 12px; }
 """
 
@@ -50,16 +52,11 @@ class Page:
         if text:
             self._parts.append(f'<p class="note">{html.escape(text)}</p>')
 
-    def table(self, table: pd.DataFrame) -> None:
-        """Adds a table; numbers have three digits, missing ones are dashes, and bounds stand beside their value."""
-        cells = table.map(_cell)
-        for name in table.columns:
-            for low, high in ((f"{name}_low", f"{name}_high"), (f"{name}/low", f"{name}/high")):
-                if low in cells and high in cells:
-                    known = cells[low] != "-"
-                    cells[name] = cells[name].where(~known, cells[name] + " (" + cells[low] + "-" + cells[high] + ")")
-                    cells = cells.drop(columns=[low, high])
-        self._parts.append(cells.to_html(index=False, border=0, escape=True))
+    def table(self, table: pd.DataFrame, caption: str = "") -> None:
+        """Adds a table, its cells as of `readable`."""
+        if caption:
+            self._parts.append(f'<p class="caption">{html.escape(caption)}</p>')
+        self._parts.append(readable(table).to_html(index=False, border=0, escape=True))
 
     def figure(self, png: bytes, caption: str) -> None:
         """Adds the contents of a PNG file as a figure within the page."""
@@ -68,6 +65,14 @@ class Page:
         self._parts.append(
             f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
         )
+
+    def fold(self, title: str) -> None:
+        """Begins a part that is folded away until it is asked for; `unfold` ends it."""
+        self._parts.append(f"<details><summary>{html.escape(title)}</summary>")
+
+    def unfold(self) -> None:
+        """Ends the part that `fold` began."""
+        self._parts.append("</details>")
 
     def code(self, text: str) -> None:
         """Adds text as it stands."""
@@ -84,8 +89,20 @@ class Page:
         )
 
 
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table of texts: numbers with three digits, dashes for missing ones, bounds beside their value."""
+    cells = table.map(_cell)
+    for name in table.columns:
+        for low, high in ((f"{name}_low", f"{name}_high"), (f"{name}/low", f"{name}/high")):
+            if low in cells and high in cells:
+                known = cells[low] != "-"
+                cells[name] = cells[name].where(~known, cells[name] + " (" + cells[low] + "-" + cells[high] + ")")
+                cells = cells.drop(columns=[low, high])
+    return cells
+
+
 def _cell(value: object) -> str:
-    if value is pd.NA:
+    if value is pd.NA or value is None:
         return "-"
     if isinstance(value, float):
         if value != value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import subprocess
@@ -13,16 +14,27 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
+from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric
+from medclip.evaluation.captions import figure_caption, table_caption
 from medclip.evaluation.html import Page
 from medclip.utils.io import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from medclip.evaluation.evaluators import Result
     from medclip.evaluation.protocol import Protocol
 
 #: Longest table that the page shows; longer ones are beside it.
 _ROWS = 200
+#: Means of single test sets that stand side by side.
+_MEANS = ("auroc/mean", "auroc/seen", "auroc/unseen", "auroc/harmonic", "ap/mean", "f1/mean", "accuracy", "flip/mean")
+_PLACES = (
+    "Differences over the same observations, with intervals, are in the table of places of zero-shot. Effective "
+    "robustness (Taori et al. 2020) is what is above the line through other models, between the logits of mean "
+    "AUROC on the first test set and on another."
+)
 _TITLES = {
     "zero-shot": ("Zero-shot classification", "Asked with prompts, not trained on the task."),
     "flip": ("Flipped sentences", "A sentence of a report against the same with one state turned round."),
@@ -36,6 +48,7 @@ _TITLES = {
     "subgroups": ("Subgroups", "Errors at thresholds chosen on the validation split, by group of patients."),
     "attributes": ("Sides and sizes", "Prompts for one side or size against the other, on films with the finding."),
     "composed": ("Composed search", "A film, and what it should be without."),
+    "prompt-styles": ("Prompt styles", "The same observations asked about in other words."),
     "calibration": ("Calibration", "Curves and thresholds fitted on the validation split only."),
 }
 
@@ -53,6 +66,7 @@ class Results:
         departures: Where it was not.
         test_sets: The names of the image sources.
         apart: The results on each source alone, by name, where there are several.
+        robustness: Expected and found values on each source but the first, see `medclip.runs.evaluate_shift`.
     """
 
     found: dict[tuple[str, str], Result]
@@ -63,6 +77,7 @@ class Results:
     departures: Sequence[str]
     test_sets: Sequence[str]
     apart: dict[str, Results] = field(default_factory=dict)
+    robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def metrics(self, who: str = "model") -> dict[str, Metric]:
         """Returns all metrics of one of the compared."""
@@ -86,6 +101,16 @@ class Results:
         if any(metric.count is not None for metric in known):
             table["n"] = ["-" if m.count is None else f"{m.count:,}" for m in known]
         return table
+
+    def by_test_set(self) -> pd.DataFrame:
+        """Returns the first headline means of each test set alone, a row a test set; empty where there is one only."""
+        rows = []
+        for name, one in self.apart.items():
+            row = {"test set": name, "images": one.about["images"], "patients": one.about["patients"]}
+            row |= {f"{what} trained on": one.about[f"{what}_trained_on"] for what in ("patients", "images")}
+            means = {key: metric for key, metric in one.metrics().items() if key in _MEANS}
+            rows.append(row | {key: _cell(metric) for key, metric in means.items()} | {"auroc by chance": "0.500"})
+        return pd.DataFrame(rows).fillna("-")
 
     def beside_published(self) -> pd.DataFrame:
         """Returns ours beside what was published on the same test set by the same protocol."""
@@ -121,6 +146,9 @@ class Results:
             metrics["protocol"] = {"name": self.protocol.name, "departures": list(self.departures)}
             metrics["protocol"]["published"] = self.beside_published().to_dict("records")
         metrics["how"] = how
+        if self.apart:
+            beside = {"test_sets": self.by_test_set(), "robustness": self.robustness}
+            metrics |= {name: json.loads(table.to_json(orient="records")) for name, table in beside.items()}
         text = json.dumps(metrics, indent=2)
         write_atomically(output / "metrics.json", lambda path: path.write_text(text))
         page = self._page(how, output)
@@ -148,9 +176,18 @@ class Results:
             "Intervals are 95 % bootstrap intervals over patients; ± is the deviation over draws. Chance is what "
             "answers without looking get, n what a number is counted over: images, sentences, observations or draws.",
         )
-        page.table(self.comparison())
+        page.table(self.comparison(), self._where())
+        compared = {who: self._areas(who) for who in ("model", "untrained", "supervised")}
+        compared = {who: areas for who, areas in compared.items() if areas}
+        if len(compared) > 1:
+            page.figure(_png(figures.compared(compared)), "AUROC by observation, model and baselines. Dotted: chance.")
         if about.get("patients_trained_on"):
             page.text(f"{about['patients_trained_on']} of these patients were trained on, which flatters the model.")
+        if self.apart:
+            page.section("By test set", _PLACES)
+            page.table(self.by_test_set(), "Each test set alone, over the observations it knows.")
+            if len(self.robustness):
+                page.table(self.robustness, "Over the observations that all test sets have enough of.")
         if self.protocol is not None:
             page.section(f"Protocol {self.protocol.name}", self.protocol.about)
             page.table(self.beside_published())
@@ -164,15 +201,45 @@ class Results:
                 page.section(*_TITLES.get(name, (name, "")))
                 for table_name, table in result.tables.items():
                     if len(table) <= _ROWS:
-                        page.table(table)
+                        page.table(table, f"{table_caption(table_name)} {self._where()}")
                     else:
                         page.text(f"{len(table):,} rows are in {who}-{table_name}.csv.")
                 for figure_name in result.figures:
                     png = (output / f"{who}-{figure_name}.png").read_bytes()
-                    page.figure(png, figure_name.replace("_", " "))
+                    page.figure(png, figure_caption(figure_name))
+                self._baselines(page, name, output)
         page.section("How to repeat it")
         page.code(yaml.safe_dump({**about, **how}, sort_keys=False, allow_unicode=True))
         return page.render()
+
+    def _where(self) -> str:
+        """Returns whose images a table is about."""
+        about, names = self.about, ", ".join(self.test_sets)
+        return f"{names}, {about['split']} split: {about['images']:,} images of {about['patients']:,} patients."
+
+    def _areas(self, who: str) -> dict[str, Metric]:
+        """Returns the AUROC of each observation that one of the compared has in common with the model."""
+        found = {kind: result.metrics for (one, kind), result in self.found.items() if one == who}.get("zero-shot", {})
+        names = list(next((r.tables["zero_shot"]["observation"] for (_, kind), r in self.found.items()
+                           if kind == "zero-shot" and "zero_shot" in r.tables), ()))  # fmt: skip
+        return {name: found[f"auroc/{name}"] for name in names if f"auroc/{name}" in found}
+
+    def _baselines(self, page: Page, name: str, output: Path) -> None:
+        """Adds the figures of the baselines, folded away."""
+        for who in ("untrained", "supervised"):
+            result = self.found.get((who, name))
+            if result is not None and result.figures:
+                page.fold(f"The same of the baseline: {who}")
+                for figure_name in result.figures:
+                    png = (output / f"{who}-{figure_name}.png").read_bytes()
+                    page.figure(png, f"{who}: {figure_caption(figure_name)}")
+                page.unfold()
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=120, format="png")
+    return buffer.getvalue()
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -24,15 +24,18 @@ from medclip.data.prepared import Prepared, together
 from medclip.data.severity import read_severity
 from medclip.data.source import Source, may_share_images
 from medclip.data.subsets import fingerprints
-from medclip.data.tables import observations_of
+from medclip.data.tables import TEST_SET, observations_of
 from medclip.data.test_sets import checksum
 from medclip.data.transforms import augmentation_from
-from medclip.evaluation.evaluators import EvaluationData, Evaluator
+from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import draw_films
 from medclip.evaluation.protocol import load_protocol, sources_of
 from medclip.evaluation.report import Results
 from medclip.inference.load import find_model, load_model
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.runs.evaluate_fits import calibrate, save_abstention
+from medclip.runs.evaluate_output import names_of_test_sets, output_folder, usual_name
+from medclip.runs.evaluate_shift import check_references, robustness
 from medclip.runs.evaluate_unseen import unseen_observations
 from medclip.runs.prepare import prepare_sources
 from medclip.runs.settings import EvaluateConfig
@@ -98,13 +101,11 @@ def evaluate(
     if unknown := set(names_in(config.baselines)) - set(BASELINES):
         raise UserError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
     kinds = {name: load_plugin("evaluation.evaluators", name) for name in names_in(config.evaluators)}
-    output = _output(config, folder)
+    check_references(config.references, folder=usual_name(config))
+    output = output_folder(config, folder)
     root = config.data_root or trained.get("data_root")
     find = partial(find_sources, data_root=root, options=config.source_options)
     run = _Evaluation(config, trained, folder, find(config.on), find(config.texts) if config.texts else [])
-    if config.examples and not any("examples" in inspect.signature(kind).parameters for kind in kinds.values()):
-        logger.warning("--examples %d: %s shows no images; grounding and retrieval do", config.examples,
-                       config.evaluators)  # fmt: skip
     model, processor = load_model(folder, device=config.device, threads=config.threads)
     unlabelled = not any(kind.needs_labels for kind in kinds.values())
     prepared = _prepare(run, processor, progress, unlabelled=unlabelled)
@@ -122,7 +123,7 @@ def evaluate(
         return Results(found, about, asdict(config), [one.manifest for one in sides], protocol, departures, names)
 
     results = evaluated(data, prepared, sources_of(config.on))
-    results.write(output)
+    results = replace(results, robustness=robustness(results, config.references, folder=usual_name(config)))
     for name, part, side in _apart(run, data, prepared):
         logger.info("%s alone", name)
         try:
@@ -130,38 +131,8 @@ def evaluate(
             results.apart[name].write(output / name)
         except UserError as error:
             logger.warning("%s is not reported apart: %s", name, error)
+    results.write(output)
     return results, output
-
-
-#: Settings that change where and how fast an evaluation runs, not what comes out.
-_FREE = {"prepared", "workers", "output", "overwrite", "device", "data_root", "threads"}
-
-
-def _output(config: EvaluateConfig, folder: Path) -> Path:
-    """Returns the folder of the results.
-
-    Raises:
-        UserError: It holds those of another evaluation.
-    """
-    output = Path(config.output) if config.output else folder.parent / "evaluation" / _named(config.on)
-    if not config.output and config.split != "test":
-        output = output.with_name(f"{output.name}-{config.split}")
-    saved = output / "metrics.json"
-    if saved.is_file() and not config.overwrite:
-        before, now = json.loads(saved.read_text())["how"]["settings"], asdict(config)
-        changed = [name for name in now if name not in _FREE and before.get(name) != now[name]]
-        if changed:
-            raise UserError(
-                f"{output} holds an evaluation with other settings ({', '.join(changed)}). Choose another --output, or "
-                "add --overwrite to replace it."
-            )
-    return output
-
-
-def _named(on: str) -> str:
-    """Returns a folder name for image sources: nih, csv-hospital, nih+rsna."""
-    parts = [spec.strip().partition("=") for spec in on.split(",") if spec.strip()]
-    return "+".join(f"{name}-{Path(path).stem}" if name in ("csv", "folder") else name for name, _, path in parts)
 
 
 def _apart(
@@ -170,9 +141,9 @@ def _apart(
     """Yields the images of each source with a name, where there are several."""
     sides = [side for side in prepared if side.images is not None]
     if len(sides) > 1:
-        for spec, side in zip(run.config.on.split(","), sides, strict=True):
+        for name, side in zip(names_of_test_sets(run.config.on), sides, strict=True):
             assert side.images is not None
-            yield _named(spec), replace(data, images=side.images.reset_index(drop=True)), side
+            yield name, replace(data, images=side.images.reset_index(drop=True)), side
 
 
 def _ask_for_images(trained: dict[str, Any]) -> str:
@@ -199,7 +170,12 @@ def _labelling(run: _Evaluation) -> Labelling:
 
 def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcessor) -> EvaluationData:
     config = run.config
-    images = pd.concat([side.images for side in prepared if side.images is not None], ignore_index=True)
+    sides = [side for side in prepared if side.images is not None]
+    images = pd.concat([side.images for side in sides if side.images is not None], ignore_index=True)
+    if len(sides) > 1:
+        images[TEST_SET] = np.repeat(
+            names_of_test_sets(config.on), [len(side.images) for side in sides if side.images is not None]
+        )
     cache = open_cache(Path(config.prepared), processor.cache_size, dicom=processor.dicom)
     texts = [side for side in prepared if side.sentences is not None]
     sentences, occurrences = together(texts) if texts else (None, None)
@@ -228,13 +204,34 @@ def _run(
     baselines = names_in(run.config.baselines)
     ceiling = load_plugin("evaluation.evaluators", "supervised")
     supervised = _build(ceiling, data, run, progress) if "supervised" in baselines else None
-    found = {("model", name): evaluator(model, processor) for name, evaluator in built.items()}
+    found = {
+        ("model", name): _with_films(evaluator(model, processor), name, run, data, model, processor)
+        for name, evaluator in built.items()
+    }
     if "untrained" in baselines:
         fresh = _untrained(model, run.config.seed)
         found |= {("untrained", name): evaluator(fresh, processor) for name, evaluator in built.items()}
     if supervised is not None:
         found["supervised", "zero-shot"] = supervised(model, processor)
     return found
+
+
+def _with_films(
+    result: Result,
+    name: str,
+    run: _Evaluation,
+    data: EvaluationData,
+    model: MedCLIPModel,
+    processor: MedCLIPProcessor,
+) -> Result:
+    """Returns a result with films, where they were asked for and there are some to show."""
+    if not run.config.examples or result.answers is None:
+        return result
+    answers = result.answers()
+    if answers.table.empty:
+        return result
+    drawn = draw_films(answers, run.config.examples, cache=data.cache, model=model, processor=processor)
+    return replace(result, figures={**result.figures, f"{name.replace('-', '_')}_films": drawn})
 
 
 def _build(kind: type[Evaluator], data: EvaluationData, run: _Evaluation, progress: Progress | None) -> Evaluator:
@@ -260,6 +257,11 @@ def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:
     for name in (*config.observations, *config.classes):
         if name not in known:
             raise UserError(f"These images know no {name!r}.{suggest(name, known)} They know {', '.join(known)}.")
+    if config.unseen and not set(config.unseen) & set(known):
+        raise UserError(
+            f"--unseen: these images know none of {', '.join(config.unseen)}.{suggest(config.unseen[0], known)} They "
+            f"know {', '.join(known)}."
+        )
 
 
 def _about(data: EvaluationData, run: _Evaluation, shared: set[str] | None) -> dict[str, Any]:

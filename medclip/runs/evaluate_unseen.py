@@ -6,10 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelers.errors import UserError
 from medclip.data.tables import observations_of
 from medclip.evaluation.evaluators import EvaluationData
-from medclip.utils.text import suggest
 
 
 def unseen_observations(data: EvaluationData, given: Sequence[str], folder: Path) -> list[str]:
@@ -19,18 +17,9 @@ def unseen_observations(data: EvaluationData, given: Sequence[str], folder: Path
         data: The images.
         given: What somebody named; by default all that the training run did not learn from.
         folder: The model folder, beside which the run tells what it learned from.
-
-    Raises:
-        UserError: The images know none of `given`.
     """
-    known = observations_of(data.images)
     if given:
-        if not set(given) & set(known):
-            raise UserError(
-                f"--unseen: these images know none of {', '.join(given)}.{suggest(given[0], known)} They know "
-                f"{', '.join(known)}."
-            )
-        return [name for name in known if name in given]
+        return [name for name in observations_of(data.images) if name in given]
     saved = folder.parent / "metrics.json"
     learned = json.loads(saved.read_text()).get("observations") if saved.is_file() else None
     return [name for name in data.observations() if name not in learned] if learned else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,8 @@ from medclip.data.cache import ImageCache
 from medclip.data.features import FeatureCache
 from medclip.data.labelling import Labelling
 from medclip.data.tables import label_matrix, learning_labels, observations_of
-from medclip.evaluation.bootstrap import Metric, flat
+from medclip.evaluation.bootstrap import Metric, Sampled, flat
+from medclip.evaluation.films import Answers
 from medclip.inference.prompts import Prompts, load_prompts, select_prompts
 from medclip.training.supervised import LabelledImages
 
@@ -147,12 +148,16 @@ class Result:
         headline: The metrics that a summary shows, in its order; all where it is empty.
         tables: Tables by name, for people to read.
         figures: Figures by name.
+        answers: Tells what was answered about single images, for those that want to see films.
+        sampled: Some of the metrics with their resamples, for what is computed of several.
     """
 
     metrics: dict[str, Metric]
     headline: tuple[str, ...] = ()
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
+    answers: Callable[[], Answers] | None = None
+    sampled: Mapping[str, Sampled] = field(default_factory=dict)
 
     @property
     def numbers(self) -> dict[str, float]:

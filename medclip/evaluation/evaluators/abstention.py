@@ -15,6 +15,7 @@ from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Array, Metric, Sampled, bootstrap, mean_defined, mean_sampled, sample
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.inference.abstention import ABSENT, PRESENT, Abstention, fit_abstention
 from medclip.inference.calibration import best_thresholds
 from medclip.inference.classifier import ZeroShotClassifier
@@ -107,7 +108,16 @@ class AbstentionEvaluator(Evaluator):
             tables["abstention_refused"] = refused
         metrics = {"abstention/promise": Metric(1 - self._error)} | means
         metrics["abstention/observations"] = Metric(len(made.lower), count=len(names))
-        return Result(metrics, tables=tables, figures={"abstention": figures.risk_coverage(tables["abstention_curve"])})
+        answered = np.where(
+            np.isfinite(made.answers(scores, names)), states, np.nan
+        )  # "unsure" is neither right nor wrong
+        answers = partial(
+            Answers.by_threshold,
+            self._table["_key"].tolist(), answered, scores, names, thresholds=thresholds,
+            directions=classifier.positive.centres(),
+        )  # fmt: skip
+        figure = figures.risk_coverage(tables["abstention_curve"])
+        return Result(metrics, tables=tables, figures={"abstention": figure}, answers=answers)
 
     def _by_observation(
         self, made: Abstention, scores: np.ndarray, states: np.ndarray, names: Sequence[str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from labelers.errors import UserError
 from medclip.data.tables import label_matrix, observations_of
 from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.metrics import multilabel
 from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.prompts import Prompts, load_prompts
@@ -71,4 +73,9 @@ class Attributes(Evaluator):
                 min_count=self._min_count,
             )  # fmt: skip
             metrics |= {name.replace("auroc/", f"{kind}/"): value for name, value in found.items() if "auroc/" in name}
-        return Result(metrics, tuple(f"{kind}/mean" for kind in tables), tables)
+        answers = partial(
+            Answers.by_threshold,
+            self._rows["_key"].tolist(), label_matrix(self._rows, list(self._prompts)), images @ directions.T,
+            list(self._prompts), directions=directions,
+        )  # fmt: skip
+        return Result(metrics, tuple(f"{kind}/mean" for kind in tables), tables, answers=answers)

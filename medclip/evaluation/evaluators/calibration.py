@@ -14,6 +14,7 @@ from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, Sampled, bootstrap, interval, mean_sampled, sample
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.metrics import calibration_error, f1_score, weighted_mean
 from medclip.inference.calibration import Calibration
 from medclip.inference.classifier import ZeroShotClassifier
@@ -114,7 +115,13 @@ class CalibrationEvaluator(Evaluator):
         tables = {"calibration": table, "reliability": bins}
         if len(refused):
             tables["calibration_refused"] = refused
-        return Result(metrics, tables=tables, figures={"reliability": figure})
+        columns = [classifier.observations.index(name) for name in made.threshold]
+        answers = partial(
+            Answers.by_threshold,
+            self._table["_key"].tolist(), states[:, columns], probabilities[:, columns], list(made.threshold),
+            thresholds=made.threshold, directions=classifier.positive.centres()[columns],
+        )  # fmt: skip
+        return Result(metrics, tables=tables, figures={"reliability": figure}, answers=answers)
 
     def _row(
         self, made: Calibration, name: str, truth: np.ndarray, chance: np.ndarray, known: np.ndarray

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,7 @@ from labelers.observations import NO_FINDING
 from medclip.data.tables import label_matrix
 from medclip.evaluation.bootstrap import Metric
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.inference.classifier import prompt_directions
 from medclip.inference.composing import composed
 from medclip.inference.embed import embed_images
@@ -75,7 +78,7 @@ class Composed(Evaluator):
             for side in ("positive", "negative")
         )
         patients = self._rows["patient_id"].to_numpy()
-        rng, rows = np.random.default_rng(self._seed), []
+        rng, rows, answers = np.random.default_rng(self._seed), [], []
         for column, name in enumerate(self._prompts):
             having = np.flatnonzero(self._positive[:, column])
             for query in rng.permutation(having)[: self._most]:
@@ -95,9 +98,16 @@ class Composed(Evaluator):
                     {"observation": name, "way": way, **self._found(films @ vector, others, wanted, int(query), column)}
                     for way, vector in asked.items()
                 ]
+                similarity = films @ np.ravel(asked["composed"])
+                place = 1 + int((similarity[others] > similarity[wanted].max()).sum())
+                answers.append({
+                    "key": self._rows["_key"].iloc[query], "about": f"without {name}", "right": place <= self._k,
+                    "said": f"the first film of that kind is number {place} of {int(others.sum())}",
+                    "certainty": abs(np.log(place / (self._k + 0.5))), "question": column,
+                })  # fmt: skip
         if not rows:
             raise UserError("composed: no film has another patient's film that differs from it in one finding only.")
-        return _summed(pd.DataFrame(rows), self._k)
+        return replace(_summed(pd.DataFrame(rows), self._k), answers=partial(Answers, pd.DataFrame(answers), claims))
 
     def _wanted(self, query: int, column: int) -> np.ndarray:
         """Returns which films (N,) have the positives of the query but one, and no other."""
@@ -134,5 +144,6 @@ def _summed(rows: pd.DataFrame, k: int) -> Result:
         for way in WAYS
         for what in ("recall", "lacking", "kept")
     }
+    by_name["queries"] = rows.groupby(["way", "observation"], sort=False).size()
     table = by_name.reset_index().rename(columns={"recall": f"recall@{k}"})
     return Result(metrics, tables={"composed": table})

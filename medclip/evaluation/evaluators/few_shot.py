@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -13,8 +14,10 @@ from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.metrics import multilabel
 from medclip.evaluation.probes import Examples, anchored, nearest, plain_linear
+from medclip.inference.calibration import best_thresholds
 from medclip.inference.classifier import prompt_directions
 from medclip.inference.embed import embed_images
 from medclip.inference.prompts import Prompts
@@ -88,18 +91,29 @@ class FewShot(Evaluator):
         zero = self._auroc(test @ texts.T, resampled=True)
         rows: list[dict[str, object]] = []
         ends: dict[str, Metric] = {}
+        answers: Callable[[], Answers] | None = None
         for shots in [*self._shots, None]:
             for draw in range(self._draws if shots else 1):
                 examples = self._examples(train, shots, draw)
-                scores, strength = self._scores(examples, texts, test)
+                weights, strength = anchored(examples, texts)
+                scores = self._scores(examples, weights, test)
                 found = {name: self._auroc(scores[name], resampled=shots is None) for name in METHODS}
                 anchor = {METHODS[0]: strength} if np.isfinite(strength) else {}
                 images = float(np.mean([len(one.truth) for one in examples]))
                 rows += [{"shots": str(shots or _ALL), "draw": draw, "method": name, "images": images,
                           "auroc_mean": found[name].value, "anchor": anchor.get(name)}
                          for name in METHODS]  # fmt: skip
-                ends = found
-        return self._result(pd.DataFrame(rows), zero, ends)
+                if shots is None:
+                    ends, answers = found, partial(self._answers, train, test, weights)
+        return replace(self._result(pd.DataFrame(rows), zero, ends), answers=answers)
+
+    def _answers(self, train: np.ndarray, test: np.ndarray, weights: np.ndarray) -> Answers:
+        """Returns the answers of the anchored probe on all labels, at the threshold with the best F1 on these."""
+        thresholds = best_thresholds(self._known, train @ weights.T, self._names, least=1)
+        return Answers.by_threshold(
+            self._test["_key"].tolist(), self._states, test @ weights.T, self._names, thresholds=thresholds,
+            directions=weights,
+        )  # fmt: skip
 
     def _texts(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> np.ndarray:
         """Returns the directions (O, D) from denial to claim."""
@@ -124,18 +138,15 @@ class FewShot(Evaluator):
             found.append(Examples(train[rows], truth))
         return found
 
-    def _scores(
-        self, examples: Sequence[Examples], texts: np.ndarray, test: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], float]:
-        """Returns scores (N, O) of each method, and the strength of the anchor."""
-        weights, strength = anchored(examples, texts)
+    def _scores(self, examples: Sequence[Examples], weights: np.ndarray, test: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns scores (N, O) of each method, the anchored one by its weights (O, D)."""
         scores = {METHODS[0]: test @ weights.T}
         for name, fit in zip(METHODS[1:], (plain_linear, nearest), strict=True):
             scores[name] = np.zeros((len(test), len(examples)))
             for j, one in enumerate(examples):
                 if one.rarer:
                     scores[name][:, j] = fit(one)(test)
-        return scores, strength
+        return scores
 
     def _auroc(self, scores: np.ndarray, *, resampled: bool) -> Metric:
         drawn = self._resamples if resampled else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
@@ -15,6 +16,7 @@ from medclip.data.transforms import Augmentation
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.metrics import mean_auroc, multilabel, over_draws
 from medclip.models.towers import VisionTower
 from medclip.training.supervised import SupervisedSettings, predict, train_tower
@@ -110,7 +112,8 @@ class FineTune(Evaluator):
         table = pd.DataFrame(rows)
         figure = figures.learning(table, "Fine-tuning")
         metrics = over_draws(table, "fine-tune", ends)
-        return Result(metrics, tables={"fine_tune": table}, figures={"fine_tune": figure})
+        answers = partial(Answers.by_threshold, keys, states, scores, self._names)  # of the last share and draw
+        return Result(metrics, tables={"fine_tune": table}, figures={"fine_tune": figure}, answers=answers)
 
     def _tower(self, model: MedCLIPModel, seed: int) -> VisionTower:
         """Returns a copy of the model's image tower with a new head."""

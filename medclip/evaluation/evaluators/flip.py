@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from labelers.flips import Flip, flips
 from medclip.data.tables import label_matrix
 from medclip.evaluation.bootstrap import Metric, Resamples, bootstrap, mean_sampled, sample
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.metrics import weighted_mean
 from medclip.inference.embed import embed_images, embed_texts
 
@@ -108,7 +110,26 @@ class FlipTest(Evaluator):
         of_others = np.where(others >= 0, _nearer(images[others], real, turned), np.nan)
         resamples = bootstrap(patients[own], resamples=self._count, seed=self._seed)
         metrics = self._metrics(right, of_others, resamples)
-        return Result(metrics, tables={"flip": self._by_observation(right)})
+        return Result(
+            metrics, tables={"flip": self._by_observation(right)}, answers=partial(self._answers, images, real, turned)
+        )
+
+    def _answers(self, images: np.ndarray, real: np.ndarray, turned: np.ndarray) -> Answers:
+        """Returns which of the two sentences was nearer to each image; the sentences are of reports."""
+        own = self._pairs["image"].to_numpy()
+        margin = (images[own] * (real - turned)).sum(axis=1)
+        said = [
+            f"true: {shorten(one, 44)}\nfalse: {shorten(other, 44)}\nnearer to the {'true' if by > 0 else 'false'} one "
+            f"by {abs(by):.3f}"
+            for one, other, by in zip(
+                self._texts(self._pairs["sentence"].to_numpy()), self._pairs["text"], margin, strict=True
+            )
+        ]
+        table = pd.DataFrame({
+            "key": self._table["_key"].to_numpy()[own], "about": self._pairs["observation"], "said": said,
+            "right": margin > 0, "certainty": np.abs(margin), "question": np.arange(len(margin)),
+        })  # fmt: skip
+        return Answers(table, real - turned)
 
     def _metrics(self, right: np.ndarray, of_others: np.ndarray, resamples: Resamples | None) -> dict[str, Metric]:
         claimed = self._pairs["claimed"].to_numpy(bool)

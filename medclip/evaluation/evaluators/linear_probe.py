@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.metrics import multilabel, over_draws
 from medclip.inference.embed import embed_features
 
@@ -93,7 +95,9 @@ class LinearProbe(Evaluator):
         table = pd.DataFrame(rows)
         figure = figures.learning(table, "Linear probe")
         metrics = over_draws(table, "linear-probe", ends)
-        return Result(metrics, tables={"linear_probe": table}, figures={"linear_probe": figure})
+        keys = tables["test"]["_key"].tolist()
+        answers = partial(Answers.by_threshold, keys, states["test"], scores, self._names)  # of the last share and draw
+        return Result(metrics, tables={"linear_probe": table}, figures={"linear_probe": figure}, answers=answers)
 
     def _fit(
         self, features: dict[str, np.ndarray], states: dict[str, np.ndarray], chosen: np.ndarray

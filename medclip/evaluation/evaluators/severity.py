@@ -15,6 +15,7 @@ from labelers.errors import UserError
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Array, Metric, Resamples, bootstrap, interval
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.groups import LEAST_PATIENTS, groups_by
 from medclip.evaluation.metrics import spearman
 from medclip.inference.classifier import ZeroShotClassifier
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _THUMBNAIL = 24  # pixels of a side
 _FOLDS = 5
+_NEAR = 0.25  # by how much of all films the two orders may differ about one that is called right
 _PENALTY = 100.0
 
 
@@ -101,7 +103,23 @@ class Severity(Evaluator):
             columns=["what", "n", "spearman", "spearman_low", "spearman_high", "chance"],
         )
         drawn = figures.scatter(self._truth, scores, "mean of the readers", f"score of {self._observation}")
-        return Result(known, tables={"severity": table}, figures={"severity": drawn})
+        answers = partial(self._answers, scores, classifier.positive.centres())
+        return Result(known, tables={"severity": table}, figures={"severity": drawn}, answers=answers)
+
+    def _answers(self, scores: np.ndarray, directions: np.ndarray) -> Answers:
+        """Returns the place of each film by the score and by the readers; right is within a quarter of all films."""
+        read, given = (pd.Series(values).rank(pct=True).to_numpy() for values in (self._truth, scores))
+        apart = np.abs(read - given)
+        said = [
+            f"readers {truth:.1f}, above {by:.0%} of the films\nscore {score:.3f}, above {own:.0%} of them"
+            for truth, by, score, own in zip(self._truth, read, scores, given, strict=True)
+        ]
+        right = apart <= _NEAR
+        table = pd.DataFrame({
+            "key": self._table["_key"], "about": self._observation, "said": said, "right": right,
+            "certainty": np.where(right, _NEAR - apart, apart), "question": 0,
+        })  # fmt: skip
+        return Answers(table, directions)
 
     def _correlation(self, truth: np.ndarray, scores: np.ndarray, rows: np.ndarray | None = None) -> Metric:
         """Returns the rank correlation over rows (all by default) whose truth is known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from medclip.data.tables import label_matrix
 from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, Resamples, Sampled, bootstrap, mean_sampled, sample
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.groups import COLUMNS, LEAST_PATIENTS, Group, groups_by, intersections
 from medclip.evaluation.metrics import calibration_error, weighted_mean
 from medclip.inference.calibration import best_thresholds, fit_platt, sigmoid
@@ -105,7 +107,12 @@ class Subgroups(Evaluator):
         called = scores[:, columns] >= np.array(list(thresholds.values()))
         rates = _Rates(states, called, list(thresholds), self._resamples, self._min_count)
         chances = _probabilities(learned[:, columns], valid[:, columns], scores[:, columns], self._min_count)
-        return self._result(rates, chances)
+        answers = partial(
+            Answers.by_threshold,
+            self._table["_key"].tolist(), states, scores[:, columns], list(thresholds), thresholds=thresholds,
+            directions=classifier.positive.centres()[columns],
+        )  # fmt: skip
+        return replace(self._result(rates, chances), answers=answers)
 
     def _result(self, rates: _Rates, chances: np.ndarray) -> Result:
         everybody = Group("all", "all", np.ones(len(self._table), dtype=bool), self._table["patient_id"].nunique())

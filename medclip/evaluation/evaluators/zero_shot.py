@@ -6,6 +6,7 @@ import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,8 +18,10 @@ from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric, bootstrap
 from medclip.evaluation.denial import deniable, denial, in_latin_letters, terse_prompts
 from medclip.evaluation.evaluators import EvaluationData, Evaluator, Result
+from medclip.evaluation.films import Answers
 from medclip.evaluation.groups import COLUMNS, groups_by
 from medclip.evaluation.metrics import multiclass, multilabel
+from medclip.evaluation.shift import PLACES, Shift, shift_between
 from medclip.evaluation.unseen import SEEN, UNSEEN
 from medclip.inference.calibration import best_thresholds
 from medclip.inference.embed import embed_images, embed_texts
@@ -137,12 +140,45 @@ class ZeroShot(Evaluator):
             for name in drawn.columns.drop("draw"):
                 metrics[f"draws/{name}"] = Metric(drawn[name].mean(), sd=drawn[name].std(ddof=1))
                 headline.append(f"draws/{name}")
+        answers = partial(self._answers, images, scores, vectors, thresholds)
         if self._resamples is None:
-            return Result(metrics, tuple(headline), tables)
+            return Result(metrics, tuple(headline), tables, answers=answers)
         groups, more = self._by_group(scores, self._compared(positive))
         if len(groups):
             tables["groups"] = groups
-        return Result(metrics | more, tuple(headline), tables, self._figures(scores, positive, tables))
+        shift = self._shift(scores)
+        if len(shift.table):
+            tables["places"] = shift.table
+        headline += [name for name in shift.metrics if name.startswith("auroc/difference/")]
+        drawings = self._figures(scores, positive, tables)
+        return Result(metrics | more | shift.metrics, tuple(headline), tables, drawings, answers, shift.sampled)
+
+    def _shift(self, scores: np.ndarray) -> Shift:
+        """Returns how far it is from one hospital, and from one test set, to the next."""
+        found = [Shift({}, {}, pd.DataFrame())]
+        for column in (name for name in PLACES if name in self._groups):
+            groups = [group for group in groups_by(self._table, column) if group.large_enough]
+            if len(groups) > 1:
+                found.append(
+                    shift_between(self._states, scores, groups, resamples=self._resamples, min_count=self._min_count)
+                )
+        return Shift(
+            {name: one for shift in found for name, one in shift.sampled.items()},
+            {name: one for shift in found for name, one in shift.metrics.items()},
+            pd.concat([shift.table for shift in found], ignore_index=True),
+        )
+
+    def _answers(
+        self, images: np.ndarray, scores: np.ndarray, vectors: Mapping[str, np.ndarray], thresholds: dict[str, float]
+    ) -> Answers:
+        """Returns the answers for single films; present is what is nearer to it than the threshold, or than denials."""
+        claims = Directions.of(
+            [entry.positive for entry in self._prompts.values()], vectors, dim=images.shape[1], ensemble=self._ensemble
+        )
+        return Answers.by_threshold(
+            self._table["_key"].tolist(), self._states, scores, self._names, thresholds=thresholds,
+            directions=claims.centres(),
+        )  # fmt: skip
 
     def _encode_prompts(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> dict[str, np.ndarray]:
         terse = terse_prompts(deniable(self._prompts))
@@ -234,7 +270,7 @@ class ZeroShot(Evaluator):
                 if len(self._classes) > 1:
                     found |= multiclass(states, positive[among], self._names, self._classes, resamples=drawn)[0]
                 row: dict[str, object] = {"group": column, "value": value, "images": int(among.sum())}
-                row["patients"] = group.patients
+                row |= {"patients": group.patients, "positives": int((states == 1).sum()), "chance": 0.5}
                 for name in ("auroc/mean", "accuracy"):
                     metric = replace(found.get(name, Metric(float("nan"))), count=None)
                     row |= {name: metric.value, f"{name}/low": metric.low, f"{name}/high": metric.high}

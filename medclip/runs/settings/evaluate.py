@@ -41,15 +41,18 @@ class EvaluationSettings:
     """evaluation"""
 
     protocol: str = ""
-    """Published protocol to follow: medclip-2022, gloria or chexzero."""
+    """Published protocol to follow: medclip-2022, gloria, chexzero, carzero-2024, denial-2026 or cxr-lt-2026."""
     evaluators: str = "zero-shot"
     """Evaluators, separated by commas: zero-shot, flip, attributes, retrieval, few-shot, linear-probe, fine-tune,
-    grounding, detection, calibration, subgroups, abstention, severity, composed."""
+    grounding, detection, calibration, subgroups, abstention, severity, composed,
+    prompt-styles."""
     maps: Literal["evidence", "patches"] = "evidence"
     """Where maps of grounding and detection come from: gradients, or cosines of patches, for objectives that compare
     patches (filip, gloria)."""
     baselines: str = ""
     """Baselines beside the model, separated by commas: untrained, supervised."""
+    references: list[str] = field(default_factory=list)
+    """Other runs that were evaluated on the same several test sets, for the line of effective robustness."""
     observations: list[str] = field(default_factory=list)
     """Observations to ask about. By default those of the source."""
     unseen: list[str] = field(default_factory=list)
@@ -92,6 +95,8 @@ class PromptSettings:
     prompts: str = "chexpert14"
     """Prompt sets, by name or as files (.yaml, or GLoRIA's constants.py), separated by commas. With the default,
     other observations of the images, such as COVID-19, are asked about by the set others."""
+    prompt_styles: list[str] = field(default_factory=lambda: ["report", "terse", "plain", "question", "misspelt", "zh"])
+    """Styles that prompt-styles compares: report, terse, plain, question, misspelt, zh, or prompt sets of any name."""
     ensemble: Literal["embeddings", "logits", "max"] = "embeddings"
     """How several prompts become one score: mean embedding, mean cosine, or largest cosine."""
     standardise: bool = False
@@ -107,7 +112,8 @@ class EvaluationOutput:
     """output"""
 
     examples: int = 0
-    """Number of images and texts to show in the report. They are patients' data, so none by default."""
+    """Number of films, with the model's maps, and texts that each evaluator shows in the report. They are patients'
+    data, so none by default."""
     output: str = ""
     """Folder of the results. By default evaluation/SOURCE in the run folder."""
     overwrite: bool = False

@@ -108,7 +108,7 @@ def test_a_protocol_shows_published_numbers_and_departures(folder, capsys) -> No
     assert saved["protocol"]["name"] == "medclip-2022"
     assert saved["how"]["settings"]["ensemble"] == "logits"
     assert "draws/accuracy" in saved["model"]["zero-shot"]
-    with pytest.raises(ValueError, match="Choose from carzero-2024, chexzero, denial-2026, gloria, medclip-2022"):
+    with pytest.raises(ValueError, match="Choose from carzero-2024, chexzero, cxr-lt-2026, denial-2026"):
         evaluate.run([*arguments(folder), "--protocol", "own"])
 
 
@@ -195,6 +195,11 @@ def test_what_an_earlier_evaluation_left_is_gone(folder) -> None:
     assert not (folder / "again" / "model-retrieval.csv").exists()
 
 
+def test_unseen_observations_that_no_image_knows_are_told(folder) -> None:
+    with pytest.raises(ValueError, match=r"know none of Edemas\. Did you mean 'Edema'"):
+        evaluate.run(arguments(folder, "--unseen", "Edemas", "--output", str(folder / "unseen")))
+
+
 def test_evaluating_nothing_says_what_is_expected(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no model"):
         evaluate.run([str(tmp_path)])
@@ -205,6 +210,54 @@ def test_evaluating_nothing_says_what_is_expected(tmp_path) -> None:
         evaluate.run([str(tmp_path), "--on", "phantom", "--baselines", "best"])
 
 
-def test_examples_that_nobody_shows_are_said(folder, caplog) -> None:
-    assert evaluate.run(arguments(folder, "--examples", "2", "--output", str(folder / "none"))) == 0
-    assert "--examples 2: zero-shot shows no images; grounding and retrieval do" in caplog.text
+def test_every_evaluator_shows_films_and_no_patient(folder) -> None:
+    evaluators = "zero-shot,flip,few-shot,linear-probe,calibration,abstention,subgroups,composed,prompt-styles"
+    output = folder / "films"
+    assert evaluate.run([*arguments(folder), "--texts", "phantom", "--evaluators", evaluators, "--examples", "3",
+                         "--shots", "[1]", "--shot-draws", "1", "--shares", "[1.0]", "--observations", FIVE,
+                         "--prompt-styles", "report,terse", "--output", str(output)]) == 0  # fmt: skip
+    drawn = {path.stem for path in output.glob("model-*_films.png")}
+    assert drawn >= {f"model-{name.replace('-', '_')}_films" for name in evaluators.split(",")} - {
+        "model-calibration_films",
+        "model-abstention_films",
+    }  # these refuse observations of so few images
+    page = (output / "report.html").read_text()
+    assert page.count("<figcaption>Films that were answered most and least certainly") == len(drawn)
+    assert "phantom, test split: " in page and "http" not in page.split("How to repeat it")[0]
+    patients = pd.read_parquet(next((folder / "p").glob("phantom-images-*/images.parquet")))["patient_id"]
+    assert not [name for name in patients if f"{name}<" in page or f" {name} " in page]
+
+
+def test_several_test_sets_stand_side_by_side(folder, capsys, tmp_path) -> None:
+    films = []
+    for name in ("one", "two"):
+        for i in range(24):
+            picture(tmp_path / name / f"{i}.png", seed=i + (name == "two") * 100)
+        rows = [f"{name}/{i}.png,{name}{i},{i % 2},{i % 3 == 0:d},test" for i in range(24)]
+        films.append(tmp_path / f"{name}.csv")
+        films[-1].write_text("\n".join(["path,patient_id,Edema,Fracture,split", *rows]))
+    on = ",".join(f"csv={path}" for path in films)
+    arguments = [
+        str(folder / "run"),
+        "--on",
+        on,
+        "--prepared",
+        str(folder / "p"),
+        "--resamples",
+        "20",
+        "--device",
+        "cpu",
+    ]
+    assert evaluate.run([*arguments, "--baselines", "untrained"]) == 0
+    said = capsys.readouterr().out
+    assert "By test set" in said and "The plain difference stands alone" in said
+    saved = json.loads((folder / "run" / "evaluation" / "csv-one+csv-two" / "metrics.json").read_text())
+    assert [row["test set"] for row in saved["test_sets"]] == ["csv-one", "csv-two"]
+    (row,) = saved["robustness"]
+    assert row["effective robustness"] is None and row["reference models"] == "untrained"
+    found = saved["model"]["zero-shot"]
+    one, two = (found[f"auroc/shared/test_set=csv-{name}"] for name in ("one", "two"))
+    assert row["difference"] == pytest.approx(two - one, abs=1e-5)
+    assert found["auroc/difference/test_set/csv-two-csv-one/low"] <= two - one
+    with pytest.raises(FileNotFoundError, match="Evaluate that run on the same test sets first"):
+        evaluate.run([*arguments, "--references", str(tmp_path / "other"), "--overwrite"])

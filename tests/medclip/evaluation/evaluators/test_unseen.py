@@ -64,8 +64,7 @@ def test_the_phantoms_rare_findings_are_asked_about_with_the_14(data, tmp_path) 
     assert sorted(unseen_observations(data, (), tmp_path / "model")) == RARE
     assert unseen_observations(data, ["Hernia"], tmp_path / "model") == ["Hernia"]
     assert unseen_observations(data, (), tmp_path / "elsewhere" / "model") == []
-    with pytest.raises(ValueError, match=r"know none of Hernias\. Did you mean 'Hernia'"):
-        unseen_observations(data, ["Hernias"], tmp_path / "model")
+    assert unseen_observations(data, ["Goiter"], tmp_path / "model") == []
 
 
 def test_zero_shot_prints_both_sides_before_the_mean(data, tmp_path, model) -> None:
