@@ -46,23 +46,23 @@ def _bash(options: Mapping[str, Mapping[str, tuple[str, ...]]], first: tuple[str
     cases = []
     for command, flags in options.items():
         values = [
-            f"      {command}:{flag}) words={shlex.quote(' '.join(known))} ;;" for flag, known in flags.items() if known
+            f"      {command}:{flag}) offer={shlex.quote(' '.join(known))} ;;" for flag, known in flags.items() if known
         ]
-        cases += [*values, f"      {command}:*) [[ $cur == -* ]] && words={shlex.quote(' '.join(flags))} ;;"]
+        cases += [*values, f"      {command}:*) [[ $cur == -* ]] && offer={shlex.quote(' '.join(flags))} ;;"]
     names = " ".join(f"medclip-{command}" for command in options)
     return "\n".join([
         "_medclip() {",
-        '  local cur="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" words="" name="${1##*/}"',
+        '  local cur="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" offer="" name="${1##*/}"',
         '  local command="${name#medclip-}"',
         '  if [[ $name == medclip ]]; then command="${COMP_WORDS[1]}"; fi',
         "  if [[ $name == medclip && $COMP_CWORD -eq 1 ]]; then",
-        f"    words={shlex.quote(' '.join([*options, *first]))}",
+        f"    offer={shlex.quote(' '.join([*options, *first]))}",
         "  else",
         '    case "$command:$before" in',
         *cases,
         "    esac",
         "  fi",
-        '  COMPREPLY=($(compgen -W "$words" -- "$cur"))',
+        '  COMPREPLY=($(compgen -W "$offer" -- "$cur"))',
         "}",
         f"complete -o default -F _medclip medclip {names}",
         "",

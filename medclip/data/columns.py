@@ -60,17 +60,10 @@ def by_name(raw: pd.DataFrame, missing: Sequence[str], free: Sequence[str], *, o
     return found
 
 
-def by_contents(raw: pd.DataFrame, ours: str, free: Sequence[str], *, origin: str) -> dict[str, str]:
-    """Returns the column that holds names of image files (`ours` is path) or reports (text), {} where none does.
-
-    Raises:
-        UserError: Several do.
-    """
+def holding(raw: pd.DataFrame, ours: str, free: Sequence[str]) -> list[str]:
+    """Returns the columns of `free` that hold names of image files (`ours` is path) or reports (text)."""
     holds = _holds_files if ours == "path" else _holds_reports
-    like = [name for name in free if holds(raw[name])]
-    if len(like) > 1:
-        refuse(ours, like, origin=origin)
-    return dict.fromkeys(like, ours)
+    return [name for name in free if holds(raw[name])]
 
 
 def as_option(columns: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 _WHITE = (255, 255, 255)
 #: Smallest height of letters, in pixels; else a share of the picture.
@@ -53,8 +53,7 @@ def contact_sheet(films: Sequence[np.ndarray | None], *, side: int = 220, across
     for place, film in enumerate(films):
         left, top = place % across * cell, place // across * cell
         if film is not None:
-            small = Image.fromarray(film)
-            small.thumbnail((side, side), Image.Resampling.LANCZOS)
+            small = ImageOps.contain(Image.fromarray(film), (side, side), Image.Resampling.LANCZOS)
             sheet.paste(small, (left + (side - small.width) // 2, top + (side - small.height) // 2))
         draw.text((left + 4, top + 2), str(place + 1), fill=255, font_size=16, stroke_width=2, stroke_fill=0)
     with io.BytesIO() as file:

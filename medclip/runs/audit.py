@@ -58,7 +58,7 @@ def audit(config: AuditConfig, *, progress: Progress | None = None) -> Audit:
     if run is not None:
         _, trained = find_model(run)
         settings = {name: trained[name] for name in ("cache_size", "dicom", "split_seed") if name in trained}
-        options = config.source_options or trained.get("source_options", {})
+        options = config.options_over(trained)
         root = config.data_root or trained.get("data_root")
         config = replace(config, **settings, source_options=options, data_root=root)
     others = _prepared(config, config.on, progress)

@@ -15,8 +15,9 @@ from medclip.data.images import image_shape, square_geometry
 from medclip.inference.detection import Boxes, propose, suppress
 from medclip.inference.load import find_model, load_model
 from medclip.inference.prompts import Prompts, load_prompts
-from medclip.runs.classify import drawing_names, read_images
+from medclip.runs.classify import read_images
 from medclip.runs.classify_films import paths_of
+from medclip.runs.classify_maps import drawing_names
 from medclip.runs.settings import DetectConfig
 from medclip.utils.io import write_atomically
 from medclip.utils.progress import Progress

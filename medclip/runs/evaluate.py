@@ -94,8 +94,7 @@ def evaluate(
     folder, trained = find_model(config.model)
     if not config.on:
         raise UserError(_ask_for_images(trained))
-    if not config.source_options:
-        config = replace(config, source_options=trained.get("source_options", {}))
+    config = replace(config, source_options=config.options_over(trained))
     protocol = load_protocol(config.protocol) if config.protocol else None
     config, departures = protocol.apply(config, EvaluateConfig(), given) if protocol else (config, [])
     if unknown := set(names_in(config.baselines)) - set(BASELINES):

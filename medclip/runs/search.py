@@ -87,7 +87,7 @@ def _build(
     made_with: str,
     progress: Progress | None,
 ) -> Index:
-    options = config.source_options or trained.get("source_options", {})
+    options = config.options_over(trained)
     root = config.data_root or trained.get("data_root")
     sources = find_sources(config.images or config.texts, data_root=root, options=options)
     images, texts = ([], sources) if config.texts else (sources, [])

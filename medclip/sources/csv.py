@@ -12,7 +12,7 @@ import pandas as pd
 from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS, states_from_names
 from medclip.data.box_tables import EXPECTED, holds_boxes, image_ids, of_images, plain, positive_where_boxed, read_boxes
-from medclip.data.columns import as_option, by_contents, by_name
+from medclip.data.columns import as_option, by_name, holding, refuse
 from medclip.data.csv_files import file_below, listed, read_table
 from medclip.data.source import Source
 from medclip.data.tables import IMAGE_EXTRAS, as_ids, check_images, check_texts, joined_states
@@ -24,6 +24,8 @@ _IDS = ("image_id", "study_id", "patient_id")
 _KNOWN = (*_IDS, "path", "text", *IMAGE_EXTRAS)
 #: Sections that are joined where a table has no column of whole texts.
 _SECTIONS = ("findings", "impression")
+#: What was said, by table.
+_SAID: set[tuple[Path, str]] = set()
 
 
 class Csv(Source):
@@ -84,7 +86,7 @@ class Csv(Source):
         self.separator, self.select, self.outside = separator, dict(select or {}), outside
         self.population, self.text_labels = population or self.root.stem, text_labels
         self.encoding, self.box_file = encoding, boxes
-        self._said: set[str] = set()
+        self._unsettled: dict[str, list[str]] = {}
         for ours, theirs in self.columns.items():
             if ours not in _KNOWN:
                 raise UserError(f"csv: columns maps {ours!r}.{suggest(ours, list(_KNOWN))} Known: {', '.join(_KNOWN)}.")
@@ -138,6 +140,12 @@ class Csv(Source):
         read = read.rename(columns=keys)  # type: ignore[arg-type]
         return read_boxes(of_images(read, raw, path=path, images=self.root.name), origin=f"csv: {path.name}")
 
+    def splits(self) -> pd.DataFrame:
+        """Returns patient_id and split of every row whose split the table declares; none without such a column."""
+        if "split" not in self._raw.columns:
+            return pd.DataFrame(columns=["patient_id", "split"])
+        return super().splits()
+
     def _is_of_boxes(self, raw: pd.DataFrame) -> bool:
         return not self.box_file and "path" in raw.columns and holds_boxes([str(name) for name in raw.columns])
 
@@ -179,10 +187,11 @@ class Csv(Source):
         found |= self._guessed(raw, [name for name in missing if name not in found.values()], found, free)
         if found:
             left = [name for name in free if name not in found and name not in self._label_columns(raw)]
-            logger.info(
-                "csv: %s: taken from the table: %s; not used: %s. To say it yourself: %s", self.root.name,
-                ", ".join(f"{name} as {ours}" for name, ours in found.items()), ", ".join(left[:30]) or "nothing",
-                as_option({theirs: ours for ours, theirs in mapped.items()} | found),
+            taken = ", ".join(f"{name} as {ours}" for name, ours in found.items())
+            option = as_option({theirs: ours for ours, theirs in mapped.items()} | found)
+            self._say(
+                f"taken from the table: {taken}; not used: {', '.join(left[:30]) or 'nothing'}. To say it yourself: "
+                f"{option}", level=logging.INFO,
             )  # fmt: skip
         return raw.rename(columns=found)
 
@@ -198,9 +207,11 @@ class Csv(Source):
         sections = any(name.lower() in _SECTIONS for name in free)
         no_text = labels or self.labels_in or sections or holds_boxes([str(name) for name in raw.columns])
         for ours in ("path", *(() if no_text else ("text",))):
-            if ours in missing:
-                left = [name for name in free if name not in guessed]
-                guessed |= by_contents(raw, ours, left, origin=f"csv: {self.root.name}")
+            like = holding(raw, ours, [name for name in free if name not in guessed]) if ours in missing else []
+            if len(like) == 1:
+                guessed[like[0]] = ours
+            elif like:
+                self._unsettled[ours] = like  # refused where it is asked for
         return guessed
 
     def _several(self) -> Sequence[str]:
@@ -233,7 +244,9 @@ class Csv(Source):
         return raw.assign(text=texts.str.strip())
 
     def _check_other(self, other: str, column: str, raw: pd.DataFrame) -> None:
-        """Says which column is looked for where the table has neither images nor texts."""
+        """Says which column is looked for where several could be it, or the table has neither images nor texts."""
+        if column in self._unsettled:
+            refuse(column, self._unsettled[column], origin=f"csv: {self.root.name}")
         if other in raw.columns:
             return
         names = [str(name) for name in raw.columns]
@@ -277,11 +290,11 @@ class Csv(Source):
             f"csv: {self.root} has no column {column!r}.{suggest(column, names)} Found: {', '.join(names[:30])}."
         )
 
-    def _say(self, message: str) -> None:
-        """Logs what is to be known of the table, once."""
-        if message not in self._said:
-            self._said.add(message)
-            logger.warning("csv: %s: %s", self.root.name, message)
+    def _say(self, message: str, *, level: int = logging.WARNING) -> None:
+        """Logs what is to be known of the table, once, also where it is read for images and again for texts."""
+        if (self.root.absolute(), message) not in _SAID:
+            _SAID.add((self.root.absolute(), message))
+            logger.log(level, "csv: %s: %s", self.root.name, message)
 
     def _with_ids(self, table: pd.DataFrame, default: pd.Series) -> pd.DataFrame:
         if "patient_id" not in table.columns:

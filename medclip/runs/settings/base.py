@@ -109,6 +109,15 @@ class Settings:
         own = options.get("csv") or {}
         return options | {"csv": own | {"columns": (own.get("columns") or {}) | self.columns}}  # type: ignore[attr-defined]
 
+    def options_over(self, trained: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the options of sources: those given, else those of a training run with the columns that are given."""
+        options, columns = self.source_options, self.columns  # type: ignore[attr-defined]
+        before = trained.get("source_options") or {}
+        if not before or (options and options != {"csv": {"columns": columns}}):
+            return options
+        own = before.get("csv") or {}
+        return before | ({"csv": own | {"columns": (own.get("columns") or {}) | columns}} if columns else {})
+
     @classmethod
     def from_mapping(cls: type[T], values: Mapping[str, Any], *, origin: str) -> T:
         """Returns settings from a mapping, such as a YAML file holds.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medclip.cli.config import read_config
-from medclip.runs.settings import PrepareConfig, TrainConfig
+from medclip.runs.settings import EvaluateConfig, PrepareConfig, TrainConfig
 from medclip.sources import find_sources
 from medclip.sources.csv import Csv
 
@@ -80,6 +80,15 @@ def test_the_option_names_columns_and_joins_texts(tmp_path: Path) -> None:
     saved = tmp_path / "config.yaml"
     config.save(saved)
     assert TrainConfig.load(saved) == config
+
+
+def test_columns_go_over_those_of_the_run() -> None:
+    trained = {"source_options": {"csv": {"columns": {"path": "A", "text": "B"}, "labels_in": "C"}, "phantom": {}}}
+    assert EvaluateConfig().options_over(trained) == trained["source_options"]
+    over = EvaluateConfig(columns={"path": "X"}).options_over(trained)
+    assert over == {"csv": {"columns": {"path": "X", "text": "B"}, "labels_in": "C"}, "phantom": {}}
+    mine = {"csv": {"labels_in": "D"}}
+    assert EvaluateConfig(source_options=mine).options_over(trained) == mine
 
 
 def test_two_tables_have_columns_of_their_own(tmp_path: Path) -> None:
