@@ -81,7 +81,7 @@ def read_config(kind: type[T], argv: list[str], *, prog: str, description: str, 
     structured = _structured(parser, kind, words)
     scalars = [scalar for word in words for scalar in _expanded(word) if _name(scalar) not in structured]
     values = parser.parse_args(scalars)
-    return kind(**{name: getattr(values, name) for name in names if name not in structured} | structured)
+    return kind(**{name: _joined(getattr(values, name)) for name in names if name not in structured} | structured)
 
 
 @functools.cache
@@ -135,7 +135,8 @@ def _structured(parser: ArgumentParser, kind: type[Settings], given: list[str]) 
         name, *keys = flag.removeprefix("--").split(".")
         if name == "config":
             content = read_yaml(Path(value))
-            made |= {key: content[key] or made[key] for key in made if key in content}
+            hints = typing.get_type_hints(kind)
+            made |= {key: _in_file(content[key], hints[key]) or made[key] for key in made if key in content}
         elif name in made:
             inner = _scalar(value) if keys else _value_in(parser, name, value)
             inner = made[name] if inner is None else inner
@@ -145,6 +146,14 @@ def _structured(parser: ArgumentParser, kind: type[Settings], given: list[str]) 
     for name, value in made.items():
         _check_items(parser, kind, name, value)
     return made
+
+
+def _in_file(value: Any, hint: Any) -> Any:
+    """Returns a mapping or a list of a file, also where it was written as on the command line, A,B or A=x,B=y."""
+    if not isinstance(value, str):
+        return value
+    is_list = typing.get_origin(hint) is list
+    return yaml.safe_load(_listed(value, typing.get_args(hint)[0]) if is_list else _mapped(value))
 
 
 def _value_in(parser: ArgumentParser, name: str, value: str) -> Any:
@@ -254,6 +263,13 @@ def _listed(value: str, item: type[Any]) -> str:
         return value
     words = names_in(value)
     return json.dumps(words if item is str else [yaml.safe_load(word) for word in words])
+
+
+def _joined(value: Any) -> Any:
+    """Returns names that were written as [A, B] as the settings of names take them: A,B."""
+    if not isinstance(value, str) or not (value.startswith("[") and value.endswith("]")):
+        return value
+    return ",".join(name.strip("'\"") for name in names_in(value[1:-1]))
 
 
 def _mapped(value: str) -> str:

@@ -16,7 +16,7 @@ from labelers.errors import UserError
 from medclip.cli import classify, convert, curve, evaluate, export, label, prepare, search, train
 from medclip.cli.config import read_config
 from medclip.data.transforms import augmentation_from
-from medclip.runs.settings import TrainConfig
+from medclip.runs.settings import EvaluateConfig, TrainConfig
 from medclip.utils.plugins import check_options, load_plugin
 
 ROOT = Path(__file__).parents[3]
@@ -216,3 +216,12 @@ def test_every_configuration_is_valid(path: Path) -> None:
     check_options("objective", config.objective, kind, config.objective_options)
     kind(**config.objective_options)
     augmentation_from(config.augmentation)
+
+
+def test_names_are_written_one_way_or_the_other(tmp_path) -> None:
+    (tmp_path / "c.yaml").write_text("evaluators: [zero-shot, flip]\nobservations: Edema,Fracture\n")
+    for words in (["--config", str(tmp_path / "c.yaml")],
+                  ["--evaluators", "[zero-shot, flip]", "--observations", "Edema,Fracture"],
+                  ["--evaluators", "zero-shot,flip", "--observations", "[Edema, Fracture]"]):  # fmt: skip
+        config = read_config(EvaluateConfig, words, prog="medclip-evaluate", description="")
+        assert (config.evaluators, config.observations) == ("zero-shot,flip", ["Edema", "Fracture"])
