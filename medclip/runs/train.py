@@ -39,6 +39,7 @@ from medclip.runs.train_resume import checkpoint_of, is_complete
 from medclip.training.callbacks import Profile
 from medclip.training.checkpoints import Checkpoints
 from medclip.training.module import TrainingModule
+from medclip.training.stages import SecondStage
 from medclip.training.step_module import Optimisation
 from medclip.training.trainer import Machine, Plan, StepData, fit
 from medclip.utils.io import locked, write_atomically
@@ -198,7 +199,7 @@ def _module(config: TrainConfig, parts: Parts, model: MedCLIPModel, steps: int) 
     return TrainingModule(
         model, parts.objective, seed=config.seed, encode_batch=config.encode_batch, own_rows=config.own_rows,
         optimisation=Optimisation(config.learning_rate, config.weight_decay, config.warmup, steps, config.clip_norm),
-        unlock_at=round(config.unlock_after * steps),
+        second_stage=SecondStage(round(config.unlock_after * steps), config.unlock_patience),
         augment=DeviceAugmentation(config.image_size, parts.augmentation) if on_device else None,
     )  # fmt: skip
 
@@ -250,6 +251,7 @@ def _finish(
         "steps": module.steps,
         "best": {"step": saved["global_step"], checkpoints.monitor: None if math.isnan(score) else round(score, 6)},
         "last": checkpoints.logged,
+        **({} if module.second_stage.began is None else {"second_stage": module.second_stage.began}),
         "observations": tables.observations(config),
         "sources": tables.manifests,
     }

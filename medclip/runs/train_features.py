@@ -37,10 +37,16 @@ def check_features(config: TrainConfig, objective: Objective) -> None:
     """
     if not config.cache_features:
         return
-    if config.lock_vision != "all" or config.unlock_after or config.lora_vision or config.lora_text:
+    if (
+        config.lock_vision != "all"
+        or config.unlock_after
+        or config.unlock_patience
+        or config.lora_vision
+        or config.lora_text
+    ):
         raise UserError(
             "--cache-features needs an image tower that does not change: --lock-vision all, without --unlock-after, "
-            "--lora-vision and --lora-text."
+            "--unlock-patience, --lora-vision and --lora-text."
         )
     if objective.needs_local or config.augment_on == "device":
         what = f"--objective {config.objective} compares patches" if objective.needs_local else "--augment-on device"

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import copy
+import logging
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from labelers.errors import UserError
 from medclip.data.gpu_transforms import DeviceAugmentation
 from medclip.data.loader import Batch
 from medclip.encoded import Encoded
 from medclip.models import MedCLIPModel
-from medclip.models.locking import unlock
 from medclip.objectives import Objective
 from medclip.training.checkpoints import LOG_EVERY
-from medclip.training.distributed import gather, world
+from medclip.training.distributed import gather
 from medclip.training.gradient_cache import encode_in_parts
 from medclip.training.health import alignment, uniformity
+from medclip.training.stages import SecondStage
 from medclip.training.step_module import Optimisation, StepModule
+
+logger = logging.getLogger(__name__)
 
 _WORTH_IT = 0.8  # share of the work that two groups of texts may cost
 
@@ -35,7 +37,7 @@ class TrainingModule(StepModule):
         seed: Seed of what is random inside the model.
         encode_batch: Inputs encoded at once; larger batches go through the towers in parts, and again in the backward
             pass (gradient caching, Gao et al. 2021, arXiv 2101.06983). 0 for all at once.
-        unlock_at: The step from which on locked parts of the model train too; 0 for never.
+        second_stage: When locked parts of the model train too; by default never.
         own_rows: Each process computes losses for its own rows only, against the inputs of all processes.
         augment: Makes pixel values of batches that hold cached squares.
     """
@@ -53,15 +55,15 @@ class TrainingModule(StepModule):
         seed: int,
         encode_batch: int = 0,
         own_rows: bool = False,
-        unlock_at: int = 0,
+        second_stage: SecondStage | None = None,
         augment: DeviceAugmentation | None = None,
     ) -> None:
         super().__init__(optimisation, seed=seed)
         self.model, self.objective = model, objective
         self.momentum = copy.deepcopy(model).requires_grad_(False) if objective.needs_keys else None
-        self._unlocked = False
-        self._encode_batch, self._own_rows, self._unlock_at = encode_batch, own_rows, unlock_at
-        self._augment = augment
+        self._encode_batch, self._own_rows = encode_batch, own_rows
+        self._augment, self._unlocked = augment, False
+        self.second_stage = second_stage or SecondStage()
 
     def train(self, mode: bool = True) -> TrainingModule:
         """Switches training mode. Momentum towers follow those they are copies of, and keep what these lock locked.
@@ -81,11 +83,19 @@ class TrainingModule(StepModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seeds what is random inside the model by the step, so that a resumed run draws what the first would have."""
-        if self._unlock_at and self.global_step >= self._unlock_at and not self._unlocked:
-            unlock(self.model)
-            self.train()
-            self._unlocked = True
+        if not self._unlocked:
+            self._begin_second_stage()
         torch.manual_seed(self.step_seed())
+
+    def _begin_second_stage(self) -> None:
+        """Begins the second stage where it is due, or where the run that is resumed was in it."""
+        stage = self.second_stage
+        if stage.began is None and stage.is_due(self.global_step, self.trainer.checkpoint_callback):
+            stage.began = self.global_step
+            logger.info("After step %d: locked layers are trained, too", self.global_step)
+        if stage.began is not None:
+            stage.begin(self.trainer, self)
+            self._unlocked = True
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Encodes, gathers, and returns the loss."""
@@ -148,22 +158,20 @@ class TrainingModule(StepModule):
             texts = Encoded(torch.cat(parts)[torch.cat([rows for rows, _ in by_length]).argsort()])
         return images, texts.take(batch.text_rows)
 
-    def on_fit_start(self) -> None:
-        """Refuses what several processes cannot do, before the first step.
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what a resumed run must know of its losses and its stage."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["second_stage"] = self.second_stage.began
 
-        Raises:
-            UserError: Parts are to be unlocked later.
-        """
-        if self._unlock_at and world()[1] > 1:
-            raise UserError(
-                "--unlock-after works in one process only, since others would not hear of new gradients. With several, "
-                "train in two runs: the second without locks, on the first's model."
-            )
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores the loss monitor and the stage."""
+        super().on_load_checkpoint(checkpoint)
+        self.second_stage.began = checkpoint.get("second_stage")
 
     def trained(self) -> list[nn.Parameter]:
         """Returns what the optimiser updates."""
         parameters = [*self.model.parameters(), *self.objective.parameters()]
-        return parameters if self._unlock_at else [p for p in parameters if p.requires_grad]
+        return parameters if self.second_stage.planned else [p for p in parameters if p.requires_grad]
 
     def ready(self, *, compiled: bool) -> None:
         """Lays the weights of the image tower out as its inputs are, and compiles the towers if asked to."""

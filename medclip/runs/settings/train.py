@@ -140,6 +140,8 @@ class ModelSettings:
     """Rank of the low-rank weights that are trained instead of the text tower; 0 for none."""
     unlock_after: float = 0.0
     """Share of the steps after which locked layers are trained too; 0 for never."""
+    unlock_patience: int = 0
+    """Number of validations in a row without a better one after which locked layers are trained too; 0 for never."""
     cache_features: int = 0
     """Views of each image that a locked image tower encodes once, before training, instead of at each step: 1 for the
     image as it is, more for augmented ones; 0 for none. With --lock-text all each text is encoded once, too."""
@@ -243,7 +245,9 @@ class TrainConfig(
         self.at_least(1, "batch_images", "batch_texts", "image_size", "cache_size", "max_length", "projection_dim")
         self.at_least(1, "keep", "nodes")
         self.at_least(0, "evaluate_every", "steps", "workers", "limit", "encode_batch", "save_every")
-        self.at_least(0, "cache_features")
+        self.at_least(0, "cache_features", "unlock_patience")
+        if self.unlock_patience and not self.evaluate_every:
+            raise UserError("--unlock-patience waits for validations; found --evaluate-every 0. Set it to a number.")
         self.at_least(0, "weight_decay", "clip_norm", "balance_images", "balance_texts")
         if not 0 <= self.flips < 1:
             raise UserError(f"--flips is a share of the sentences, at least 0 and below 1; found {self.flips}.")
