@@ -88,6 +88,8 @@ class Archive:
                 f"{option}: studies cannot be searched by {wrong[0]}.{suggest(wrong[0], KEYS)} Expected are "
                 f"{', '.join(KEYS)}."
             )
+        if blank := [key for key, value in self.filters.items() if not value.strip()]:
+            raise UserError(f"{option}: {blank[0]} is blank, by which every study would be found. Write a value.")
         self._variables = variables
         self._client = _client(self.url, _login(parts, variables))
 

@@ -134,6 +134,7 @@ def test_credentials_of_one_archive_are_not_shown_to_another(model, archive, tmp
         ("dicomweb:ftp://127.0.0.1/x", "expected dicomweb:URL"),
         ("dicomweb:http://jane:secret@127.0.0.1/x", "leave the password out of the address"),
         ("dicomweb:http://127.0.0.1/x?StudyDat=2026", "by StudyDat. Did you mean 'StudyDate'?"),
+        ("dicomweb:http://127.0.0.1/x?StudyInstanceUID=", "StudyInstanceUID is blank"),
         ("dicomweb:http://127.0.0.1/x?Modality=CR", "cannot be searched by Modality"),
     ],
 )
