@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medclip.encoded import Encoded
 from medclip.inference.calibration import Calibration
-from medclip.inference.embed import embed_images, embed_texts, encode_batches
+from medclip.inference.embed import embed_images, embed_texts
 from medclip.inference.heatmap import text_maps
 from medclip.inference.prompts import Prompts, load_prompts
 from medclip.inference.scoring import Directions, PromptScores
@@ -73,10 +72,6 @@ class ZeroShotClassifier(PromptScores):
     def embed(self, images: Sequence[np.ndarray | str | Path], *, batch_size: int = 64) -> np.ndarray:
         """See `PromptScores`."""
         return embed_images(self.model, images, self.processor, batch_size=batch_size)
-
-    def embed_patches(self, images: Sequence[np.ndarray | str | Path]) -> Encoded:
-        """Returns one batch of images encoded with their patches, for heatmaps."""
-        return next(encode_batches(self.model, [self.processor.images(images)], local=True))
 
     def locate(
         self, images: Sequence[np.ndarray | str | Path], names: Sequence[str] = (), *, kind: str = "evidence"

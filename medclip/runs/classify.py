@@ -87,7 +87,7 @@ def classify(config: ClassifyConfig, *, progress: Progress | None = None) -> Ans
         threads=config.threads,
     )  # fmt: skip
     if (config.heatmap or {"seg", "sc"} & set(objects)) and not hasattr(classifier, "locate"):
-        raise UserError("--heatmap, --to seg and --to sc need the image tower itself, which an export has not.")
+        raise UserError("--heatmap, --to seg and --to sc need gradients of the image tower, which an export has not.")
     if unknown := [n for n in (*config.classes, *config.show) if n not in classifier.observations]:
         raise UserError(f"There are no prompts for {', '.join(unknown)}; known: {', '.join(classifier.observations)}.")
     if classifier.positive_only and not config.classes:

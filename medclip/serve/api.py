@@ -43,7 +43,7 @@ def about(service: Asked) -> dict[str, Any]:
     return {
         "prompt_sets": service.prompt_sets,
         "vocabularies": vocabulary_names(),
-        "heatmaps": service.has_patches,
+        "heatmaps": service.has_heatmaps,
         "search": service.searcher is not None,
         "index": service.searcher.about() if service.searcher else None,
         "limits": {
@@ -126,12 +126,12 @@ async def heatmap(
     prompts: Prompts = "",
     form: Annotated[str, Form(pattern="^(json|png)$", description="json, or png: drawn over the film.")] = "json",
 ) -> Response | dict[str, Any]:
-    """Returns where in one film a sentence or an observation is: similarity of text and place, coloured.
+    """Returns where in one film a sentence or an observation is: what each place adds to the similarity, coloured.
 
-    As JSON, `image` is a PNG file in base64, transparent where the similarity is in the lower half of its range.
+    As JSON, `image` is a PNG file in base64, transparent where the map is in the lower half of its range.
     """
-    if not service.has_patches:
-        raise UserError("An export has no patches, so it cannot say where something is. Serve the model itself.")
+    if not service.has_heatmaps:
+        raise UserError("An export has no gradients, so it cannot say where something is. Serve the model itself.")
     found = await _one_film(service, files, film)
     text = await asyncio.to_thread(_direction, service, sentence, observation, prompts)
     drawn = await asyncio.to_thread(service.heatmap, found, text)
@@ -264,13 +264,14 @@ def _embedded(service: Service, asked: list[tuple[str, str]]) -> list[Sentence]:
 
 
 def _direction(service: Service, sentence: str, observation: str, prompts: str) -> np.ndarray:
-    """Returns the embedding (D,) of what is looked for."""
+    """Returns the direction (D,) of what is looked for: of an observation, from its absence to its presence."""
     if sentence:
         return service.embed_texts([text for text, _ in questions.split_sentences([sentence])])[0]
     scores = service.prompts(prompts or service.first_prompts)
     if observation not in scores.observations:
         raise UserError(f"There are no prompts for {observation!r}; known: {', '.join(scores.observations)}.")
-    return scores.positive.centres()[scores.observations.index(observation)]
+    row = scores.observations.index(observation)
+    return scores.positive.centres()[row] - scores.negative.centres()[row]
 
 
 def _fitted_map(drawn: np.ndarray) -> np.ndarray:

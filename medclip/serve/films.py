@@ -22,13 +22,11 @@ class Encoding:
 
     Attributes:
         embed: (D,), unit length.
-        patches: (1, P, D), or None where the model gives none.
-        grid: Rows and columns of the patches.
+        pixels: Pixel values (1, 1, H, W) as the tower takes them, for heatmaps; None where an export answers.
     """
 
     embed: np.ndarray
-    patches: np.ndarray | None = None
-    grid: tuple[int, int] | None = None
+    pixels: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,8 @@ class Film:
     @property
     def size(self) -> int:
         """Bytes that it takes in memory, about."""
-        patches = self.encoding.patches
-        return len(self.content) + (0 if patches is None else patches.nbytes)
+        pixels = self.encoding.pixels
+        return len(self.content) + (0 if pixels is None else pixels.nbytes)
 
 
 class FilmStore:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Service:
         self.searcher = _searcher(config)
 
     @property
-    def has_patches(self) -> bool:
+    def has_heatmaps(self) -> bool:
         """Whether the model says where something is."""
         return not isinstance(self.classifier, OnnxClassifier)
 
@@ -128,28 +128,28 @@ class Service:
         self.decoder.close()
 
     def _encode(self, images: list[np.ndarray]) -> list[Encoding]:
-        """Returns the encodings of a batch, with patches where the model gives them."""
-        if not self.has_patches:
+        """Returns the encodings of a batch, with pixel values where the model draws heatmaps."""
+        if not self.has_heatmaps:
             return [Encoding(embed) for embed in self.classifier.embed(images)]
-        encoded = self.classifier.embed_patches(images)  # type: ignore[attr-defined]
-        embeds, local = encoded.embeds.float().cpu().numpy(), encoded.local.float().cpu().numpy()
-        return [Encoding(embed, patches[None], encoded.grid) for embed, patches in zip(embeds, local, strict=True)]
+        from medclip.inference.embed import encode_batches
+
+        classifier: Any = self.classifier
+        pixels = classifier.processor.images(images)
+        embeds = next(encode_batches(classifier.model, [pixels])).embeds.float().cpu().numpy()
+        return [Encoding(embed, film[None].numpy()) for embed, film in zip(embeds, pixels, strict=True)]
 
     def heatmap(self, film: Film, text: np.ndarray) -> np.ndarray:
-        """Returns the cosines of a text (D,) with the places of a film, (height, width) as `film.facts` tells them."""
+        """Returns where a text (D,) is in a film, (height, width) as `film.facts` tells them; see `evidence_maps`."""
         import torch
 
-        from medclip.encoded import Encoded
-        from medclip.inference.heatmap import heatmaps, to_original
+        from medclip.inference.heatmap import evidence_maps, to_original
 
-        assert film.encoding.patches is not None, "ask has_patches first"
-        encoded = Encoded(
-            torch.from_numpy(film.encoding.embed[None]), local=torch.from_numpy(film.encoding.patches),
-            grid=film.encoding.grid,
-        )  # fmt: skip
+        assert film.encoding.pixels is not None, "ask has_heatmaps first"
+        classifier: Any = self.classifier
+        _, maps = next(evidence_maps(classifier.model, [torch.from_numpy(film.encoding.pixels)], text[None]))
         size = self.classifier.cache_size
         geometry = square_geometry(int(film.facts["width"]), int(film.facts["height"]), size)
-        return to_original(heatmaps(encoded, text[None])[0, 0], geometry, size=size)
+        return to_original(maps[0, 0], geometry, size=size)
 
 
 def _own_prompts(folder: str) -> str:

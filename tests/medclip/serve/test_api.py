@@ -157,13 +157,12 @@ def test_dicom_shows_levels_and_no_patient(served, tmp_path: Path, caplog, capfd
 
 def test_a_map_is_that_of_the_library(served, folder) -> None:
     from medclip.data.images import fit_square, read_image
-    from medclip.inference.heatmap import heatmaps, to_original
+    from medclip.inference.heatmap import to_original
 
     classifier = ZeroShotClassifier(*load_model(folder, device="cpu"))
     image = read_image(folder / "film0.png")
-    place = classifier.observations.index("Edema")
-    maps = heatmaps(classifier.embed_patches([image]), classifier.positive.centres())
-    expected = to_original(maps[0, place], fit_square(image, 36)[1], size=36)
+    _, maps = classifier.locate([image], ["Edema"])
+    expected = to_original(maps[0, 0], fit_square(image, 36)[1], size=36)
     said = served.post("/api/heatmap", files=sent(film(0)), data={"observation": "Edema"}).json()
     assert (said["low"], said["high"]) == pytest.approx((expected.min(), expected.max()), abs=1e-3)
     drawn = served.post("/api/heatmap", files=sent(film(0)), data={"sentence": "edema", "form": "png"})

@@ -31,7 +31,7 @@ with TestClient(create_app(Service(ServeConfig(onnx=sys.argv[1]))), base_url="ht
     print(send("classify"))
     print(send("classify", prompts="nih14"))
     print(send("classify", sentences=["edema | no edema", "a fracture"]))
-    assert "has no patches" in send("heatmap", sentence="edema")["error"]
+    assert "has no gradients" in send("heatmap", sentence="edema")["error"]
     assert client.post("/api/label", json={"text": "No edema."}).json()["states"]["Edema"] == 0
     assert client.get("/api/run").json() == {"card": "", "evaluations": [], "curves": []}
 """
