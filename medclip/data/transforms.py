@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -122,17 +122,27 @@ def resize(pipeline: albumentations.Compose, images: np.ndarray) -> np.ndarray:
     return np.stack([pipeline(image=image)["image"] for image in images])
 
 
-A = TypeVar("A", Augmentation, ViewAugmentation)
-
-
-def augmentation_from(options: Mapping[str, Any], kind: type[A] = Augmentation) -> A:
-    """Returns an augmentation of `kind` from config keys.
+def augmentation_from(options: Mapping[str, Any]) -> Augmentation:
+    """Returns an Augmentation from config keys.
 
     Raises:
         UserError: A key is unknown.
     """
-    known = asdict(kind())
+    _check_known(options, asdict(Augmentation()))
+    return Augmentation(**options)
+
+
+def views_from(options: Mapping[str, Any]) -> ViewAugmentation:
+    """Returns a ViewAugmentation from config keys.
+
+    Raises:
+        UserError: A key is unknown.
+    """
+    _check_known(options, asdict(ViewAugmentation()))
+    return ViewAugmentation(**options)
+
+
+def _check_known(options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise UserError(f"There is no augmentation {name!r}. Known: {', '.join(known)}.")
-    return kind(**options)

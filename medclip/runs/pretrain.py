@@ -18,7 +18,7 @@ from labelers.errors import UserError
 from medclip.data.cache import ImageCache
 from medclip.data.cache_formats import open_cache
 from medclip.data.overlap import keep
-from medclip.data.transforms import ViewAugmentation, augmentation_from
+from medclip.data.transforms import ViewAugmentation, views_from
 from medclip.data.views import ViewSteps
 from medclip.models.vision_names import tower_folder, vision_tower
 from medclip.models.weights import save_tower
@@ -81,7 +81,7 @@ def pretrain(config: PretrainConfig, *, progress: Progress | None = None, bar: b
     """
     sources = find_pretrain_sources(config)
     output = Path(config.output)
-    augmentation = augmentation_from(config.augmentation, ViewAugmentation)
+    augmentation = views_from(config.augmentation)
     with locked(output) if is_first_process() else nullcontext():
         if is_complete(output, config):
             return PretrainResult(output / "tower", json.loads((output / "metrics.json").read_text()), resumed=True)

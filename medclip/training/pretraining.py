@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -57,7 +55,7 @@ class PretrainingModule(StepModule):
     @torch.no_grad()
     def _uniformity(self, images: Tensor) -> Tensor:
         """Returns how evenly the features spread; near 0, all images are one to the tower."""
-        tower: Any = self.method.tower
+        tower = self.method.tower
         tower.eval()  # so that no statistics of the tower change
         features = features_of(tower, images)
         tower.train()

@@ -60,8 +60,9 @@ class Method(nn.Module):
         """Changes gradients before they are used."""
 
 
-def features_of(tower: VisionTower, pixel_values: Tensor) -> Tensor:
-    """Returns the pooled features (I, C) of pixel values (I, 1, H, W)."""
+def features_of(tower: nn.Module, pixel_values: Tensor) -> Tensor:
+    """Returns the pooled features (I, C) that an image tower has of pixel values (I, 1, H, W)."""
+    assert isinstance(tower, VisionTower)
     return tower.pool(pixel_values)[0]
 
 
