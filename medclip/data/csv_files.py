@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO
@@ -198,25 +198,36 @@ def is_inside(path: str) -> bool:
     return not (path.startswith(("/", "\\", "~")) or PureWindowsPath(path).drive or ".." in parts or "\\.." in path)
 
 
-def file_below(folder: Path, path: str, *, origin: str, outside: bool = False) -> str:
-    """Returns the full path of a file that a user's table lists, with slashes for backslashes.
+def files_below(folder: Path, paths: Iterable[str], *, origin: str, outside: bool = False) -> list[str]:
+    """Returns the full paths of the files that a user's table lists, with slashes for backslashes.
+
+    Links are followed; each folder is looked at once, however many files are listed in it.
 
     Args:
-        folder: The table's folder, which the path is relative to.
-        path: What the table says.
+        folder: The table's folder, which the paths are relative to.
+        paths: What the table says.
         origin: The source and the table, for messages.
         outside: Allow paths that lead out of the folder.
 
     Raises:
-        UserError: It is no path, one of another machine, or leads out of the folder, by a link perhaps.
+        UserError: One is no path, one of another machine, or leads out of the folder, by a link perhaps.
     """
+    folders: dict[Path, Path] = {}
+    return [_file_below(folder, path, folders, origin=origin, outside=outside) for path in paths]
+
+
+def _file_below(folder: Path, path: str, folders: dict[Path, Path], *, origin: str, outside: bool) -> str:
     if "\0" in path:
         raise UserError(f"{origin} lists {path!r}, which is no path.")
     if PureWindowsPath(path).drive and os.name != "nt":
         raise UserError(
             f"{origin} lists {path!r}, a path of Windows, which is nowhere here. Write paths relative to the table."
         )
-    full = spelled_as_on_disk(folder / path.replace("\\", "/")).resolve()
+    full = spelled_as_on_disk(folder / path.replace("\\", "/"))
+    if full.parent not in folders:
+        folders[full.parent] = full.parent.resolve()
+    known = folders[full.parent] / full.name
+    full = full.resolve() if full.name in ("", "..") or known.is_symlink() else known
     if not outside and not full.is_relative_to(folder):
         raise UserError(
             f"{origin} lists {path!r}, which leads out of {folder}. Set the source option outside to true if that is "

@@ -13,7 +13,7 @@ from labelers.errors import UserError
 from labelers.observations import CHEXPERT14, SYNONYMS, states_from_names
 from medclip.data.box_tables import EXPECTED, holds_boxes, image_ids, of_images, plain, positive_where_boxed, read_boxes
 from medclip.data.columns import as_option, by_name, holding, refuse
-from medclip.data.csv_files import file_below, listed, read_table
+from medclip.data.csv_files import files_below, listed, read_table
 from medclip.data.source import Source
 from medclip.data.tables import IMAGE_EXTRAS, as_ids, check_images, check_texts, joined_states
 from medclip.utils.text import suggest
@@ -104,9 +104,9 @@ class Csv(Source):
             raw = self._one_row_an_image(raw)
         table = raw[[name for name in _KNOWN if name in raw.columns and name != "text"]].copy()
         folder = self.root.parent.resolve()
-        table["path"] = [
-            file_below(folder, str(path), origin=f"csv: {self.root.name}", outside=self.outside) for path in raw["path"]
-        ]
+        table["path"] = files_below(
+            folder, raw["path"].astype(str), origin=f"csv: {self.root.name}", outside=self.outside
+        )
         if "image_id" not in table.columns:
             table.insert(0, "image_id", raw["path"])
         table = self._with_ids(table, _rows(raw) if "text" in raw.columns else table["image_id"])

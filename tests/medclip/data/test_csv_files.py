@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medclip.data.csv_files import listed_paths, read_csv
+from medclip.data.csv_files import files_below, listed_paths, read_csv
 from medclip.data.tables import as_ids, check_images, join_ids, joined_states, to_numbers, years
 from medclip.data.text_files import decode_text, read_member
 
@@ -208,3 +208,11 @@ def test_members_of_archives_are_read_so_far_and_no_further(tmp_path: Path) -> N
         assert read_member(archive, "a.txt") == "No effusion."
         with pytest.raises(ValueError, match="larger than 20 MB"):
             read_member(archive, "b.txt")
+
+
+def test_each_folder_of_many_files_is_looked_at_once(tmp_path: Path, monkeypatch) -> None:
+    looked, usual = [], Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path: looked.append(path) or usual(path))
+    found = files_below(tmp_path, [*(f"a/{i}.png" for i in range(9)), "b\\1.png"], origin="table")
+    assert found == [*(str(tmp_path / "a" / f"{i}.png") for i in range(9)), str(tmp_path / "b" / "1.png")]
+    assert len(looked) == 2

@@ -20,7 +20,7 @@ def test_only_train_rows_become_a_side(tmp_path) -> None:
     table = pd.DataFrame({"_key": ["a", "b"], "split": ["train", "test"], "study_id": ["s", "t"], "Edema": [1.0, 1.0]})
     policy = LabelPolicy(uncertain="zero", negative="absent")
     side = image_side([table], observations=["Edema"], policy=policy, cache=PixelCache(tmp_path, 8), study_numbers={})
-    assert side.keys.tolist() == ["a"]
+    assert side.keys.tolist() == [b"a"]
     with pytest.raises(ValueError, match="train split"):
         image_side([table[1:]], observations=["Edema"], policy=policy, cache=PixelCache(tmp_path, 8), study_numbers={})
 
