@@ -1,6 +1,6 @@
 """Writes the image tower of a run as a folder of a Hugging Face backbone, which `--vision FOLDER` takes.
 
-    python benchmarks/keep_tower.py runs/first runs/first/tower
+python benchmarks/keep_tower.py runs/first runs/first/tower
 """
 
 from __future__ import annotations

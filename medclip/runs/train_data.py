@@ -19,10 +19,10 @@ from medclip.data.overlap import is_of_files, shared_images, side_of
 from medclip.data.preparation import Preparation
 from medclip.data.prepare_images import prepare_images
 from medclip.data.prepared import Prepared, patients_of, split_tables
+from medclip.data.rewritten import with_reworded, with_turned_round
 from medclip.data.source import Source
 from medclip.data.subsets import limit_images, limit_sentences, sentences_without_patients, without_patients
 from medclip.data.tables import observations_of
-from medclip.data.turned_round import with_turned_round
 from medclip.runs.prepare import labelling_of, prepare_sources
 from medclip.runs.settings import TrainConfig
 from medclip.sources import find_sources
@@ -212,9 +212,9 @@ def _tables(config: TrainConfig, made: list[Prepared], sources: TrainSources) ->
         images = limit_images(images, limit=config.limit, seed=config.limit_seed)
         sentences, occurrences = limit_sentences(sentences, occurrences, limit=config.limit, seed=config.limit_seed)
     _check_attributes(config, images)
-    if config.flips:
-        how = labelling_of(config)
-        sentences = [with_turned_round(t, how, share=config.flips, seed=config.seed) for t in sentences]
+    for share, rewritten in ((config.rewordings, with_reworded), (config.flips, with_turned_round)):
+        if share:
+            sentences = [rewritten(t, labelling_of(config), share=share, seed=config.seed) for t in sentences]
     whole = config.pair_text == "report" or config.pair_by == "labels"
     reports = [one.reports() for one in made if one.sentences is not None] if whole else []
     return TrainTables(images, sentences, occurrences, reports, [one.manifest or {} for one in made])

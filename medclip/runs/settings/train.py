@@ -95,6 +95,8 @@ class Sampling:
     flips: float = 0.0
     """Share of the sentences drawn that are turned round by rule ("No effusion." of "Large effusion."), as hard
     negatives."""
+    rewordings: float = 0.0
+    """Share of the sentences drawn that are reworded by rule, with synonyms and other denials that say the same."""
     augmentation: dict[str, Any] = field(default_factory=dict)
     """Random changes of training images: crop, flip, jitter, rotate, shift, scale."""
     augment_on: Literal["cpu", "device"] = "cpu"
@@ -249,8 +251,9 @@ class TrainConfig(
         if self.unlock_patience and not self.evaluate_every:
             raise UserError("--unlock-patience waits for validations; found --evaluate-every 0. Set it to a number.")
         self.at_least(0, "weight_decay", "clip_norm", "balance_images", "balance_texts")
-        if not 0 <= self.flips < 1:
-            raise UserError(f"--flips is a share of the sentences, at least 0 and below 1; found {self.flips}.")
+        for name in ("flips", "rewordings"):
+            if not 0 <= (share := getattr(self, name)) < 1:
+                raise UserError(f"--{name} is a share of the sentences, at least 0 and below 1; found {share}.")
         if self.image_order == "shards" and (self.image_weights or self.balance_images or self.balance_sites):
             raise UserError(
                 "--image-order shards is an order of passes, and --image-weights, --balance-images and --balance-sites "

@@ -160,7 +160,10 @@ def test_a_projection_that_would_learn_nothing_is_refused(command) -> None:
 
 
 def test_towers_are_checked_before_data_are_prepared(command, tmp_path) -> None:
-    for extra, message in ((("--max-length", "140"), "128 positions"), (("--vision", "torchvision:shufflenet_v2_x0_5"), "map")):
+    for extra, message in (
+        (("--max-length", "140"), "128 positions"),
+        (("--vision", "torchvision:shufflenet_v2_x0_5"), "map"),
+    ):
         with pytest.raises(ValueError, match=message):
             command("long", *extra, "--prepared", str(tmp_path / "p"))
     assert not (tmp_path / "p").exists()
