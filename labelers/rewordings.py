@@ -21,7 +21,8 @@ _WORDINGS = (
     (rf"^(?:there (?:is|are) )?no {_AGAIN}(?P<rest>[^.;:]+?)(?: (?:is|are) (?:seen|identified|present|noted))?\.?$",
      ("No evidence of {rest}.", "There is no {rest}.", "No {rest} is seen.", "Without {rest}.",
       "Negative for {rest}.")),
-    (r"^there (?:is|are) (?!no\b)(?:an? )?(?P<rest>[^.;:]+?)\.?$", ("{rest} is seen.", "{rest} is present.", "{rest}.")),
+    (r"^there (?:is|are) (?!no\b)(?:an? )?(?P<rest>[^.;:]+?)\.?$",
+     ("{rest} is seen.", "{rest} is present.", "{rest}.")),
 )  # fmt: skip
 _LIST = re.compile(r"(?P<first>[\w -]+?(?:, [\w -]+?)*),? or (?P<last>[\w -]+)")
 
