@@ -60,22 +60,25 @@ class Grammar:
             given: What names stand for; they go before rules.
         """
         out: list[str] = []
-        self._write(choices, draw, given, out)
+        self._write((choices,), draw, given, out)
         return "".join(out)
 
-    def _write(self, choices: Choices, draw: Callable[[], float], given: Given, out: list[str]) -> None:
-        for part in choices[int(draw() * len(choices))] if len(choices) > 1 else choices[0]:
-            kind = type(part)
-            if kind is str:
+    def _write(self, parts: tuple[Part, ...], draw: Callable[[], float], given: Given, out: list[str]) -> None:
+        for part in parts:
+            if type(part) is str:
                 out.append(part)
-            elif kind is tuple:
-                self._write(part, draw, given, out)
+                continue
+            choices = part
+            if type(part) is _Name:
+                choices = given.get(part) or self._rules[part]
+                if type(choices) is not tuple:
+                    out.append(choices())
+                    continue
+            chosen = choices[int(draw() * len(choices))]
+            if len(chosen) == 1 and type(chosen[0]) is str:  # most are words
+                out.append(chosen[0])
             else:
-                meant = given.get(part) or self._rules[part]
-                if isinstance(meant, tuple):
-                    self._write(meant, draw, given, out)
-                else:
-                    out.append(meant())
+                self._write(chosen, draw, given, out)
 
 
 def alternatives(texts: Sequence[str]) -> Choices:
@@ -86,9 +89,8 @@ def alternatives(texts: Sequence[str]) -> Choices:
 def sentence(text: str) -> str:
     """Returns a text as a sentence: single blanks, "an" before vowels, a capital first, a mark last."""
     words = text.split()
-    for i, word in enumerate(words):
-        if word == "a_":
-            words[i] = "an" if words[i + 1][0] in "aeiouAEIO" or words[i + 1] == "NG" else "a"
+    for i in [i for i, word in enumerate(words) if word == "a_"] if "a_" in text else ():
+        words[i] = "an" if words[i + 1][0] in "aeiouAEIO" or words[i + 1] == "NG" else "a"
     text = " ".join(words).replace(" ,", ",").replace(" .", ".")
     text = text[0].upper() + text[1:]
     return text if text[-1] in ".?" else text + "."

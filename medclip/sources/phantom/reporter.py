@@ -69,10 +69,11 @@ class _Reporter:
     def __init__(self, study: Study) -> None:
         self._study, self._wording = study, wording_of(study.hospital)
         self._terse = self._wording.terse
-        self._draw = Random(f"{study.seed} report {study.number}").random  # faster to seed than numpy's
-        self._compares = self._draw() < 0.6
-        second = self._compares and study.number % 2 == 1
-        self._before = draw_study(study.seed, study.number - 1, study.version) if second else None
+        self._draw = Random((study.seed << 40) + study.number).random  # faster to seed than numpy's
+        second = study.number % 2 == 1
+        self._compares = self._draw() < (0.35 if second else 0.6)
+        earlier = second and self._compares
+        self._before = draw_study(study.seed, study.number - 1, study.version) if earlier else None
         self._given: dict[str, Choices] = {}
         self._given = texts({"date": self._plain("date")})
         absent = [sign.observation for sign in study.signs if sign.state == 0]
@@ -153,18 +154,13 @@ class _Reporter:
         return rule if self._wording.grammar.get(rule) else None
 
     def _course(self, sign: Sign) -> str:
-        """Returns how a finding compares with the earlier film; "" where nothing is said of it."""
-        if not self._compares or sign.state != 1 or sign.observation in _APART or self._draw() < 0.4:
+        """Returns how a finding compares with the earlier film, see `Phrase`."""
+        if sign.state != 1:
             return ""
-        if self._before is None:
-            return _COURSES[int(len(_COURSES) * self._draw())]
-        old = self._before.sign(sign.observation)
-        if old.state == 0:
-            return "new"
-        if old.state == -1 or old.side != sign.side:
-            return ""
-        change = sign.severity - old.severity
-        return "unchanged" if abs(change) < 0.2 else "increased" if change > 0 else "decreased"
+        first = self._study.number % 2 == 0
+        if not self._compares or self._draw() < 0.4:
+            return "aged" if first else ""
+        return _COURSES[int(len(_COURSES) * self._draw())] if self._before is None else _change(self._before, sign)
 
     def _denials(self) -> list[Statement]:
         """Returns sentences about what is absent, each observation in one."""
@@ -185,8 +181,9 @@ class _Reporter:
         """Takes out of `denied` what is said by calling a part normal, and returns those sentences."""
         found = []
         statements = self._wording.lists["normal"]
-        first = int(len(statements) * self._draw())
-        for number in (*range(first, len(statements)), *range(first)):
+        wanted = [number for number, one in enumerate(statements) if one["denies"][0] in denied]
+        self._shuffle(wanted)
+        for number in wanted:
             names = statements[number]["denies"]
             if names[0] in denied and self._may_say(statements[number]) and self._draw() < 0.45:
                 found.append((_REGION[names[0]], self._sentence(f"statement/normal/{number}")))
@@ -218,7 +215,7 @@ class _Reporter:
         """Returns sentences about normal anatomy, what is of no consequence, and how the film was made."""
         statements, draw = self._wording.lists["anatomy"], self._draw
         found = []
-        for _ in range(int((1.4 if self._terse else 4) * draw())):
+        for _ in range(int((1.4 if self._terse else 3.4) * draw())):
             number = int(len(statements) * draw())
             if self._may_say(statements[number]):
                 found.append((statements[number]["region"], self._sentence(f"statement/anatomy/{number}")))
@@ -300,3 +297,15 @@ class _Reporter:
         for i in range(len(items) - 1, 0, -1):
             j = int((i + 1) * self._draw())
             items[i], items[j] = items[j], items[i]
+
+
+def _change(before: Study, sign: Sign) -> str:
+    """Returns what became of a finding since the study before; "" where that was in doubt or elsewhere."""
+    old = before.sign(sign.observation)
+    if old.state == 0:
+        return "new"
+    kinds = {int(4 * one.place[0]) for one in (old, sign)} if sign.observation == DEVICES else set()
+    if old.state == -1 or old.side != sign.side or len(kinds) > 1:
+        return ""
+    change = sign.severity - old.severity
+    return "unchanged" if abs(change) < 0.2 else "increased" if change > 0 else "decreased"

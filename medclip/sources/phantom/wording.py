@@ -23,8 +23,8 @@ _LISTS = ("normal", "anatomy")
 #: Names that phrases give, or the reporter.
 GIVEN = (
     "a", "is", "is2", "has", "noun", "kind", "severity", "size", "degree", "degree2", "side", "angle", "onside",
-    "base", "basal", "zone", "zoneadj", "lobe", "rib", "adj", "coursed", "cm", "depth", "ratio", "above", "effusion",
-    "pneumothorax", "np", "it", "bare", "first", "second", "denied", "names", "device", "age", "person",
+    "still", "base", "basal", "zone", "zoneadj", "lobe", "rib", "adj", "coursed", "cm", "depth", "ratio", "above",
+    "effusion", "pneumothorax", "np", "it", "bare", "first", "second", "denied", "names", "device", "age", "person",
 )  # fmt: skip
 _LAYOUTS = {
     "Enlarged Cardiomediastinum": "midline", "Cardiomegaly": "midline", "Edema": "midline", "Lung Opacity": "lung",
@@ -41,6 +41,8 @@ _HEIGHTS = {
 }  # fmt: skip
 #: Observations of which there may be several on one side.
 _SEVERAL = ("Lung Opacity", "Atelectasis", "Pneumonia")
+_KNOWN = ("increased", "decreased", "unchanged")
+_COMPARED = ("new", *_KNOWN)
 _ORDINALS = ("third", "fourth", "fifth", "sixth", "seventh", "eighth")
 _NUMBERS = {
     "one": {"a": "a_", "is": "is", "has": "has", "effusion": "effusion", "pneumothorax": "pneumothorax"},
@@ -84,7 +86,8 @@ class Wording:
         of |= {"noun": rules.get(f"noun/{name}/{number}"), "kind": rules.get(f"kind/{name}"), "lobe": of["zone"]}
         of |= {"severity": of["degree2" if name in _OF_DEGREE else "size"], "coursed": rules[f"coursed/{course}"]}
         of["angle"] = rules[f"angle/{'many' if side == 'bilateral' else 'one'}"]
-        if not course and (aged := rules.get(f"aged/{name}")):
+        of["still"] = rules[f"still/{'known' if course in _KNOWN else 'first'}"]
+        if course == "aged" and (aged := rules.get(f"aged/{name}")):
             of["kind"] = (of["kind"] or ()) + aged
         if name in _UNGRADED:
             of["severity"] = alternatives([""])
@@ -109,7 +112,8 @@ class Phrase:
 
     Args:
         sign: Of a study.
-        course: Against the earlier film: "", "new", "increased", "decreased" or "unchanged".
+        course: Against the earlier film: "new", "increased", "decreased", "unchanged"; "" where none is told, "aged"
+            where no earlier film of the population contradicts words of age.
         wording: Of the hospital.
         draw: Returns numbers in [0, 1).
         given: What names stand for beside its own.
@@ -125,11 +129,13 @@ class Phrase:
         layout = _LAYOUTS.get(self.name, "none")
         self._plain = layout == "midline" or self.side in ("left", "right")
         self._layout = layout if layout != "rib" or self._plain else "midline"
+        self._adjectives = "full"
         forms = wording.forms(self.name, sign.side)
         self._number = forms[int(draw() * len(forms))]
-        self._given: dict[str, Any] = self._meaning() | {
-            **given, "np": self.phrase, "it": self.known, "bare": self.bare, "rib": self._rib, "cm": self._diameter,
-            "depth": self._depth, "ratio": self._ratio, "above": self._above, "device": self._device,
+        self._given: dict[str, Any] = {
+            **self._meaning(), **given, "np": self.phrase, "it": self.known, "bare": self.bare, "rib": self._rib,
+            "cm": self._diameter, "depth": self._depth, "ratio": self._ratio, "above": self._above,
+            "device": self._device,
         }  # fmt: skip
 
     @property
@@ -142,10 +148,10 @@ class Phrase:
         known: Given = self._given if not given else self._given | texts(given)
         return self.wording.grammar.write(self.wording.grammar[rule], self.draw, known)
 
-    def phrase(self, adjectives: str = "full") -> str:
+    def phrase(self, adjectives: str = "") -> str:
         """Returns it as a noun phrase with article: "a_ small left effusion"."""
         grammar = self.wording.grammar
-        self._given["adj"] = grammar[f"adj/{adjectives}"]
+        self._given["adj"] = grammar[f"adj/{adjectives or self._adjectives}"]
         return grammar.write(grammar[f"np/{self._layout}"], self.draw, self._given).strip()
 
     def known(self) -> str:
@@ -163,8 +169,11 @@ class Phrase:
             return self.write("device_any" if self.draw() < 0.25 else f"device/{self._kind()}")
         if self.name in RARE:
             return self.write(f"rare/{self.name}")
-        if self.course and self.draw() < 0.6:
-            return self.write(f"compared/{self.course}")
+        if self.course in _COMPARED and self.draw() < 0.6:
+            self._adjectives = "graded"
+            text = self.write(f"compared/{self.course}")
+            self._adjectives = "full"
+            return text
         return self._own("claim") if self._plain and self.draw() < share else self.write("claimed")
 
     def hedge(self, share: float) -> str:

@@ -102,7 +102,6 @@ def test_hospitals_write_differently() -> None:
     studies, reports = written(600)
     of = {name: [r.text for s, r in zip(studies, reports, strict=True) if s.hospital == name] for name in "AB"}
     assert np.mean([len(text) for text in of["A"]]) > 2 * np.mean([len(text) for text in of["B"]])
-    assert all("FINDINGS" in text or len(text) < 3000 for text in of["A"])
     words = {name: set(re.findall(r"[a-z]+", " ".join(texts).lower())) for name, texts in of.items()}
     assert len(words["B"] - words["A"]) > 30
     denied = [np.mean([r.said.get("Pneumothorax") == 0 for s, r in zip(studies, reports, strict=True)
