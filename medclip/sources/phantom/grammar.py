@@ -68,12 +68,10 @@ class Grammar:
             if type(part) is str:
                 out.append(part)
                 continue
-            choices = part
-            if type(part) is _Name:
-                choices = given.get(part) or self._rules[part]
-                if type(choices) is not tuple:
-                    out.append(choices())
-                    continue
+            choices = given.get(part) or self._rules[part] if type(part) is _Name else part
+            if not isinstance(choices, tuple):
+                out.append(choices())
+                continue
             chosen = choices[int(draw() * len(choices))]
             if len(chosen) == 1 and type(chosen[0]) is str:  # most are words
                 out.append(chosen[0])
