@@ -35,7 +35,6 @@ def run(argv: list[str]) -> int:
     find_model(config.model)  # before torch is imported, which takes seconds
     from medclip.evaluation.html import readable
     from medclip.runs.evaluate import evaluate
-    from medclip.runs.evaluate_shift import remark_on
 
     quieten()
     with progress_bar() as progress:
@@ -48,8 +47,6 @@ def run(argv: list[str]) -> int:
         if len(table):
             shown = readable(table)
             print_table(title, list(shown.columns), shown.to_numpy().tolist())
-    if remark := remark_on(results.robustness):
-        print(remark)
     beside = results.beside_published()
     if len(beside):
         print_table("Beside what was published", list(beside.columns), beside.astype(str).to_numpy().tolist())

@@ -185,13 +185,13 @@ def multilabel(
             if min(positives, negatives) >= min_count:
                 counted[metric][name] = sampled
             found = metrics[f"{metric}/{name}"] = replace(
-                sampled.metric(), chance=_chance(metric, positives, negatives)
+                sampled.metric(), chance=_chance(metric, positives, negatives), count=positives + negatives
             )
             row |= {metric: found.value, f"{metric}_low": found.low, f"{metric}_high": found.high}
         row |= {f"{metric} by chance": metrics[f"{metric}/{name}"].chance for metric in ("auroc", "ap")}
         rows.append(row)
     means = {
-        f"{metric}/mean": mean_sampled(list(of.values())).metric()
+        f"{metric}/mean": replace(mean_sampled(list(of.values())).metric(), count=len(of))
         for metric, of in counted.items()
         if of or metric == "auroc"
     }
@@ -283,5 +283,7 @@ def over_draws(table: pd.DataFrame, name: str, ends: Mapping[float, Metric]) -> 
         part = table.loc[table["share"] == share, "auroc_mean"]
         deviation = float(part.std(ddof=1)) if len(part) > 1 else float("nan")
         once = ends.get(float(share), Metric(float("nan")))
-        metrics[f"{name}/auroc/{percent(float(share))}"] = replace(once, value=float(part.mean()), sd=deviation)
+        metrics[f"{name}/auroc/{percent(float(share))}"] = replace(
+            once, value=float(part.mean()), sd=deviation, count=len(part)
+        )
     return metrics

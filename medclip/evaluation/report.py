@@ -18,6 +18,7 @@ from medclip.evaluation import figures
 from medclip.evaluation.bootstrap import Metric
 from medclip.evaluation.captions import figure_caption, table_caption
 from medclip.evaluation.html import Page
+from medclip.evaluation.shift import LEAST_REFERENCES
 from medclip.utils.io import write_atomically
 
 if TYPE_CHECKING:
@@ -156,12 +157,30 @@ class Results:
 
     def remarks(self) -> list[str]:
         """Returns what is to be said beside the numbers: departures from the protocol, and missing comparisons."""
+        lines = [self._without_line()] if self._without_line() else []
         if self.protocol is None:
-            return []
-        lines = [f"Not as in {self.protocol.name}: {departure}." for departure in self.departures]
+            return lines
+        lines += [f"Not as in {self.protocol.name}: {departure}." for departure in self.departures]
         if self.beside_published().empty:
             lines.insert(0, f"{self.protocol.name} has no published numbers on {', '.join(self.test_sets)}.")
         return lines
+
+    def _without_line(self) -> str:
+        """Returns why there is no effective robustness, where there is none and it could be expected."""
+        if not self.apart:
+            return ""
+        if self.robustness.empty:
+            return (
+                "No effective robustness: it needs zero-shot with --resamples, and observations that all test sets "
+                "have enough of."
+            )
+        if self.robustness["effective robustness"].notna().all():
+            return ""
+        return (
+            f"Effective robustness needs a line through {LEAST_REFERENCES} other models that differ on the first test "
+            f"set; here: {self.robustness['reference models'].iloc[0]}. The plain difference stands alone. Name "
+            "evaluated runs with --references."
+        )
 
     def _page(self, how: dict[str, Any], output: Path) -> str:
         """Returns the page; its figures are those in `output`."""
@@ -188,6 +207,7 @@ class Results:
             page.table(self.by_test_set(), "Each test set alone, over the observations it knows.")
             if len(self.robustness):
                 page.table(self.robustness, "Over the observations that all test sets have enough of.")
+            page.text(self._without_line())
         if self.protocol is not None:
             page.section(f"Protocol {self.protocol.name}", self.protocol.about)
             page.table(self.beside_published())

@@ -100,7 +100,7 @@ def evaluate(
     if unknown := set(names_in(config.baselines)) - set(BASELINES):
         raise UserError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
     kinds = {name: load_plugin("evaluation.evaluators", name) for name in names_in(config.evaluators)}
-    check_references(config.references, folder=usual_name(config))
+    check_references(config.references, folder=usual_name(config), several=len(names_of_test_sets(config.on)))
     output = output_folder(config, folder)
     root = config.data_root or trained.get("data_root")
     find = partial(find_sources, data_root=root, options=config.source_options)
@@ -123,6 +123,7 @@ def evaluate(
 
     results = evaluated(data, prepared, sources_of(config.on))
     results = replace(results, robustness=robustness(results, config.references, folder=usual_name(config)))
+    results.write(output)
     for name, part, side in _apart(run, data, prepared):
         logger.info("%s alone", name)
         try:
@@ -130,7 +131,8 @@ def evaluate(
             results.apart[name].write(output / name)
         except UserError as error:
             logger.warning("%s is not reported apart: %s", name, error)
-    results.write(output)
+    if results.apart:
+        results.write(output)  # again, with what stands side by side
     return results, output
 
 

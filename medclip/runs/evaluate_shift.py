@@ -11,7 +11,7 @@ import pandas as pd
 from labelers.errors import UserError
 from medclip.evaluation.bootstrap import Sampled
 from medclip.evaluation.report import Results
-from medclip.evaluation.shift import LEAST_REFERENCES, effective_robustness
+from medclip.evaluation.shift import effective_robustness
 
 _SHARED = "auroc/shared/test_set="
 
@@ -53,23 +53,15 @@ def robustness(results: Results, references: Sequence[str], *, folder: str) -> p
     return pd.DataFrame(rows)
 
 
-def remark_on(table: pd.DataFrame) -> str:
-    """Returns why there is no effective robustness, where there is none."""
-    if table.empty or table["effective robustness"].notna().all():
-        return ""
-    return (
-        f"Effective robustness needs a line through {LEAST_REFERENCES} other models that differ in distribution; here "
-        f"are: {table['reference models'].iloc[0]}. The plain difference stands alone. Name evaluated runs with "
-        "--references."
-    )
-
-
-def check_references(references: Sequence[str], *, folder: str) -> None:
-    """Checks that each reference was evaluated on the same test sets.
+def check_references(references: Sequence[str], *, folder: str, several: int) -> None:
+    """Checks that each reference was evaluated on the same test sets, of which there are several.
 
     Raises:
-        FileNotFoundError: One was not.
+        UserError: There is one only.
+        FileNotFoundError: A reference was not evaluated on them.
     """
+    if references and several < 2:
+        raise UserError("--references are about the fall from one test set to another; name several with --on A,B.")
     for run in references:
         if not _path(run, folder).is_file():
             raise FileNotFoundError(

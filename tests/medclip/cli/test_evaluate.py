@@ -259,5 +259,9 @@ def test_several_test_sets_stand_side_by_side(folder, capsys, tmp_path) -> None:
     one, two = (found[f"auroc/shared/test_set=csv-{name}"] for name in ("one", "two"))
     assert row["difference"] == pytest.approx(two - one, abs=1e-5)
     assert found["auroc/difference/test_set/csv-two-csv-one/low"] <= two - one
+    page = (folder / "run" / "evaluation" / "csv-one+csv-two" / "report.html").read_text()
+    assert "By test set</h2>" in page and "The plain difference stands alone" in page
+    with pytest.raises(ValueError, match="name several with --on A,B"):
+        evaluate.run([*arguments[:2], f"csv={films[0]}", *arguments[3:], "--references", str(folder / "run")])
     with pytest.raises(FileNotFoundError, match="Evaluate that run on the same test sets first"):
         evaluate.run([*arguments, "--references", str(tmp_path / "other"), "--overwrite"])

@@ -67,6 +67,18 @@ def test_the_phantoms_rare_findings_are_asked_about_with_the_14(data, tmp_path) 
     assert unseen_observations(data, ["Goiter"], tmp_path / "model") == []
 
 
+def test_the_two_hospitals_of_the_phantom_are_compared(data, model) -> None:
+    from medclip.evaluation.evaluators.zero_shot import ZeroShot
+
+    found = ZeroShot(replace(data, split="train"), resamples=10)(*model)
+    places = found.tables["places"].set_index("place")
+    assert list(places.index) == ["A", "B"] and (places["by"] == "site").all()
+    difference = found.metrics["auroc/difference/site/B-A"]
+    assert difference.value == pytest.approx(places.loc["B", "auroc"] - places.loc["A", "auroc"])
+    assert difference.low <= difference.value <= difference.high
+    assert "auroc/difference/site/B-A" in found.headline
+
+
 def test_zero_shot_prints_both_sides_before_the_mean(data, tmp_path, model) -> None:
     from medclip.evaluation.evaluators.zero_shot import ZeroShot
 
