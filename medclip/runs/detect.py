@@ -172,7 +172,8 @@ def _in_pixels(heatmap: np.ndarray, image: np.ndarray) -> Boxes:
     height, width = image.shape
     geometry = square_geometry(width, height, _SIDE)
     square, seen = np.maximum(to_square(heatmap, _SIDE), 0), np.zeros((_SIDE, _SIDE), dtype=bool)
-    seen[geometry.top : _SIDE - geometry.top, geometry.left : _SIDE - geometry.left] = True
+    down, across = max(1, round(height * geometry.scale)), max(1, round(width * geometry.scale))
+    seen[geometry.top : geometry.top + down, geometry.left : geometry.left + across] = True
     return propose(square * seen).on_original(geometry, size=_SIDE)
 
 
