@@ -9,9 +9,9 @@ import numpy as np
 from medclip.data.images import Geometry
 
 #: Shares of a map's highest value above which its regions are proposals.
-THRESHOLDS = (0.6, 0.7, 0.8)
-#: Overlap from which on two boxes are one.
-SAME = 0.5
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
+#: Share of the smaller of two boxes from which on they are one.
+SAME = 0.7
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,29 @@ def propose(heatmap: np.ndarray, *, thresholds: tuple[float, ...] = THRESHOLDS) 
 
 
 def suppress(boxes: Boxes, *, same: float = SAME) -> Boxes:
-    """Returns the boxes that overlap no box of a higher score by more than `same` (non-maximum suppression)."""
-    import torch
-    from torchvision.ops import nms
+    """Returns the boxes that share no more than `same` of their area, or of its, with one of a higher score.
 
-    kept = nms(torch.from_numpy(boxes.corners), torch.from_numpy(boxes.scores), same)
-    return boxes.take(kept.numpy())
+    Non-maximum suppression by the smaller of two boxes: of a peak and the wider regions around it the best stays.
+    """
+    kept: list[int] = []
+    shared = _common(boxes.corners, boxes.corners)
+    areas = np.maximum(np.diagonal(shared), 1e-12)
+    shares = shared / np.minimum(areas[:, None], areas[None, :])
+    for i in range(len(boxes)):
+        if not kept or shares[i, kept].max() <= same:
+            kept.append(i)
+    return boxes.take(np.array(kept, dtype=int))
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Returns the intersection over union (N, M) of boxes (N, 4) and (M, 4): left, top, right, bottom."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(axis=2)
+    common = _common(first, second)
     areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second)]
     return common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-12)
+
+
+def _common(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the area (N, M) that boxes (N, 4) and (M, 4) share."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    return np.clip(high - low, 0, None).prod(axis=2)

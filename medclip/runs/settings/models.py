@@ -195,8 +195,8 @@ class DetectOutput:
     """Score from which on a box is told, between 0 and 1."""
     most: int = 5
     """Number of boxes of a phrase in an image, at most."""
-    same: float = 0.5
-    """Overlap (intersection over union) from which on two boxes are one."""
+    same: float = 0.7
+    """Share of the smaller of two boxes, of one phrase, from which on they are one."""
     maps: Literal["evidence", "patches"] = "evidence"
     """Where maps come from: gradients, or cosines of patches, for objectives that compare patches (filip, gloria)."""
     format: Literal["table", "csv", "json"] = "table"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medclip.data.images import fit_square, square_geometry
-from medclip.inference.detection import Boxes, overlap, propose, suppress
+from medclip.inference.detection import Boxes, propose, suppress
 from medclip.inference.heatmap import to_square
 
 
@@ -19,14 +19,23 @@ def test_regions_of_a_map_become_boxes() -> None:
     assert len(propose(np.zeros((4, 4)))) == 0
 
 
-def test_a_hill_gives_one_box_after_suppression_of_the_like() -> None:
+def test_of_a_hill_and_the_regions_around_it_one_box_stays() -> None:
     rows, columns = np.mgrid[:40, :40]
     heat = np.exp(-((rows - 20) ** 2 + (columns - 15) ** 2) / 60)
-    proposed, kept = propose(heat), suppress(propose(heat), same=0.3)
-    assert len(proposed) > len(kept) >= 1
+    heat += 0.6 * np.exp(-((rows - 5) ** 2 + (columns - 34) ** 2) / 10)  # a lower hill apart
+    proposed, kept = propose(heat), suppress(propose(heat))
+    assert len(proposed) > len(kept) == 2
     assert kept.scores[0] == proposed.scores.max()
-    shared = overlap(kept.corners, kept.corners) - np.eye(len(kept))
-    assert shared.max() <= 0.3
+    centres = (kept.corners[:, :2] + kept.corners[:, 2:]) * 20
+    np.testing.assert_allclose(centres, [[15.5, 20.5], [34.5, 5.5]], atol=0.6)
+
+
+def test_suppression_goes_by_the_smaller_box() -> None:
+    wide, inside, beside = [0.0, 0.0, 1.0, 1.0], [0.1, 0.1, 0.4, 0.4], [0.9, 0.0, 1.5, 1.0]
+    boxes = Boxes(np.array([inside, wide, beside]), np.array([0.9, 0.8, 0.7]))
+    assert suppress(boxes, same=0.7).scores.tolist() == [0.9, 0.7]
+    assert suppress(boxes, same=1.0).scores.tolist() == [0.9, 0.8, 0.7]
+    assert len(suppress(boxes.take(slice(0)))) == 0
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (120, 240), (100, 100)])
