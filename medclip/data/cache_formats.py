@@ -17,6 +17,7 @@ import numpy as np
 
 from labelers.errors import UserError
 from medclip.data.cache import SHARD_IMAGES, PixelCache, folder_name
+from medclip.data.samplers import TOGETHER
 from medclip.utils.extras import install
 from medclip.utils.io import write_atomically
 
@@ -95,9 +96,9 @@ class StreamedCache(PixelCache):
 
     def _read(self, images: np.ndarray, shards: np.ndarray, rows: np.ndarray) -> None:
         dataset, starts = self._dataset()
-        for image, shard, row in zip(images, shards.tolist(), rows.tolist(), strict=True):
-            pixels = dataset[starts[self._paths[shard].name] + row]
-            image[...] = np.frombuffer(pixels, dtype=np.uint8).reshape(image.shape)
+        for i in np.argsort(shards, kind="stable"):  # the reader keeps few files at hand
+            pixels = dataset[starts[self._paths[shards[i]].name] + int(rows[i])]
+            images[i] = np.frombuffer(pixels, dtype=np.uint8).reshape(images[i].shape)
 
     def _look(self) -> None:
         super()._look()
@@ -106,7 +107,7 @@ class StreamedCache(PixelCache):
     def _dataset(self) -> tuple[Any, dict[str, int]]:
         """Returns the reader of this process, and the number of the first image of each shard."""
         if self._opened is None or self._opened[0] != os.getpid():
-            dataset = _litdata().StreamingDataset(self._url or str(self.folder))
+            dataset = _litdata().StreamingDataset(self._url or str(self.folder), max_pre_download=TOGETHER)
             chunks = json.loads((self.folder / _INDEX).read_text())["chunks"]
             starts = np.cumsum([0, *(chunk["chunk_size"] for chunk in chunks)]).tolist()
             names = dict(zip((chunk["filename"] for chunk in chunks), starts, strict=False))
