@@ -26,8 +26,9 @@ from safetensors.torch import load_file
 
 SETTINGS = {
     "--images": "phantom", "--source-options": "{phantom: {studies: 400, size: 32}}", "--image-size": "32",
-    "--cache-size": "32", "--projection-dim": "64", "--batch-images": "32", "--batch-texts": "32", "--evaluate-every": "10",
-    "--save-every": "3", "--learning-rate": "1e-3", "--workers": "1", "--threads": "1", "--accelerator": "cpu",
+    "--cache-size": "32", "--projection-dim": "64", "--batch-images": "32", "--batch-texts": "32",
+    "--evaluate-every": "10", "--save-every": "3", "--learning-rate": "1e-3", "--workers": "1", "--threads": "1",
+    "--accelerator": "cpu",
 }  # fmt: skip
 
 
