@@ -15,7 +15,9 @@ from medclip.inference.calibration import Calibration
 from tests.fixtures import runs
 from tests.fixtures.picture import picture
 
-EVALUATORS = "zero-shot,flip,retrieval,few-shot,linear-probe,fine-tune,grounding,calibration,abstention,subgroups"
+EVALUATORS = (
+    "zero-shot,flip,retrieval,few-shot,linear-probe,fine-tune,grounding,detection,calibration,abstention,subgroups"
+)
 FIVE = "Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion"
 
 
@@ -66,8 +68,8 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     found = {name: value for part in saved["model"].values() for name, value in part.items()}
     for name in ("ap/mean", "f1/mean", "draws/accuracy/sd", "auroc/mean/sex=F", "precision@1/image_to_text",
                  "recall@10/text_to_image", "linear-probe/auroc/20%/sd", "fine-tune/auroc/100%", "grounding/pointing",
-                 "calibration/calibrated", "abstention/promise", "denial/terse/neg/mean", "flip/claimed",
-                 "few-shot/anchored/2/sd", "few-shot/knn/all", "subgroups/fnr_gap/sex"):  # fmt: skip
+                 "detection/ap25", "calibration/calibrated", "abstention/promise", "denial/terse/neg/mean",
+                 "flip/claimed", "few-shot/anchored/2/sd", "few-shot/knn/all", "subgroups/fnr_gap/sex"):  # fmt: skip
         assert found[name] is not None, name
     page = (folder / "all" / "report.html").read_text()
     for title in (
@@ -78,6 +80,7 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
         "Linear probe",
         "Fine-tuning",
         "Grounding",
+        "Detection",
         "Calibration",
         "Subgroups",
         "How to repeat it",
