@@ -280,7 +280,7 @@ TABLES: list[tuple[str, Make, str | None]] = [
     ("gzip, called .csv", table(gzip.compress(b"path,Edema\n0.png,1\n", mtime=0)), None),
     ("gzip, cut off", table(gzip.compress(b"path,Edema\n" + b"0.png,1\n" * 99, mtime=0)[:-12]), "cut off or damaged"),
     ("an Excel workbook", table(b"PK\x03\x04" + b"\0" * 200), "zip archive"),
-    ("a table of neither images nor texts", table("file id,finding\na,b\n"), "has no column 'path'.*Found: file id, finding.*columns: {path: COLUMN}"),
+    ("a table of neither images nor texts", table("file id,finding\na,b\n"), "has no column 'path'.*Found: file id, finding.*--columns path=COLUMN"),
     ("an unknown split", table("path,split\n0.png,dev\n"), r"found splits \['dev'\]"),
     ("a mask beyond its image", changed("siim", "train-rle.csv", " 5 2", " 1048576 9", "boxes"), "leads beyond its 1024x1024"),
     ("a mask that is no pairs", changed("siim", "train-rle.csv", " 5 2", " 5 2 7", "boxes"), "no list of pairs"),

@@ -14,7 +14,7 @@ import medclip
 
 ORDER = [name for name in medclip.__all__ if name != "__version__"]
 #: Settings are shown where they are used.
-ELSEWHERE = {"TrainConfig", "EvaluateConfig", "PrepareConfig", "CHEXPERT14"}
+ELSEWHERE = {"TrainConfig", "PretrainConfig", "EvaluateConfig", "PrepareConfig", "CHEXPERT14"}
 
 
 def examples(name: str, thing: Any) -> list[doctest.DocTest]:

@@ -81,6 +81,11 @@ def test_each_word_has_a_place(folder, capsys) -> None:
     assert (pictures / "film-words.png").is_file()
 
 
+def test_the_number_of_boxes_is_bounded(folder, capsys) -> None:
+    assert ask(folder, "--phrases", "hazy", "--least-score", "0", "--most", "1", "--format", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
 def test_what_cannot_be_read_does_not_stop_the_rest(folder, capsys) -> None:
     assert ask(folder, str(folder / "broken.png"), "--format", "json", "--phrases", "hazy") == 1
     captured = capsys.readouterr()

@@ -23,7 +23,7 @@ def test_every_option_is_used() -> None:
     unused = []
     for kind in (getattr(settings, name) for name in settings.__all__ if name.endswith("Config")):
         for name in (field.name for field in dataclasses.fields(kind) if field.name not in kind.positional):
-            dashed = name.replace("_", "[-_]")
+            dashed = name.rstrip("_").replace("_", "[-_]")  # from_ is written --from
             if not re.search(rf"--{dashed}\b|\b{name}=|[\"']{dashed}[\"']:", text):
                 unused.append(f"{kind.__name__}.{name}")
     assert unused == []
@@ -33,6 +33,7 @@ def test_options_of_sampling_and_towers_train_together(tmp_path: Path) -> None:
     output = tmp_path / "run"
     assert runs.train(
         output, "--steps", "2", "--evaluate-every", "1", "--image-weights", "1", "--text-weights", "1",
+        "--balance-sites", "1", "--flips", "0.1", "--rewordings", "0.1",
         "--balance-images", "0.5", "--balance-texts", "0.5", "--repeats", "0", "--limit", "60", "--limit-seed", "1",
         "--vision-pooling", "cls", "--lora-vision", "2", "--weight-decay", "0.01", "--nodes", "1",
     ) == 0  # fmt: skip

@@ -35,7 +35,10 @@ def settings_of(path: Path, folder: Path) -> list[str]:
     size = 224 if "swin" in config["vision"] else 64  # the tiny Swin's windows fit the one
     changed = {
         "images": "phantom", "texts": "phantom",
-        "source_options": {"phantom": {"studies": 90, "size": 32, "paired": config.get("images") == "mimic-cxr"}},
+        "source_options": {"phantom": {
+            "studies": 90, "size": 32, "paired": config.get("images") == "mimic-cxr",
+            "language": "zh" if path.stem == "chinese" else "en",
+        }},
         "vision": tiny(config["vision"]), "text": tiny(config["text"]), "image_size": size, "cache_size": 64,
         "lock_text": "1" if config.get("lock_text") else "", "max_length": 32, "batch_images": 2, "batch_texts": 4,
         "steps": 3, "evaluate_every": 3, "workers": 1, "threads": 1, "output": str(folder / path.stem),
