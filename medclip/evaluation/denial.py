@@ -69,7 +69,7 @@ def denial(
         counted = [j for j, of in enumerate(counts) if min(of) >= min_count]
         for ranking in RANKINGS:
             mean = mean_sampled([found[ranking][j] for j in counted]).metric()
-            metrics[f"denial/{wording}/{ranking}/mean"] = _with_chance(mean, None)
+            metrics[f"denial/{wording}/{ranking}/mean"] = _with_chance(mean, len(counted))
             for j, name in enumerate(names):
                 one = _with_chance(found[ranking][j].metric(), sum(counts[j]))
                 metrics[f"denial/{wording}/{ranking}/{name}"] = one

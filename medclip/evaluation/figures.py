@@ -216,7 +216,8 @@ def pictures(
     from matplotlib.patches import Rectangle
 
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(3.2 * columns, 3.6 * rows), layout="constrained")
+    lines = max((title.count("\n") + 1 for title in titles), default=1)
+    figure = Figure(figsize=(3.2 * columns, (3.3 + 0.15 * lines) * rows), layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axes in panels:
         axes.axis("off")

@@ -60,11 +60,13 @@ class Answers:
             states: (I, O).
             scores: (I, O), higher for present.
             names: O names.
-            thresholds: By name; 0 by default.
+            thresholds: By name; those without are left out. Without any, all are present from 0 on.
             directions: (O, D), see the class.
         """
         parts = []
         for j, name in enumerate(names):
+            if thresholds and name not in thresholds:
+                continue
             rows = np.flatnonzero(np.isin(states[:, j], (0.0, 1.0)))
             limit, given = thresholds.get(name, 0.0), scores[rows, j].astype(np.float64)
             present, there = given >= limit, states[rows, j] == 1

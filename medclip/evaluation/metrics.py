@@ -195,10 +195,12 @@ def multilabel(
         for metric, of in counted.items()
         if of or metric == "auroc"
     }
-    means["auroc/mean"] = replace(means["auroc/mean"], chance=0.5)
     chance = {
         metric: {name: metrics[f"{metric}/{name}"].chance for name in counted[metric]} for metric in ("auroc", "ap")
     }
+    means["auroc/mean"] = replace(means["auroc/mean"], chance=0.5)
+    if counted["ap"]:
+        means["ap/mean"] = replace(means["ap/mean"], chance=float(np.mean(list(chance["ap"].values()))))
     sides = seen_and_unseen(counted, unseen, chance=chance) if unseen else {}
     return sides | means | metrics, pd.DataFrame(rows)
 

@@ -9,7 +9,9 @@ SCORES = np.array([[2.0, 9.0], [0.5, -1.0], [-3.0, 0.2], [-0.1, -2.0], [5.0, 0.4
 
 
 def answers() -> Answers:
-    return Answers.by_threshold(list("abcde"), STATES, SCORES, ["Edema", "Fracture"], thresholds={"Fracture": 0.1})
+    return Answers.by_threshold(
+        list("abcde"), STATES, SCORES, ["Edema", "Fracture"], thresholds={"Edema": 0.0, "Fracture": 0.1}
+    )
 
 
 def test_unknown_and_uncertain_states_have_no_answer() -> None:
@@ -18,6 +20,13 @@ def test_unknown_and_uncertain_states_have_no_answer() -> None:
     assert list(table["right"]) == [True, False, False, True, False, False, True, True]
     said = table["said"].iloc[2]
     assert said == "labelled present, called absent\nscore -3.000, present from 0.000"
+
+
+def test_what_has_no_threshold_is_left_out_unless_nothing_has() -> None:
+    some = Answers.by_threshold(list("abcde"), STATES, SCORES, ["Edema", "Fracture"], thresholds={"Fracture": 0.1})
+    assert set(some.table["about"]) == {"Fracture"}
+    assert set(Answers.by_threshold(list("abcde"), STATES, SCORES, ["Edema", "Fracture"]).table["about"]) == {
+        "Edema", "Fracture"}  # fmt: skip
 
 
 def test_kinds_take_turns_and_each_film_is_shown_once() -> None:

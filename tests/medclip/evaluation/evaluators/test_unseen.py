@@ -54,6 +54,8 @@ def test_without_two_sides_nothing_is_split() -> None:
     assert split["auroc/unseen"].low == plain["auroc/B"].low
     assert split["auroc/mean"] == plain["auroc/mean"]
     assert split["ap/seen"].chance == pytest.approx(plain["ap/A"].chance)
+    assert plain["ap/mean"].chance == pytest.approx((plain["ap/A"].chance + plain["ap/B"].chance) / 2)
+    assert (plain["auroc/mean"].count, plain["auroc/A"].count) == (2, 60)
     assert "trained on" not in table and sided["trained on"].tolist() == ["yes", "no"]
 
 
