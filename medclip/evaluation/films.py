@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from medclip.evaluation import figures
-from medclip.inference.embed import encode_batches
-from medclip.inference.heatmap import heatmaps, overlay, to_square
+from medclip.inference.heatmap import evidence_maps, overlay, to_square
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +33,7 @@ class Answers:
         table: A row an answer: key (of the image's pixels), about (what was asked), said (truth, answer and score, for
             people to read), right (whether it was), certainty (higher for more certain) and question (row of
             `directions`).
-        directions: (Q, D) what each question is as a direction among patches, for maps; None where there are none.
+        directions: (Q, D) what each question is as a direction, for maps; None where there are none.
     """
 
     table: pd.DataFrame
@@ -118,16 +117,16 @@ def draw_films(
         if maps is not None:
             heatmap = maps[place]
             pictures.append(overlay(squares[place], to_square(heatmap, cache.size)))
-            titles.append(f"Map of it, {heatmap.min():.2f} (clear) to {heatmap.max():.2f} (bright)")
+            titles.append("What speaks for it: none (clear) to most (bright)")
     return figures.pictures(pictures, titles)
 
 
 def _maps(
     keys: Sequence[str], directions: np.ndarray, cache: ImageCache, model: MedCLIPModel, processor: MedCLIPProcessor
 ) -> list[np.ndarray]:
-    """Returns, for each of F images, the similarity of its patches to its own direction (F, D), (rows, columns)."""
-    length = np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
-    texts = (directions / length).astype(np.float32)
-    batches = encode_batches(model, processor.batches(keys, cache=cache, batch_size=16), local=True)
-    maps = (one for encoded in batches for one in heatmaps(encoded, texts))
-    return [one[place].copy() for place, one in enumerate(maps)]
+    """Returns, for each of F images, what its places add to the similarity with its own direction (F, D), (S, S)."""
+    batches = processor.batches(keys, cache=cache, batch_size=1)
+    return [
+        next(evidence_maps(model, [pixels], directions[[place]].astype(np.float32)))[1][0, 0]
+        for place, pixels in enumerate(batches)
+    ]

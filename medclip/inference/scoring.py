@@ -145,6 +145,10 @@ class PromptScores:
         """
         raise NotImplementedError
 
+    def directions(self) -> np.ndarray:
+        """Returns (O, D): what tells each observation from its absence, for maps."""
+        return self.positive.centres() - self.negative.centres()
+
     def scores(self, embeds: np.ndarray) -> np.ndarray:
         """Returns (I, O): how much nearer each image is to the positive prompts than to the negative ones."""
         return self.positive.similarity(embeds) - self.negative.similarity(embeds)

@@ -114,7 +114,7 @@ class AbstentionEvaluator(Evaluator):
         answers = partial(
             Answers.by_threshold,
             self._table["_key"].tolist(), answered, scores, names, thresholds=thresholds,
-            directions=classifier.positive.centres(),
+            directions=classifier.directions(),
         )  # fmt: skip
         figure = figures.risk_coverage(tables["abstention_curve"])
         return Result(metrics, tables=tables, figures={"abstention": figure}, answers=answers)

@@ -119,7 +119,7 @@ class CalibrationEvaluator(Evaluator):
         answers = partial(
             Answers.by_threshold,
             self._table["_key"].tolist(), states[:, columns], probabilities[:, columns], list(made.threshold),
-            thresholds=made.threshold, directions=classifier.positive.centres()[columns],
+            thresholds=made.threshold, directions=classifier.directions()[columns],
         )  # fmt: skip
         return Result(metrics, tables=tables, figures={"reliability": figure}, answers=answers)
 

@@ -104,7 +104,7 @@ class PromptStyles(Evaluator):
             Answers.by_threshold,
             self._table["_key"].tolist(), np.tile(np.column_stack(list(self._states.values())), len(asked)),
             np.column_stack(list(scores.values())), [f"{name} ({style})" for style in asked for name in self._states],
-            directions=np.concatenate([classifier.positive.centres() for classifier in classifiers.values()]),
+            directions=np.concatenate([classifier.directions() for classifier in classifiers.values()]),
         )  # fmt: skip
         return Result(metrics, tables=tables, figures={"prompt_styles": figure}, answers=answers)
 

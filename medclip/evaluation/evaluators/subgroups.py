@@ -110,7 +110,7 @@ class Subgroups(Evaluator):
         answers = partial(
             Answers.by_threshold,
             self._table["_key"].tolist(), states, scores[:, columns], list(thresholds), thresholds=thresholds,
-            directions=classifier.positive.centres()[columns],
+            directions=classifier.directions()[columns],
         )  # fmt: skip
         return replace(self._result(rates, chances), answers=answers)
 

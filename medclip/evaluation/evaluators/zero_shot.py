@@ -172,12 +172,16 @@ class ZeroShot(Evaluator):
         self, images: np.ndarray, scores: np.ndarray, vectors: Mapping[str, np.ndarray], thresholds: dict[str, float]
     ) -> Answers:
         """Returns the answers for single films; present is what is nearer to it than the threshold, or than denials."""
-        claims = Directions.of(
-            [entry.positive for entry in self._prompts.values()], vectors, dim=images.shape[1], ensemble=self._ensemble
-        )
+        claims, denials = (
+            Directions.of(
+                [getattr(p, side) for p in self._prompts.values()], vectors, dim=images.shape[1],
+                ensemble=self._ensemble,
+            )
+            for side in ("positive", "negative")
+        )  # fmt: skip
         return Answers.by_threshold(
             self._table["_key"].tolist(), self._states, scores, self._names, thresholds=thresholds,
-            directions=claims.centres(),
+            directions=claims.centres() - denials.centres(),
         )  # fmt: skip
 
     def _encode_prompts(self, model: MedCLIPModel, processor: MedCLIPProcessor) -> dict[str, np.ndarray]:
