@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import csv
 import logging
+import ntpath
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO
@@ -198,7 +199,7 @@ def is_inside(path: str) -> bool:
     return not (path.startswith(("/", "\\", "~")) or PureWindowsPath(path).drive or ".." in parts or "\\.." in path)
 
 
-def files_below(folder: Path, paths: Iterable[str], *, origin: str, outside: bool = False) -> list[str]:
+def files_below(folder: Path, paths: Sequence[str], *, origin: str, outside: bool = False) -> list[str]:
     """Returns the full paths of the files that a user's table lists, with slashes for backslashes.
 
     Links are followed; each folder is looked at once, however many files are listed in it.
@@ -212,28 +213,39 @@ def files_below(folder: Path, paths: Iterable[str], *, origin: str, outside: boo
     Raises:
         UserError: One is no path, one of another machine, or leads out of the folder, by a link perhaps.
     """
-    folders: dict[Path, Path] = {}
-    return [_file_below(folder, path, folders, origin=origin, outside=outside) for path in paths]
+    folders: dict[str, str] = {}
+    root = os.path.join(folder, "")
+    found = [_resolved(os.path.join(root, _checked(path, origin)), folders) for path in paths]
+    for path, full in zip(paths, found, strict=True):
+        if not outside and not os.path.join(full, "").startswith(root):
+            raise UserError(
+                f"{origin} lists {path!r}, which leads out of {folder}. Set the source option outside to true if that "
+                "is meant."
+            )
+    return found
 
 
-def _file_below(folder: Path, path: str, folders: dict[Path, Path], *, origin: str, outside: bool) -> str:
+def _checked(path: str, origin: str) -> str:
+    """Returns a path that a table lists, with slashes for backslashes."""
     if "\0" in path:
         raise UserError(f"{origin} lists {path!r}, which is no path.")
-    if PureWindowsPath(path).drive and os.name != "nt":
+    if os.name != "nt" and ntpath.splitdrive(path)[0]:
         raise UserError(
             f"{origin} lists {path!r}, a path of Windows, which is nowhere here. Write paths relative to the table."
         )
-    full = spelled_as_on_disk(folder / path.replace("\\", "/"))
-    if full.parent not in folders:
-        folders[full.parent] = full.parent.resolve()
-    known = folders[full.parent] / full.name
-    full = full.resolve() if full.name in ("", "..") or known.is_symlink() else known
-    if not outside and not full.is_relative_to(folder):
-        raise UserError(
-            f"{origin} lists {path!r}, which leads out of {folder}. Set the source option outside to true if that is "
-            "meant."
-        )
-    return str(full)
+    return path.replace("\\", "/")
+
+
+def _resolved(path: str, folders: dict[str, str]) -> str:
+    """Returns a path without links, given those of folders, which grow; strings, since there are very many."""
+    path = path if path.isascii() else str(spelled_as_on_disk(Path(path)))
+    parent, name = os.path.split(path)
+    if name in ("", ".", ".."):
+        return os.path.realpath(path)
+    if parent not in folders:
+        folders[parent] = os.path.realpath(parent)
+    known = os.path.join(folders[parent], name)
+    return os.path.realpath(known) if os.path.islink(known) else known
 
 
 def listed_paths(paths: pd.Series, *, origin: str) -> pd.Series:

@@ -105,7 +105,7 @@ class Csv(Source):
         table = raw[[name for name in _KNOWN if name in raw.columns and name != "text"]].copy()
         folder = self.root.parent.resolve()
         table["path"] = files_below(
-            folder, raw["path"].astype(str), origin=f"csv: {self.root.name}", outside=self.outside
+            folder, raw["path"].astype(str).tolist(), origin=f"csv: {self.root.name}", outside=self.outside
         )
         if "image_id" not in table.columns:
             table.insert(0, "image_id", raw["path"])
@@ -125,6 +125,10 @@ class Csv(Source):
         if labelled:
             table = pd.concat([table, self._states(raw)], axis=1)
         return check_texts(table, origin=str(self.root.name))
+
+    def splits(self) -> pd.DataFrame:
+        """Returns what the table declares; without a column of splits nothing, and rows are not looked at."""
+        return super().splits() if "split" in self._raw.columns else pd.DataFrame(columns=["patient_id", "split"])
 
     def boxes(self) -> pd.DataFrame | None:
         """Returns the boxes of the table named with the option `boxes`, or of this one; None where there are none."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zipfile
 from pathlib import Path
 
@@ -211,8 +212,22 @@ def test_members_of_archives_are_read_so_far_and_no_further(tmp_path: Path) -> N
 
 
 def test_each_folder_of_many_files_is_looked_at_once(tmp_path: Path, monkeypatch) -> None:
-    looked, usual = [], Path.resolve
-    monkeypatch.setattr(Path, "resolve", lambda path: looked.append(path) or usual(path))
+    looked, usual = [], os.path.realpath
+    monkeypatch.setattr(os.path, "realpath", lambda path: looked.append(path) or usual(path))
     found = files_below(tmp_path, [*(f"a/{i}.png" for i in range(9)), "b\\1.png"], origin="table")
     assert found == [*(str(tmp_path / "a" / f"{i}.png") for i in range(9)), str(tmp_path / "b" / "1.png")]
     assert len(looked) == 2
+
+
+def test_links_and_dots_in_paths_are_followed(tmp_path: Path) -> None:
+    inside, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    inside.mkdir()
+    elsewhere.mkdir()
+    (inside / "a.png").touch()
+    (inside / "link.png").symlink_to(inside / "a.png")
+    (inside / "out").symlink_to(elsewhere)
+    assert files_below(inside, ["x/../link.png", "./a.png"], origin="table") == [str(inside / "a.png")] * 2
+    for path in ("out/b.png", "../b.png", "..", "/etc/passwd"):
+        with pytest.raises(ValueError, match="leads out of"):
+            files_below(inside, [path], origin="table")
+    assert files_below(inside, ["out/b.png"], origin="table", outside=True) == [str(elsewhere / "b.png")]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from medclip.data.datasets import ImageSide, TextSide
 from medclip.data.loader import Steps, step_loader
@@ -84,3 +86,16 @@ def test_ranks_together_draw_the_partners_of_one_process(paired) -> None:
         mine = paired(1.0, rank=rank, world=2)[3]
         assert torch.equal(mine.text_studies, alone.text_studies[rank::2])
         assert torch.equal(mine.text_labels, alone.text_labels[rank::2])
+
+
+class Frozen(Dataset):
+    """Says how many objects the collector of garbage leaves alone."""
+
+    def __getitem__(self, step: int) -> int:
+        return gc.get_freeze_count()
+
+
+def test_a_loading_process_leaves_what_it_inherits_alone() -> None:
+    """What its collector of garbage writes to is no longer shared with the first process."""
+    assert gc.get_freeze_count() == 0
+    assert next(iter(step_loader(Frozen(), start=0, stop=1, workers=1, pin_memory=False))) > 10_000
