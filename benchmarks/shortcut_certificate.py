@@ -6,7 +6,7 @@ Synthetic films; in training 95 % of films with a lung opacity bear a mark (a le
 5 % of those without. In the test the mark says nothing, so that one test holds both: films where the mark is as in
 training, and films where it is the other way round. Printed, and drawn: AUROC of Lung Opacity in the two, for semantic
 matching without pairs, `clip` with whole reports and a classifier, each without and with what this package has against
-it: `--remove-markers`, `--mask-border`, `--balance-sites`. Resumable.
+it: `--remove-markers`, `--mask-corners`, `--mask-border`, `--balance-sites`. Resumable.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from medclip.utils.logs import quieten
 
 OBSERVATION = "Lung Opacity"
 AGAINST: dict[str, dict[str, dict[str, Any]]] = {
-    "marker": {"letters covered": {"remove_markers": True}},
+    "marker": {"letters covered": {"remove_markers": True}, "corners covered": {"mask_corners": 0.2}},
     "border": {"border covered": {"mask_border": 0.08}, "balanced by site": {"balance_sites": 1.0}},
     "exposure": {"balanced by site": {"balance_sites": 1.0}},
 }

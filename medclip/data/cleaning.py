@@ -20,15 +20,18 @@ class Cleaning:
 
     Attributes:
         border: Share of each side that is covered with the median of what is inside; 0 for none.
+        corners: Share of the side of squares in the four corners that are covered likewise, where letters stand.
         markers: Whether small things in the outer quarter that are much brighter than what surrounds them, as letters
-            burnt into films are, are covered with the median around them.
+            burnt into films are, are covered with the median around them. Where one
+            was can still be seen by a network, so that this takes away less than `corners`.
     """
 
     border: float = 0.0
+    corners: float = 0.0
     markers: bool = False
 
     def __bool__(self) -> bool:
-        return self.border > 0 or self.markers
+        return self.border > 0 or self.corners > 0 or self.markers
 
     def __call__(self, squares: np.ndarray) -> np.ndarray:
         """Returns squares (I, S, S), uint8, with the same covered; the argument is left as it is."""
@@ -46,6 +49,11 @@ class Cleaning:
             covered = np.full_like(made, np.median(inside))
             covered[width:-width, width:-width] = inside
             made = covered
+        if self.corners:
+            side = max(1, round(self.corners * len(made)))
+            middle = np.median(made[side:-side, side:-side])
+            for rows in (slice(None, side), slice(-side, None)):
+                made[rows, :side], made[rows, -side:] = middle, middle
         return made
 
 

@@ -28,6 +28,7 @@ class Preprocessing:
             (padded to a square of at least `image_size`, then resized with Pillow's bicubic filter).
         dicom: How DICOM values become grey, see `medclip.data.images.read_image`.
         border: Share of each side that is covered, see `medclip.data.cleaning`.
+        corners: Share of the side of corners that are covered.
         markers: Whether letters are covered.
 
     Raises:
@@ -41,13 +42,15 @@ class Preprocessing:
     resize: str = "square"
     dicom: str = "voi"
     border: float = 0.0
+    corners: float = 0.0
     markers: bool = False
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:
             raise UserError(f"resize {self.resize!r} is none of {', '.join(RESIZES)}.")
-        if not 0 <= self.border < 0.4:
-            raise UserError(f"border {self.border}: the share of each side that is covered is at least 0, below 0.4.")
+        for name in ("border", "corners"):
+            if not 0 <= (share := getattr(self, name)) < 0.4:
+                raise UserError(f"{name} {share}: the share of each side that is covered is at least 0, below 0.4.")
 
     def images(self, images: Any) -> np.ndarray:
         """Returns pixel values (I, 1, H, W), float32, of one image or several, see `medclip.data.images.grey_images`.
@@ -69,7 +72,7 @@ class Preprocessing:
     @property
     def cleaning(self) -> Cleaning:
         """What is covered on squares."""
-        return Cleaning(self.border, self.markers)
+        return Cleaning(self.border, self.corners, self.markers)
 
     def normalised(self, images: np.ndarray) -> np.ndarray:
         """Returns pixel values (I, 1, H, W) of images (I, H, W), uint8, that have their size."""

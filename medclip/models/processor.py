@@ -42,6 +42,7 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
             (padded to a square of at least `image_size`, then resized with Pillow's bicubic filter).
         dicom: Recipe by which DICOM values become grey, see `medclip.data.images.read_image`.
         border: Share of each side that is covered, see `medclip.data.cleaning`.
+        corners: Share of the side of corners that are covered.
         markers: Whether letters are covered.
 
     Examples:
@@ -65,10 +66,11 @@ class MedCLIPProcessor(PushToHubMixin):  # type: ignore[misc]
         resize: str = "square",
         dicom: str = "voi",
         border: float = 0.0,
+        corners: float = 0.0,
         markers: bool = False,
     ) -> None:
         self.preprocessing = Preprocessing(
-            image_size, cache_size or image_size, mean, std, resize, dicom, border, markers
+            image_size, cache_size or image_size, mean, std, resize, dicom, border, corners, markers
         )
         self.tokenizer, self.max_length = tokenizer, max_length
 

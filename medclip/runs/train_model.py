@@ -45,7 +45,8 @@ def new_model(
     model = _towers(config, objective, tokenizer)
     processor = MedCLIPProcessor(
         tokenizer, image_size=config.image_size, cache_size=config.cache_size, max_length=config.max_length,
-        dicom=config.dicom, border=config.mask_border, markers=config.remove_markers,
+        dicom=config.dicom, border=config.mask_border,
+        corners=config.mask_corners, markers=config.remove_markers,
     )  # fmt: skip
     return model, processor
 

@@ -32,8 +32,10 @@ class TrainingData:
     """How DICOM values become grey: by the file's own windows, or as MIMIC-CXR-JPG was made."""
     mask_border: float = 0.0
     """Share of each side of the images that is covered, in training and at inference: against what borders tell."""
+    mask_corners: float = 0.0
+    """Share of the side of the four corners that are covered, in training and at inference: against letters there."""
     remove_markers: bool = False
-    """Cover letters burnt into films, in training and at inference."""
+    """Cover letters burnt into films where they are found, in training and at inference."""
     exclude: str = ""
     """Image sources whose patients are left out of training, such as chexpert-5x200."""
     split_seed: int = 0

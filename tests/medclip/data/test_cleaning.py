@@ -36,6 +36,14 @@ def test_a_border_is_covered_with_what_is_inside() -> None:
     assert len(np.unique(clean(FILMS)[0, :3])) == 1
 
 
+def test_corners_are_covered_with_what_is_between_them() -> None:
+    lettered = np.stack([marked(film, "marker") for film in FILMS])
+    clean = Cleaning(corners=0.2)
+    np.testing.assert_array_equal(clean(lettered), clean(FILMS))
+    assert (clean(FILMS)[:, 13:51, 13:51] == FILMS[:, 13:51, 13:51]).all()
+    assert len(np.unique(clean(FILMS)[0, -13:, -13:])) == 1
+
+
 def test_the_argument_is_left_as_it_is() -> None:
     films = np.stack([marked(film, "marker") for film in FILMS])
     before = films.copy()
@@ -54,12 +62,12 @@ def test_a_run_cleans_at_inference_as_in_training(tmp_path: Path) -> None:
     config = TrainConfig(
         images="phantom", source_options={"phantom": {"studies": 120, "size": 32}}, vision="tiny", text="tiny",
         cache_size=32, image_size=32, batch_images=8, batch_texts=8, steps=2, evaluate_every=1, workers=0,
-        output=str(tmp_path / "run"), prepared=str(tmp_path / "prepared"), mask_border=0.1, remove_markers=True,
+        output=str(tmp_path / "run"), prepared=str(tmp_path / "prepared"), mask_border=0.1, mask_corners=0.2, remove_markers=True,
         loggers="",
     )  # fmt: skip
     train(config, bar=False)
     _, processor = medclip.load_model(tmp_path / "run", device="cpu")
-    assert processor.preprocessing.cleaning == Cleaning(0.1, markers=True)
+    assert processor.preprocessing.cleaning == Cleaning(0.1, corners=0.2, markers=True)
     framed = [marked(draw_radiograph(0, 0, size=32), "border")]
     plain = [draw_radiograph(0, 0, size=32)]
     np.testing.assert_array_equal(processor.images(framed).numpy(), processor.images(plain).numpy())
