@@ -144,12 +144,6 @@ class Csv(Source):
         read = read.rename(columns=keys)  # type: ignore[arg-type]
         return read_boxes(of_images(read, raw, path=path, images=self.root.name), origin=f"csv: {path.name}")
 
-    def splits(self) -> pd.DataFrame:
-        """Returns patient_id and split of every row whose split the table declares; none without such a column."""
-        if "split" not in self._raw.columns:
-            return pd.DataFrame(columns=["patient_id", "split"])
-        return super().splits()
-
     def _is_of_boxes(self, raw: pd.DataFrame) -> bool:
         return not self.box_file and "path" in raw.columns and holds_boxes([str(name) for name in raw.columns])
 

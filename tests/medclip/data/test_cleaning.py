@@ -62,7 +62,8 @@ def test_a_run_cleans_at_inference_as_in_training(tmp_path: Path) -> None:
     config = TrainConfig(
         images="phantom", source_options={"phantom": {"studies": 120, "size": 32}}, vision="tiny", text="tiny",
         cache_size=32, image_size=32, batch_images=8, batch_texts=8, steps=2, evaluate_every=1, workers=0,
-        output=str(tmp_path / "run"), prepared=str(tmp_path / "prepared"), mask_border=0.1, mask_corners=0.2, remove_markers=True,
+        output=str(tmp_path / "run"), prepared=str(tmp_path / "prepared"), mask_border=0.1, mask_corners=0.2,
+        remove_markers=True,
         loggers="",
     )  # fmt: skip
     train(config, bar=False)
