@@ -25,7 +25,7 @@ ROWS = (
 
 
 def test_columns_of_any_name_are_told_by_what_they_hold(tmp_path: Path, caplog) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="medclip")
     path = table(tmp_path, "Bilddatei;Nr;Befundtext", *(row.replace(",", ";", 2) for row in ROWS))
     source = Csv(path)
     assert [Path(one).name for one in source.images()["path"]] == ["1.png", "2.dcm"]

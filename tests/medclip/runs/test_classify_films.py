@@ -48,7 +48,7 @@ def asked(service: Service, query: str = "") -> str:
 def test_films_of_an_archive_are_answered_and_the_objects_are_stored(model, archive, tmp_path, capsys, caplog) -> None:
     import highdicom
 
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="medclip")
     arguments = [model, "--from", asked(archive, "?StudyDate=20260101"), "--to", "sr,seg,sc", "--send", asked(archive),
                  "--objects", str(tmp_path / "out"), "--show", "Edema", "--device", "cpu", "--format", "json",
                  "--batch-size", "2"]  # fmt: skip

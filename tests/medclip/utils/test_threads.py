@@ -48,7 +48,7 @@ def test_the_environment_and_the_container_say_otherwise(machine, monkeypatch) -
 
 
 def test_the_number_is_said_and_kept(machine, caplog, tmp_path) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="medclip")
     machine(4, 4)
     assert with_threads(EvaluateConfig()).threads == 3
     assert "Arithmetic takes 3 threads of 4 cores (--threads)" in caplog.text
