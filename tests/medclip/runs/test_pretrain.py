@@ -70,7 +70,7 @@ def test_only_images_of_the_train_split_are_drawn(tmp_path: Path, monkeypatch, c
         usual(self, keys, *args, **options)
 
     monkeypatch.setattr(ViewSteps, "__init__", noted)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="medclip"):
         assert run(flags(tmp_path / "run", method="rotation", steps=2)) == 0
     table = pd.read_parquet(next((tmp_path / "p").glob("phantom-images-*/images.parquet")))
     assert drawn == set(table.loc[table["split"] == "train", "_key"])

@@ -148,7 +148,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, cut, how: str) -> None:
 def test_a_run_with_a_damaged_checkpoint_resumes_from_the_one_before(home, train, whole, cut, caplog) -> None:
     shutil.copytree(cut, home / "damaged")
     flip(home / "damaged" / "checkpoints" / "last.ckpt")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="medclip"):
         assert train("damaged") == 0
     assert "is damaged" in caplog.text
     assert "last.1.ckpt" in caplog.text
