@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,16 @@ ROWS = (
 )
 
 
-def test_columns_of_any_name_are_told_by_what_they_hold(tmp_path: Path, caplog) -> None:
-    caplog.set_level(logging.INFO, logger="medclip")
+def test_columns_of_any_name_are_told_by_what_they_hold(tmp_path: Path, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Csv, "_say", lambda self, message, **_: said.append(message))
     path = table(tmp_path, "Bilddatei;Nr;Befundtext", *(row.replace(",", ";", 2) for row in ROWS))
     source = Csv(path)
     assert [Path(one).name for one in source.images()["path"]] == ["1.png", "2.dcm"]
     assert source.texts()["text"].tolist() == [row.split(",", 2)[2] for row in ROWS]
-    assert "taken from the table: Bilddatei as path, Befundtext as text; not used: Nr." in caplog.text
-    assert "--columns path=Bilddatei,text=Befundtext" in caplog.text
-    assert "The heart" not in caplog.text
+    assert "taken from the table: Bilddatei as path, Befundtext as text; not used: Nr." in "\n".join(said)
+    assert "--columns path=Bilddatei,text=Befundtext" in "\n".join(said)
+    assert "The heart" not in "\n".join(said)
 
 
 def test_a_choice_is_refused_with_the_option_that_settles_it(tmp_path: Path) -> None:
