@@ -97,7 +97,7 @@ def mean_auroc(states: np.ndarray, scores: np.ndarray, columns: list[int], weigh
 
 def within(states: np.ndarray, scores: np.ndarray, strata: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Returns the mean AUROC (B,) over strata and observations with enough of both, weighted by positives."""
-    total, share = 0.0, 0.0
+    total, share = np.zeros(1), np.zeros(1)
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
         some = None if weights is None else weights[:, rows]
@@ -105,7 +105,9 @@ def within(states: np.ndarray, scores: np.ndarray, strata: np.ndarray, weights: 
             truth = states[rows, j] == 1
             count = truth.sum()
             if min(count, (~truth).sum()) >= LEAST:
-                total, share = total + count * auroc(truth, scores[rows, j], some), share + count
+                found = auroc(truth, scores[rows, j], some)
+                known = np.isfinite(found)  # a resample may have no positive of a small stratum
+                total, share = total + count * np.where(known, found, 0.0), share + count * known
     return np.atleast_1d(total / share)
 
 

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar, with_threads
+from medclip.cli.console import command, format_of, print_table, progress_bar, with_threads
 from medclip.runs.settings import ClassifyConfig
 from medclip.utils.io import write_atomically
 
@@ -44,7 +43,7 @@ def run(argv: list[str]) -> int:
     config = read_config(
         ClassifyConfig, argv, prog="medclip-classify", description="Classify images by prompts.", examples=_EXAMPLES
     )
-    kind = _kind(config)
+    kind = format_of(config.output, config.format, "answers")
     from medclip.runs.classify import classify
 
     with progress_bar() as progress:
@@ -73,17 +72,6 @@ def run(argv: list[str]) -> int:
     if config.send:
         print(f"Archive: {len(answers.stored)} of {len(answers.objects)} objects stored", file=sys.stderr)
     return 1 if answers.problems or answers.without_objects or answers.not_stored else 0
-
-
-def _kind(config: ClassifyConfig) -> str:
-    """Returns the format of the answers: that of the file's name, where they go into a file."""
-    if config.output == "-":
-        return config.format
-    named = Path(config.output).suffix.lower().removeprefix(".")
-    if named not in ("csv", "json") or config.format not in ("table", named):
-        asked = "" if config.format == "table" else f" with --format {config.format}"
-        raise UserError(f"--output {config.output}{asked}: answers are written to .csv or .json, as the name says.")
-    return named
 
 
 def _show(answers: Answers, config: ClassifyConfig) -> None:

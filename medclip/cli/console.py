@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labelers.errors import UserError
@@ -52,6 +53,26 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[[], None]:
 def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
+
+
+def format_of(output: str, chosen: str, what: str) -> str:
+    """Returns the format to write in: that of the file's name, where it goes into a file.
+
+    Args:
+        output: A file, or - for the screen.
+        chosen: What --format says; table for nothing.
+        what: What is written, for the message.
+
+    Raises:
+        UserError: The name is of another format.
+    """
+    if output == "-":
+        return chosen
+    named = Path(output).suffix.lower().removeprefix(".")
+    if named not in ("csv", "json") or chosen not in ("table", named):
+        asked = "" if chosen == "table" else f" with --format {chosen}"
+        raise UserError(f"--output {output}{asked}: {what} are written to .csv or .json, as the name says.")
+    return named
 
 
 def with_threads(config: T, *, before: int = 0) -> T:

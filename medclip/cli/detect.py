@@ -6,9 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from labelers.errors import UserError
 from medclip.cli.config import read_config
-from medclip.cli.console import command, print_table, progress_bar, with_threads
+from medclip.cli.console import command, format_of, print_table, progress_bar, with_threads
 from medclip.runs.settings import DetectConfig
 from medclip.utils.io import write_atomically
 from medclip.utils.logs import quieten
@@ -31,7 +30,7 @@ def run(argv: list[str]) -> int:
     config = read_config(
         DetectConfig, argv, prog="medclip-detect", description="Find boxes for phrases in images.", examples=_EXAMPLES
     )
-    kind = _kind(config)
+    kind = format_of(config.output, config.format, "boxes")
     from medclip.runs.detect import detect
 
     quieten()
@@ -50,17 +49,6 @@ def run(argv: list[str]) -> int:
     for file, reason in found.problems.items():
         print(f"{file}: {reason}", file=sys.stderr)
     return 1 if found.problems else 0
-
-
-def _kind(config: DetectConfig) -> str:
-    """Returns the format of the boxes: that of the file's name, where they go into a file."""
-    if config.output == "-":
-        return config.format
-    named = Path(config.output).suffix.lower().removeprefix(".")
-    if named not in ("csv", "json") or config.format not in ("table", named):
-        asked = "" if config.format == "table" else f" with --format {config.format}"
-        raise UserError(f"--output {config.output}{asked}: boxes are written to .csv or .json, as the name says.")
-    return named
 
 
 def _show(rows: list[dict[str, object]], config: DetectConfig) -> None:

@@ -51,7 +51,7 @@ class OnnxClassifier(PromptScores):
         self._manifest = json.loads((self._folder / MANIFEST).read_text())
         self._settings = json.loads((self._folder / "medclip_processor.json").read_text())
         names = (field.name for field in fields(Preprocessing))
-        self._preprocessing = Preprocessing(**{name: self._settings[name] for name in names})
+        self._preprocessing = Preprocessing(**{name: self._settings[name] for name in names if name in self._settings})
         self._vision = self._session(VISION)
         self.prompt_set = self._manifest["prompts"] if prompts is None else str(prompts)
         calibration = Calibration.load(folder, prompts=self.prompt_set)

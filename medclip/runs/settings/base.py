@@ -86,6 +86,35 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Devices:
+    """devices"""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Kind of device to train on."""
+    devices: str = "auto"
+    """Number of devices on each node, or auto."""
+    nodes: int = 1
+    """Number of machines; torchrun and SLURM start one process for each device."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How several processes share the work."""
+    precision: str | None = None
+    """Numeric precision in Lightning's terms. By default bf16-mixed on GPUs that have it, else 32-true."""
+
+
+def check_schedule(steps: int, epochs: float, learning_rate: float, warmup: float) -> None:
+    """Checks that a training has steps and a learning rate.
+
+    Raises:
+        UserError: It has not.
+    """
+    if not (steps or epochs > 0) or not learning_rate > 0 or not 0 <= warmup <= 1:
+        raise UserError(
+            f"Found epochs={epochs}, learning_rate={learning_rate}, warmup={warmup}. Epochs and the learning rate must "
+            "be above 0, and warmup is a share of the steps, 0 to 1."
+        )
+
+
+@dataclass(frozen=True)
 class Settings:
     """Base of the settings of a run.
 

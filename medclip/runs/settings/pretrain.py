@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from labelers.errors import UserError
-from medclip.runs.settings.base import Columns, Machine, Settings
+from medclip.runs.settings.base import Columns, Devices, Machine, Settings, check_schedule
 
 
 @dataclass(frozen=True)
@@ -103,25 +102,16 @@ class PretrainingRun:
     """Number of steps between checkpoints."""
     keep: int = 2
     """Number of newest checkpoints to keep."""
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Kind of device to train on."""
-    devices: str = "auto"
-    """Number of devices on each node, or auto."""
-    nodes: int = 1
-    """Number of machines; torchrun and SLURM start one process for each device."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How several processes share the work."""
     compile: bool = False
     """Compile the tower: minutes at the start, faster steps on a GPU."""
     loggers: str = "tensorboard"
     """Loggers beside the CSV file: tensorboard, wandb, mlflow, separated by commas."""
-    precision: str | None = None
-    """Numeric precision in Lightning's terms. By default bf16-mixed on GPUs that have it, else 32-true."""
 
 
 @dataclass(frozen=True)
 class PretrainConfig(
     PretrainingRun,
+    Devices,
     Machine,
     PretrainingOptimisation,
     PretrainingMethod,
@@ -137,8 +127,4 @@ class PretrainConfig(
         self.at_least(2, "batch_images")
         self.at_least(1, "image_size", "cache_size", "keep", "nodes", "save_every")
         self.at_least(0, "steps", "workers", "limit", "weight_decay", "clip_norm")
-        if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
-            raise UserError(
-                f"Found epochs={self.epochs}, learning_rate={self.learning_rate}, warmup={self.warmup}. Epochs and the "
-                "learning rate must be above 0, and warmup is a share of the steps, 0 to 1."
-            )
+        check_schedule(self.steps, self.epochs, self.learning_rate, self.warmup)

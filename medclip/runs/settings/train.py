@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from labelers.errors import UserError
-from medclip.runs.settings.base import Columns, Machine, Settings
+from medclip.runs.settings.base import Columns, Devices, Machine, Settings, check_schedule
 from medclip.runs.settings.data import LabelSettings
 
 
@@ -209,26 +209,17 @@ class TrainingRun:
     """Number of steps between checkpoints; 0 for one with each validation, or every 500 where there is none."""
     keep: int = 2
     """Number of newest checkpoints to keep beside the best."""
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Kind of device to train on."""
-    devices: str = "auto"
-    """Number of devices on each node, or auto."""
-    nodes: int = 1
-    """Number of machines; torchrun and SLURM start one process for each device."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How several processes share the work."""
     compile: bool = False
     """Compile the towers: minutes at the start, faster steps on a GPU."""
     step_times: bool = False
     """Measure the parts of a step and print them at the end."""
     loggers: str = "tensorboard"
     """Loggers beside the CSV file: tensorboard, wandb, mlflow, separated by commas."""
-    precision: str | None = None
-    """Numeric precision in Lightning's terms. By default bf16-mixed on GPUs that have it, else 32-true."""
 
 
 @dataclass(frozen=True)
 class TrainConfig(
+    Devices,
     Machine,
     Columns,
     TrainingRun,
@@ -253,6 +244,11 @@ class TrainConfig(
         if self.unlock_patience and not self.evaluate_every:
             raise UserError("--unlock-patience waits for validations; found --evaluate-every 0. Set it to a number.")
         self.at_least(0, "weight_decay", "clip_norm", "balance_images", "balance_texts")
+        for name in ("mask_border", "mask_corners"):
+            if not 0 <= (share := getattr(self, name)) < 0.4:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is a share of each side, at least 0 and below 0.4; found {share}."
+                )
         for name in ("flips", "rewordings"):
             if not 0 <= (share := getattr(self, name)) < 1:
                 raise UserError(f"--{name} is a share of the sentences, at least 0 and below 1; found {share}.")
@@ -261,8 +257,4 @@ class TrainConfig(
                 "--image-order shards is an order of passes, and --image-weights, --balance-images and --balance-sites "
                 "draw at random. Leave one of them out."
             )
-        if not (self.steps or self.epochs > 0) or not self.learning_rate > 0 or not 0 <= self.warmup <= 1:
-            raise UserError(
-                f"Found epochs={self.epochs}, learning_rate={self.learning_rate}, warmup={self.warmup}. Epochs and the "
-                "learning rate must be above 0, and warmup is a share of the steps, 0 to 1."
-            )
+        check_schedule(self.steps, self.epochs, self.learning_rate, self.warmup)

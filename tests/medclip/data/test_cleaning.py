@@ -54,6 +54,8 @@ def test_the_argument_is_left_as_it_is() -> None:
 def test_a_share_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="is at least 0"):
         Preprocessing(64, 64, border=0.5)
+    with pytest.raises(UserError, match="--mask-corners is a share of each side"):
+        TrainConfig(images="phantom", mask_corners=0.5)
 
 
 def test_a_run_cleans_at_inference_as_in_training(tmp_path: Path) -> None:
