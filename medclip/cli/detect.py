@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
         write_atomically(Path(config.output), lambda part: part.write_text(text, encoding="utf-8"))
         print(f"{config.output}: {len(found.rows)} {'words' if config.words else 'boxes'} in {len(found.paths)} images")
     elif kind == "table":
-        _show(found.rows, config)
+        _show(found.rows, config, read=bool(found.paths))
     else:
         sys.stdout.write(text)
     for file, reason in found.problems.items():
@@ -51,10 +51,11 @@ def run(argv: list[str]) -> int:
     return 1 if found.problems else 0
 
 
-def _show(rows: list[dict[str, object]], config: DetectConfig) -> None:
+def _show(rows: list[dict[str, object]], config: DetectConfig, *, read: bool) -> None:
     """Prints a row a box, or a word."""
     if not rows:
-        print("Nothing is found. Lower --least-score to see weaker boxes.")
+        weaker = "Nothing is found. Lower --least-score to see weaker boxes."
+        print(weaker if read else "None of the files can be read.")
         return
     title = f"Where the words are: {config.words}" if config.words else "Boxes, in pixels of each file"
     columns = list(rows[0])

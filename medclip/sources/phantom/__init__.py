@@ -93,12 +93,12 @@ class Phantom(Source):
             if unknown := sorted(set(found) - set(known)):
                 raise UserError(f"phantom: found {', '.join(unknown)}; choose from {', '.join(known)}.")
         if version == 1 and train_site:
-            raise UserError(f"phantom: train_site {train_site} is of version 2, which has hospitals.")
+            raise UserError(f"phantom: train_site {train_site} needs version: 2, which has hospitals.")
         if version > 1 and language != "en":
             raise UserError(f"phantom: version {version} writes English only, found language {language!r}.")
         if min(pairs, unpaired) < 0 or (pairs and not paired) or (unpaired and not pairs):
             raise UserError(
-                "phantom: pairs is of a paired population, and unpaired of what is beyond pairs; found "
+                "phantom: pairs needs paired: true, unpaired needs pairs, and neither is below 0; found "
                 f"paired={paired}, pairs={pairs}, unpaired={unpaired}."
             )
         self.version, self.train_site, self.pairs, self.unpaired = version, train_site, pairs, unpaired

@@ -106,3 +106,8 @@ def test_what_cannot_be_asked_is_told(folder, more: tuple[str, ...], message: st
         ask(folder, *more)
     with pytest.raises(ValueError, match="Which model, which images"):
         detect.run([])
+
+
+def test_where_no_file_can_be_read_that_is_said(folder, capsys) -> None:
+    assert detect.run([str(folder / "run"), str(folder / "broken.png"), "--phrases", "hazy"]) == 1
+    assert "None of the files can be read." in capsys.readouterr().out

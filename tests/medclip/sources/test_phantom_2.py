@@ -98,10 +98,10 @@ def test_errors_of_attributes_leave_those_of_observations_alone() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pairs": 3}, "pairs is of a paired population"),
-        ({"unpaired": 3, "paired": True}, "unpaired of what is beyond pairs"),
+        ({"pairs": 3}, "pairs needs paired: true"),
+        ({"unpaired": 3, "paired": True}, "unpaired needs pairs"),
         ({"version": 3}, "found 3; choose from 1, 2"),
-        ({"train_site": "A"}, "is of version 2"),
+        ({"train_site": "A"}, "needs version: 2"),
         ({"version": 2, "train_site": "C"}, "found C; choose from"),
         ({"version": 2, "language": "zh"}, "writes English only"),
     ],
