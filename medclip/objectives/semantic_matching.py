@@ -89,6 +89,9 @@ class SemanticMatching(Objective):
             they are false of, and each image likewise the texts (LSEP, Li et al. 2017). In a softmax a text that holds
             for nearly every image, as most denials do, has a nearly flat target and teaches little; here the few that
             it is false of count as much as the many.
+        classification: Weight of a further loss, in which a linear head tells the labels of an image from its embedding
+            (binary cross-entropy over what is known of it; an uncertain 0.5 is half a positive). The head is of use in
+            training alone.
         unknown: What an image and a text are to each other that speak of no observation in common, when label vectors
             tell silence (0) from denial (-1): "differ", like a pair whose labels disagree, as in the paper; or "mask",
             left out of the loss, and what the image is silent about does not count in "claims". For images that are
@@ -114,6 +117,7 @@ class SemanticMatching(Objective):
         pair_weight: float = 0.0,
         pair_loss: float = 0.0,
         ranking: float = 0.0,
+        classification: float = 0.0,
         unknown: str = "differ",
         self_trust: float = 0.0,
     ) -> None:
@@ -143,7 +147,9 @@ class SemanticMatching(Objective):
                 f"with form {form}."
             )
         self.similarity, self.target_temperature, self.rarity = similarity, target_temperature, rarity
-        self.pair_loss, self.ranking = pair_loss, ranking
+        if classification < 0:
+            raise UserError(f"semantic_matching: classification is a weight of at least 0; found {classification}.")
+        self.pair_loss, self.ranking, self.classification = pair_loss, ranking, classification
         self.form, self.pair_weight, self.self_trust, self.unknown = form, pair_weight, self_trust, unknown
         self.observation_weights: Tensor | None
         self.register_buffer("observation_weights", None)
@@ -152,7 +158,9 @@ class SemanticMatching(Objective):
             self.initial_scale = 10.0
 
     def begin(self, *, dim: int, prevalence: Tensor, images: int = 0) -> None:
-        """Sets the weight of each observation by its prevalence."""
+        """Sets the weight of each observation by its prevalence, and makes the head of the classification."""
+        if self.classification:
+            self.head = nn.Linear(dim, len(prevalence), device=prevalence.device)
         if self.rarity:
             weights = prevalence.clamp(min=1e-3) ** -self.rarity
             self.observation_weights = weights / weights.mean()
@@ -170,7 +178,7 @@ class SemanticMatching(Objective):
         to_texts, to_images = cosines(images, texts)
         pairs = _Pairs(similarity, same_study(images, texts) if self.pair_weight else None, known)
         if self.form == "sigmoid":
-            return self._pairwise(to_texts, pairs.of(images.rows), scale)
+            return self._with_classes(self._pairwise(to_texts, pairs.of(images.rows), scale), images)
         alone = None
         if self.pair_loss:
             assert texts.study_ids is not None
@@ -194,7 +202,19 @@ class SemanticMatching(Objective):
             of_pairs = among_pairs(images, texts, scale * to_texts, scale * to_images)
             loss = loss + self.pair_loss * of_pairs
             terms["pairs"] = of_pairs.detach()
-        return {"loss": loss, **terms}
+        return self._with_classes({"loss": loss, **terms}, images)
+
+    def _with_classes(self, terms: dict[str, Tensor], images: Encoded) -> dict[str, Tensor]:
+        """Returns `terms` with the loss of the classification of `images` added, if it is wanted."""
+        if not self.classification:
+            return terms
+        assert images.labels is not None
+        embeds, labels = images.embeds[images.rows], images.labels[images.rows].float()
+        logits = self.head(embeds * embeds.shape[1] ** 0.5)  # entries of unit length vectors are small
+        each = functional.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
+        known = labels != 0
+        loss = (each * known).sum() / known.sum().clamp(min=1)
+        return terms | {"loss": terms["loss"] + self.classification * loss, "classification": loss.detach()}
 
     def _direction(
         self, cosine: Tensor, pairs: _Pairs, scale: Tensor, rows: Tensor | None = None

@@ -6,7 +6,7 @@ import pytest
 from medclip.cli import benchmark
 from medclip.runs.benchmark import plan_benchmark
 from medclip.runs.settings import BenchmarkConfig
-from tests.fixtures import layouts, runs
+from tests.fixtures import layouts, layouts_new, runs
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +49,14 @@ def test_nothing_there_and_names_that_belong_to_no_protocol(run, tmp_path) -> No
         plan_benchmark(BenchmarkConfig(model=str(run), test_sets="phantom"))
     with pytest.raises(FileNotFoundError, match="nih"):
         plan_benchmark(BenchmarkConfig(model=str(run), test_sets="nih", data_root=str(tmp_path)))
+
+
+def test_open_test_sets_in_one_command(run, tmp_path, capsys) -> None:
+    layouts.nih(tmp_path / "CXR8")
+    layouts.openi(tmp_path / "openi")
+    layouts_new.chestx_det10(tmp_path / "chestx-det10")
+    config = ["--config", "benchmarks/open.yaml", "--data-root", str(tmp_path), "--list"]
+    assert benchmark.run([str(run), *config]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("there") == 5
+    assert all(name in printed for name in ("nih", "openi", "chestx-det10"))

@@ -216,3 +216,29 @@ def test_ranking_of_batches_without_contradiction_is_zero_and_has_gradients() ->
 def test_a_ranking_that_cannot_be_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="ranking"):
         SemanticMatching(**options)
+
+
+def test_classification_is_a_head_on_what_is_known_of_images() -> None:
+    images, texts = encoded(0, 5), encoded(1, 7)
+    objective = SemanticMatching(classification=0.3).double()
+    objective.begin(dim=6, prevalence=torch.full((4,), 0.2))
+    objective.double()
+    assert images.labels is not None
+    images.labels[0, 0] = 0.5
+    scale = torch.tensor(4.0)
+    found, without = objective(images, texts, scale), SemanticMatching()(images, texts, scale)
+    each = []
+    for embed, labels in zip(images.embeds, images.labels, strict=True):
+        for weights, bias, label in zip(objective.head.weight, objective.head.bias, labels, strict=True):
+            if label:
+                chance = 1 / (1 + math.exp(-float(weights @ embed * math.sqrt(6) + bias)))
+                target = max(float(label), 0.0)
+                each.append(-target * math.log(chance) - (1 - target) * math.log(1 - chance))
+    assert found["classification"].item() == pytest.approx(sum(each) / len(each))
+    assert (found["loss"] - without["loss"]).item() == pytest.approx(0.3 * sum(each) / len(each))
+    own = replace(images, own=slice(0, 2))
+    assert objective(own, texts, scale)["classification"].item() != found["classification"].item()
+    unlabelled = replace(images, labels=torch.zeros_like(images.labels))
+    assert objective(unlabelled, texts, scale)["classification"].item() == 0
+    with pytest.raises(ValueError, match="classification is a weight"):
+        SemanticMatching(classification=-1)
