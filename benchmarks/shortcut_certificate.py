@@ -113,7 +113,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
     from matplotlib.figure import Figure
 
     kinds = list(AGAINST)
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    figure = Figure(figsize=(14, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, kind in zip(np.atleast_1d(figure.subplots(1, len(kinds), sharex=True)), kinds, strict=True):
         rows = table[table["mark"] == kind].iloc[::-1].reset_index(drop=True)
@@ -126,7 +126,7 @@ def draw(table: pd.DataFrame, file: Path) -> None:
         axes.axvline(0.5, color="0.5", linewidth=0.8)
         axes.set(title=f"a {kind}" if kind != "exposure" else "a darker exposure", xlabel=f"AUROC of {OBSERVATION}")
         axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(file, dpi=110)
 
 
