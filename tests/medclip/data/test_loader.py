@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,3 +103,19 @@ def test_a_loading_process_leaves_what_it_inherits_alone() -> None:
     """What its collector of garbage writes to is no longer shared with the first process."""
     assert gc.get_freeze_count() == 0
     assert next(iter(step_loader(Frozen(), start=0, stop=1, workers=1, pin_memory=False))) > 10_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the memory of a process")
+def test_a_loading_process_shares_memory_also_where_others_are_started_afresh() -> None:
+    """As in Python 3.14, and in a process that was itself started so; else it imports and copies everything."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        loader = iter(step_loader(Frozen(), start=0, stop=4, workers=1, pin_memory=False))
+        next(loader)
+        (process,) = multiprocessing.active_children()
+        private = re.findall(r"Private_\w+:\s+(\d+)", Path(f"/proc/{process.pid}/smaps_rollup").read_text())
+        del loader
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert sum(map(int, private)) < 150 * 1024
