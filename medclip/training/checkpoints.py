@@ -111,8 +111,15 @@ class Checkpoints(Checkpoint):
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Gives signals back to who handled them before."""
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Gives signals back to the trainer, before it gives them back itself."""
+        self._give_back()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Gives signals back to the trainer, before it gives them back itself."""
+        self._give_back()
+
+    def _give_back(self) -> None:
         while self._before:
             signal.signal(*self._before.popitem())
 

@@ -76,13 +76,16 @@ def cut(home, train) -> Path:
 
 @pytest.mark.parametrize("step", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_told_to_stop_it_saves_and_ends_with_its_own_code(home, train, whole, capsys, step: int) -> None:
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         at_step(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
         assert train(f"told-{step}") == STOPPED == 75
     assert f"Told to stop after step {step}" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) is before
     saved = torch.load(home / f"told-{step}" / "checkpoints" / "last.ckpt", weights_only=True)
     assert saved["global_step"] == step
     assert train(f"told-{step}") == 0
+    assert signal.getsignal(signal.SIGTERM) is before  # or the next of several runs could not be ended
     assert runs.same(home / f"told-{step}", whole)
 
 
