@@ -262,17 +262,19 @@ def start(full: FullSize, clock: Clock) -> str:
     clock.start()
     process = subprocess.Popen([sys.executable, "-c", _TRAIN, *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    said = next((line for line in process.stdout if line.startswith("first step")), "no step was made")
+    said = next((line for line in process.stdout if line.startswith("first step")), "")
     process.wait()
     clock.stop()
     shutil.rmtree(output, ignore_errors=True)
+    if not said:
+        raise SystemExit("medclip-train made no step; what it said stands above.")
     return said.strip()
 
 
 _TRAIN = """
 import os, sys
 from benchmarks.full_size_parts import descriptors, private, status
-from medclip.training.trainer import TrainingModule
+from medclip.training.module import TrainingModule
 from multiprocessing import active_children
 
 def first(self, outputs, batch, batch_idx):
