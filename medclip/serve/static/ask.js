@@ -55,7 +55,8 @@ async function add(files) {
     list();
     const seconds = ((performance.now() - before) / 1000).toFixed(1);
     const bad = problems.length ? `, ${problems.length} cannot be read` : "";
-    say(`${given.length - problems.length} films read in ${seconds} s${bad}.`, problems.length > 0);
+    const read = given.length - problems.length;
+    say(`${read} ${read === 1 ? "film" : "films"} read in ${seconds} s${bad}.`, problems.length > 0);
     if (!current && films.length) await choose(films[0]);
     if (asked && films.some((film) => !film.answers)) await ask();
   });
