@@ -109,9 +109,7 @@ def main(films: int = 4000) -> None:
                 kill_node(node)
     if not killed:
         raise SystemExit("The node was never killed: more films are needed.")
-    print(
-        f"{left} node left at the end; {len(alone)} files of pixels and tables; byte for byte equal: {together == alone}"
-    )
+    print(f"{left} node left; {len(alone)} files of pixels and tables; byte for byte equal: {together == alone}")
     if together != alone:
         raise SystemExit(1)
 
