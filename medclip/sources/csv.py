@@ -269,7 +269,8 @@ class Csv(Source):
                     raise UserError(f"csv: {self.root}: {name} is blank in every row.")
                 if blank.any():
                     rows = list(raw.index[blank])
-                    self._say(f"{listed(rows)} left out, whose {name} is blank")
+                    of = " of the images" if name == "path" else ""
+                    self._say(f"{listed(rows)} left out{of}, whose {name} is blank")
                     raw = raw[~blank]
         return self._one_patient_a_study(raw)
 

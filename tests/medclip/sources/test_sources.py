@@ -519,7 +519,7 @@ def test_csv_joins_findings_and_impression(tmp_path, options: dict[str, object])
 def test_csv_rows_without_what_they_need_are_left_out_and_listed(tmp_path, caplog) -> None:
     path = table(tmp_path, "path,patient_id\na.png,p\n,q\nc.png,\n")
     assert csv(path).images()["image_id"].tolist() == ["a.png"]
-    assert "1 row (3) is left out, whose path is blank" in caplog.text
+    assert "1 row (3) is left out of the images, whose path is blank" in caplog.text
     assert "1 row (4) is left out, whose patient_id is blank" in caplog.text
 
 
