@@ -212,8 +212,8 @@ class SemanticMatching(Objective):
         embeds, labels = images.embeds[images.rows], images.labels[images.rows].float()
         logits = self.head(embeds * embeds.shape[1] ** 0.5)  # entries of unit length vectors are small
         each = functional.binary_cross_entropy_with_logits(logits, labels.clamp(min=0), reduction="none")
-        known = labels != 0
-        loss = (each * known).sum() / known.sum().clamp(min=1)
+        everywhere = (images.labels != 0).sum().clamp(min=1) * len(labels) / len(images)  # so that processes agree
+        loss = (each * (labels != 0)).sum() / everywhere
         return terms | {"loss": terms["loss"] + self.classification * loss, "classification": loss.detach()}
 
     def _direction(
