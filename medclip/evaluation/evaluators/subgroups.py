@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -37,14 +38,14 @@ class Subgroups(Evaluator):
     The threshold of an observation is the score with the best F1 on the validation split, one for all groups. `fnr` is
     the share of positives that are not called, `fpr` that of negatives that are, as means over observations; `gap` is
     a group's mean less that of everybody else, over observations that both have enough of. `underdiagnosed` is the
-    share of sick images called No Finding (Seyyed-Kalantari et al. 2021). `subgroups/fnr_gap/sex` is the mean of the
-    group with the highest rate less that of the one with the lowest. Probabilities for `brier` and `ece` are fitted on
-    the validation split, for all groups together.
+    share of sick images called No Finding (Seyyed-Kalantari et al. 2021). `subgroups/fnr_gap/sex` is the largest
+    difference of two groups, each over observations that both have enough of. Probabilities for `brier` and `ece` are
+    fitted on the validation split, for all groups together.
 
     It can mislead: rates depend on who gets an image, on the machine (portable films of the very ill) and on labels
-    that may be wrong more often in one group; a gap is a question, not an answer. The highest and the lowest of many
-    small groups differ by chance: their interval is that of the two groups, picked before resampling. Groups of fewer
-    than ten patients are named and not reported.
+    that may be wrong more often in one group; a gap is a question, not an answer. The two of many small groups that
+    differ most do so by chance, too: the interval is that of these two, picked before resampling. Groups of fewer than
+    ten patients are named and not reported.
 
     Args:
         data: Images and their states, in the valid split and in the one to report on.
@@ -160,15 +161,15 @@ class Subgroups(Evaluator):
         return {"brier": brier, "ece": Metric(calibration_error(truth, chance)[0])}
 
     def _gaps(self, rates: _Rates) -> dict[str, Metric]:
-        """Returns, for each column, the rate of the worst group less that of the best one."""
+        """Returns, for each column, the largest difference of two groups."""
         metrics = {}
         for column in dict.fromkeys(group.column for group in self._groups):
-            of_column = [group for group in self._groups if group.column == column]
+            pairs = list(itertools.permutations([group.rows for group in self._groups if group.column == column], 2))
             for error in _ERRORS:
-                means = [rates.mean(error, group.rows).value for group in of_column]
-                if np.isfinite(means).sum() > 1:
-                    worst, best = of_column[int(np.nanargmax(means))], of_column[int(np.nanargmin(means))]
-                    metrics[f"subgroups/{error}_gap/{column}"] = rates.difference(error, worst.rows, best.rows)
+                gaps = [rates.difference(error, one, other) for one, other in pairs]
+                known = [gap for gap in gaps if np.isfinite(gap.value)]
+                if known:
+                    metrics[f"subgroups/{error}_gap/{column}"] = max(known, key=lambda gap: gap.value)
         return metrics
 
     def _headline(self, metrics: Mapping[str, Metric]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medclip.evaluation.evaluators.subgroups import Subgroups
-from medclip.evaluation.groups import groups_by, intersections
+from medclip.evaluation.evaluators.subgroups import Subgroups, _Rates
+from medclip.evaluation.groups import Group, groups_by, intersections
 from medclip.inference.calibration import best_threshold
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
@@ -120,3 +120,18 @@ def test_groups_by_hand() -> None:
         ("sex and age", "F, 40-59"),
         ("sex and age", "M, 80+"),
     ]
+
+
+def test_the_gap_of_a_column_is_over_observations_that_both_groups_have() -> None:
+    groups = np.repeat(["a", "b", "c"], 20)
+    states, called = np.full((60, 2), np.nan), np.zeros((60, 2), dtype=bool)
+    states[:40, 0] = 1.0  # a and b have the first observation, b and c the second
+    states[20:, 1] = 1.0
+    called[:12, 0], called[20:30, 0] = True, True  # a misses .4, b .5
+    called[20:26, 1], called[40:58, 1] = True, True  # b misses .7, c .1
+    rates = _Rates(states, called, ["Edema", "Pneumonia"], None, min_count=5)
+    evaluator = Subgroups.__new__(Subgroups)
+    evaluator._groups = [Group("site", name, groups == name, 20) for name in "abc"]
+    assert evaluator._gaps(rates)["subgroups/fnr_gap/site"].value == pytest.approx(0.6)
+    evaluator._groups = [group for group in evaluator._groups if group.value != "b"]
+    assert not evaluator._gaps(rates)  # a and c have no observation in common
