@@ -38,6 +38,7 @@ class FewShot(Evaluator):
 
     - `anchored`: ridge regression towards the zero-shot text direction, in closed form, which stays with the texts
       where leaving out examples, two at a time, does not show that learning helps; see `medclip.evaluation.probes`.
+      Its zero-shot has the mean direction of the prompts of a side, whatever the ensemble elsewhere.
     - `linear`: logistic regression, as usual. `knn`: votes of the nearest examples.
 
     `few-shot/METHOD/K` is the mean over draws, with its deviation; `few-shot/METHOD/below` the share of draws of
@@ -51,7 +52,7 @@ class FewShot(Evaluator):
         seed: Seed of the draws and of the bootstrap.
         observations: Observations to learn; by default all that have states and prompts.
         prompts: A set by name, a file, or prompts.
-        shots: Examples of the rarer state.
+        shots: Examples of the rarer state; zero-shot is always there, so 0 changes nothing.
         draws: Number of draws of each.
         resamples: Number of bootstrap resamples over patients, for zero-shot and all labels; 0 for none.
         min_count: Positives and negatives an observation needs to count in the mean.
@@ -77,7 +78,7 @@ class FewShot(Evaluator):
         self._names = list(self._prompts)
         self._states = label_matrix(self._test, self._names)
         self._known = data.learning_labels(self._train, self._names)
-        self._data, self._seed, self._shots, self._draws = data, seed, sorted(set(shots)), draws
+        self._data, self._seed, self._shots, self._draws = data, seed, sorted({k for k in shots if k}), draws
         self._resamples = bootstrap(self._test["patient_id"].to_numpy(), resamples=resamples, seed=seed)
         self._min_count = min_count
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from labelers.errors import UserError
 from medclip.runs.settings.base import Columns, Machine, Settings
 
 
@@ -127,3 +128,16 @@ class EvaluateConfig(Machine, Columns, EvaluationOutput, PromptSettings, Evaluat
     """Settings of an evaluation."""
 
     positional: ClassVar[tuple[str, ...]] = ("model",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(0, "resamples", "examples", "prompt_draws", "prompts_per_draw", "workers", "supervised_epochs")
+        self.at_least(1, "shot_draws", "label_draws", "least_positives")
+        if not self.evaluators.strip(", "):
+            raise UserError("--evaluators names none; expected such as zero-shot,few-shot.")
+        if any(shots < 0 for shots in self.shots):
+            raise UserError(f"--shots {self.shots}: must be numbers of images, 0 or more.")
+        if not self.shares or not all(0 < share <= 1 for share in self.shares):
+            raise UserError(f"--shares {self.shares}: must be shares of the labels, above 0 and at most 1.")
+        if not 0 < self.abstention_error < 0.5:
+            raise UserError(f"--abstention-error {self.abstention_error:g}: must lie between 0 and 0.5, such as 0.1.")

@@ -53,6 +53,18 @@ def test_another_evaluation_is_not_overwritten_unasked(folder) -> None:
     assert evaluate.run([*other, "--overwrite"]) == 0
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--resamples", "-1"), ("--examples", "-1"), ("--shots", "[-1]"), ("--shot-draws", "0"), ("--shares", "[0, 2]"),
+        ("--label-draws", "0"), ("--least-positives", "0"), ("--abstention-error", "0.7"), ("--evaluators", ""),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_told(wrong, tmp_path) -> None:
+    with pytest.raises(ValueError, match=f"^{wrong[0]}"):
+        evaluate.run([str(tmp_path), "--on", "phantom", *wrong])
+
+
 def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     monkeypatch.setitem(FineTune.__init__.__kwdefaults__, "least_steps", 3)
     more = ["--texts", "phantom", "--evaluators", EVALUATORS, "--baselines", "supervised", "--examples", "2",

@@ -28,6 +28,12 @@ def test_shots_stand_beside_zero_shot(data, model) -> None:
     assert summary["auroc_mean"].iloc[0] == pytest.approx(zero)
 
 
+def test_no_shots_are_zero_shot_and_not_all_labels(data, model) -> None:
+    with_nothing, without = (FewShot(data, **{**FEW, "shots": shots})(*model) for shots in ((0, 2), (2,)))
+    assert with_nothing.numbers == without.numbers
+    pd.testing.assert_frame_equal(with_nothing.tables["few_shot"], without.tables["few_shot"])
+
+
 def test_imbalance_is_real_and_few_are_part_of_more(data, model) -> None:
     table = FewShot(data, **FEW)(*model).tables["few_shot_draws"]
     one = table[table["method"] == "knn"].set_index(["shots", "draw"])["images"]
