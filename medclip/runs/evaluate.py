@@ -34,10 +34,11 @@ from medclip.evaluation.report import Results
 from medclip.inference.load import find_model, load_model
 from medclip.models import MedCLIPModel, MedCLIPProcessor
 from medclip.runs.evaluate_fits import calibrate, save_abstention
-from medclip.runs.evaluate_output import names_of_test_sets, output_folder, usual_name
+from medclip.runs.evaluate_output import check_same, names_of_test_sets, output_folder, usual_name
 from medclip.runs.evaluate_shift import check_references, robustness
 from medclip.runs.evaluate_unseen import unseen_observations
 from medclip.runs.prepare import prepare_sources
+from medclip.runs.search import fingerprint
 from medclip.runs.settings import EvaluateConfig
 from medclip.sources import find_sources
 from medclip.utils.plugins import load_plugin
@@ -108,7 +109,8 @@ def evaluate(
     model, processor = load_model(folder, device=config.device, threads=config.threads)
     unlabelled = not any(kind.needs_labels for kind in kinds.values())
     prepared = _prepare(run, processor, progress, unlabelled=unlabelled)
-    data = _data(run, prepared, processor)
+    data, weights = _data(run, prepared, processor), fingerprint(folder)
+    check_same(config, output, checksum=checksum(data.rows()["image_id"]), weights=weights)
     if config.calibrate:
         calibrate(data, config, folder, model, processor)
     if config.save_abstention:
@@ -118,7 +120,7 @@ def evaluate(
 
     def evaluated(data: EvaluationData, sides: list[Prepared], names: Sequence[str]) -> Results:
         found = _run(run, kinds, data, model, processor, progress)
-        about = _about(data, run, shared)
+        about = _about(data, run, shared) | {"weights": weights}
         return Results(found, about, asdict(config), [one.manifest for one in sides], protocol, departures, names)
 
     results = evaluated(data, prepared, sources_of(config.on))

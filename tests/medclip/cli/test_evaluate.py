@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -51,6 +52,28 @@ def test_another_evaluation_is_not_overwritten_unasked(folder) -> None:
     with pytest.raises(ValueError, match=r"holds an evaluation with other settings \(observations\)"):
         evaluate.run(other)
     assert evaluate.run([*other, "--overwrite"]) == 0
+
+
+def test_other_weights_or_images_are_not_overwritten_unasked(folder, tmp_path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    given = ["--output", str(tmp_path / "found"), "--prepared", str(folder / "p")]
+    first = [str(tmp_path / "run"), *arguments(folder, *given)[1:]]
+    assert evaluate.run(first) == 0
+    saved = json.loads((tmp_path / "found" / "metrics.json").read_text())
+    (tmp_path / "found" / "metrics.json").write_text(json.dumps(saved | {"weights": "others", "checksum": "others"}))
+    with pytest.raises(ValueError, match="holds an evaluation of other images and weights, though with the same settings"):
+        evaluate.run(first)
+    assert evaluate.run([*first, "--overwrite"]) == 0
+    assert json.loads((tmp_path / "found" / "metrics.json").read_text()) == saved | {
+        "how": saved["how"] | {"settings": saved["how"]["settings"] | {"overwrite": True}}
+    }
+
+
+def test_the_numbers_of_a_training_are_not_overwritten(folder) -> None:
+    before = (folder / "run" / "metrics.json").read_text()
+    with pytest.raises(ValueError, match=r"metrics.json is not of an evaluation; is .*run a training run\?"):
+        evaluate.run(arguments(folder, "--output", str(folder / "run")))
+    assert (folder / "run" / "metrics.json").read_text() == before
 
 
 @pytest.mark.parametrize(
