@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _ERRORS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 
 _COLUMNS = ["promise", "observations", "answered", "error"]
+_WORDS = {PRESENT: "present", ABSENT: "absent"}
 
 
 class AbstentionEvaluator(Evaluator):
@@ -108,14 +109,7 @@ class AbstentionEvaluator(Evaluator):
             tables["abstention_refused"] = refused
         metrics = {"abstention/promise": Metric(1 - self._error)} | means
         metrics["abstention/observations"] = Metric(len(made.lower), count=len(names))
-        answered = np.where(
-            np.isfinite(made.answers(scores, names)), states, np.nan
-        )  # "unsure" is neither right nor wrong
-        answers = partial(
-            Answers.by_threshold,
-            self._table["_key"].tolist(), answered, scores, names, thresholds=thresholds,
-            directions=classifier.directions(),
-        )  # fmt: skip
+        answers = partial(_answers, made, self._table["_key"].tolist(), states, scores, names, classifier.directions())
         figure = figures.risk_coverage(tables["abstention_curve"])
         return Result(metrics, tables=tables, figures={"abstention": figure}, answers=answers)
 
@@ -184,3 +178,25 @@ def _mean_of_patients(values: np.ndarray, share: np.ndarray, weights: np.ndarray
     drawn = np.ones((1, len(values))) if weights is None else weights
     total = drawn @ share
     return np.divide(drawn @ (share * values), total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+def _answers(
+    made: Abstention, keys: Sequence[str], states: np.ndarray, scores: np.ndarray, names: Sequence[str],
+    directions: np.ndarray,
+) -> Answers:  # fmt: skip
+    """Returns what the rules answered about single images; unsure is neither right nor wrong, and left out."""
+    given, parts = made.answers(scores, names), []
+    for j, name in enumerate(names):
+        rows = np.flatnonzero(np.isfinite(given[:, j]) & np.isin(states[:, j], (PRESENT, ABSENT)))
+        if name not in made.lower or not len(rows):
+            continue
+        low, high = sorted((made.lower[name], made.upper[name]))
+        said = [
+            f"labelled {_WORDS[truth]}, called {_WORDS[answer]}\nscore {by:.3f}, unsure from {low:.3f} to {high:.3f}"
+            for truth, answer, by in zip(states[rows, j], given[rows, j], scores[rows, j], strict=True)
+        ]
+        apart = np.where(given[rows, j] == PRESENT, scores[rows, j] - high, low - scores[rows, j])
+        part = {"key": [keys[int(i)] for i in rows], "about": name, "said": said, "question": j}
+        right, certainty = given[rows, j] == states[rows, j], apart / max(float(scores[:, j].std()), 1e-12)
+        parts.append(pd.DataFrame(part | {"right": right, "certainty": certainty}))
+    return Answers(pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(), directions)

@@ -61,7 +61,7 @@ def test_other_weights_or_images_are_not_overwritten_unasked(folder, tmp_path) -
     assert evaluate.run(first) == 0
     saved = json.loads((tmp_path / "found" / "metrics.json").read_text())
     (tmp_path / "found" / "metrics.json").write_text(json.dumps(saved | {"weights": "others", "checksum": "others"}))
-    with pytest.raises(ValueError, match="holds an evaluation of other images and weights, though with the same settings"):
+    with pytest.raises(ValueError, match="of other images and weights, though with the same settings"):
         evaluate.run(first)
     assert evaluate.run([*first, "--overwrite"]) == 0
     assert json.loads((tmp_path / "found" / "metrics.json").read_text()) == saved | {
