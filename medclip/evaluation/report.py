@@ -146,7 +146,7 @@ class Results:
                 write_atomically(path, lambda part, figure=figure: figure.savefig(part, dpi=120, format="png"))  # type: ignore[misc]
         if self.protocol is not None:
             metrics["protocol"] = {"name": self.protocol.name, "departures": list(self.departures)}
-            metrics["protocol"]["published"] = self.beside_published().to_dict("records")
+            metrics["protocol"]["published"] = json.loads(self.beside_published().to_json(orient="records"))
         metrics["how"] = how
         if self.apart:
             beside = {"test_sets": self.by_test_set(), "robustness": self.robustness}

@@ -262,7 +262,8 @@ def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:
             raise UserError(f"These images know no {name!r}.{suggest(name, known)} They know {', '.join(known)}.")
     if config.unseen and not set(config.unseen) & set(known):
         raise UserError(
-            f"--unseen: these images know none of {', '.join(config.unseen)}.{suggest(config.unseen[0], known)} They "
+            f"--unseen{f', of --protocol {config.protocol}' if config.protocol else ''}: these images know none of "
+            f"{', '.join(config.unseen)}.{suggest(config.unseen[0], known)} They "
             f"know {', '.join(known)}."
         )
 

@@ -33,9 +33,10 @@ class FlipTest(Evaluator):
     have no reports, with sentences of others whose claim or denial is true of it by its label. `claimed` counts
     sentences that claim something, `denied` those that deny; `mean` is the mean of both, and 0.5 by chance.
 
-    It can mislead: a model that always prefers a denial has all of `denied`, nothing of `claimed` and 0.5 as `mean`;
-    one that prefers what people write over what rules write is above 0.5 without looking. `of_others` are the same
-    pairs with the image of another patient: only what is above it comes from the image.
+    It can mislead: a model that always prefers a denial has all of `denied`, nothing of `claimed` and 0.5 as `mean`
+    (which is undefined where all sentences are of one kind); one that prefers what people write over what rules write
+    is above 0.5 without looking. `of_others` are the same pairs with the image of another patient: only what is above
+    it comes from the image.
 
     Args:
         data: Images and prepared sentences.
@@ -141,7 +142,9 @@ class FlipTest(Evaluator):
                 continue  # of one patient alone there is no other
             drawn = {key: None if resamples is None else resamples.take(rows) for key, rows in parts.items()}
             sampled = {key: sample(partial(weighted_mean, values[rows]), drawn[key]) for key, rows in parts.items()}
-            metrics[f"flip/{name}"] = _told(mean_sampled(list(sampled.values())).metric(), len(values))
+            both = len(parts) == len(_DIRECTIONS)  # of one kind alone, a mere liking for that kind would be skill
+            mean = mean_sampled(list(sampled.values())).metric() if both else Metric(float("nan"))
+            metrics[f"flip/{name}"] = _told(mean, len(values))
             if name == "mean":
                 metrics |= {f"flip/{key}": _told(one.metric(), len(parts[key])) for key, one in sampled.items()}
         return metrics

@@ -96,7 +96,8 @@ class Severity(Evaluator):
             metrics[f"severity/spearman/{reader}"] = self._correlation(given, scores)
         metrics["severity/within_view"] = self._within_view(scores)
         metrics["severity/readers"] = self._between_readers()
-        metrics["severity/pixels"] = self._correlation(self._truth, self._from_thumbnails())
+        if len(set(self._patients)) > 1:  # of one patient alone there is nobody to learn from
+            metrics["severity/pixels"] = self._correlation(self._truth, self._from_thumbnails())
         known = {name: metric for name, metric in metrics.items() if np.isfinite(metric.value)}
         table = pd.DataFrame(
             [(name.removeprefix("severity/"), m.count, m.value, m.low, m.high, m.chance) for name, m in known.items()],

@@ -236,6 +236,8 @@ def test_what_an_earlier_evaluation_left_is_gone(folder) -> None:
 def test_unseen_observations_that_no_image_knows_are_told(folder) -> None:
     with pytest.raises(ValueError, match=r"know none of Edemas\. Did you mean 'Edema'"):
         evaluate.run(arguments(folder, "--unseen", "Edemas", "--output", str(folder / "unseen")))
+    with pytest.raises(ValueError, match=r"--unseen, of --protocol cxr-lt-2026: these images know none of Scoliosis"):
+        evaluate.run(arguments(folder, "--protocol", "cxr-lt-2026", "--output", str(folder / "unseen")))
 
 
 def test_evaluating_nothing_says_what_is_expected(tmp_path) -> None:

@@ -79,3 +79,12 @@ def test_no_texts_and_no_pairs_are_told_apart() -> None:
     images = unlabelled.images.drop(columns=["Edema", "Fracture"])
     with pytest.raises(ValueError, match="3 can be turned round, and none of them is known"):
         FlipTest(dataclasses.replace(unlabelled, images=images))
+
+
+def test_sentences_of_one_kind_alone_have_no_mean(monkeypatch) -> None:
+    embed(monkeypatch, SEEN)
+    found = data()
+    denials = dataclasses.replace(found, occurrences=found.occurrences[found.occurrences["sentence"] == 1])
+    metrics = FlipTest(denials, resamples=0)(None, None).metrics
+    assert metrics["flip/denied"].value == 1
+    assert np.isnan(metrics["flip/mean"].value) and np.isnan(metrics["flip/of_others"].value)

@@ -80,3 +80,9 @@ def test_what_is_missing_is_said_before_any_work(data, graded) -> None:
     few = dataclasses.replace(graded, severity=graded.severity[:3])
     with pytest.raises(ValueError, match="3 of the 3 scored images are in the test split; 10 are needed"):
         Severity(few)
+
+
+def test_films_of_one_patient_have_no_line_of_pixels(graded, model) -> None:
+    images = graded.images.assign(patient_id=graded.images["patient_id"].where(graded.images["split"] != "test", "p"))
+    found = Severity(dataclasses.replace(graded, images=images), resamples=0)(*model).numbers
+    assert "severity/pixels" not in found and np.isfinite(found["severity/spearman"])
