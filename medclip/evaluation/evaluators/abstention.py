@@ -109,7 +109,9 @@ class AbstentionEvaluator(Evaluator):
             tables["abstention_refused"] = refused
         metrics = {"abstention/promise": Metric(1 - self._error)} | means
         metrics["abstention/observations"] = Metric(len(made.lower), count=len(names))
-        answers = partial(_answers, made, self._table["_key"].tolist(), states, scores, names, classifier.directions())
+        answers = partial(
+            answers_of, made, self._table["_key"].tolist(), states, scores, names, classifier.directions()
+        )
         figure = figures.risk_coverage(tables["abstention_curve"])
         return Result(metrics, tables=tables, figures={"abstention": figure}, answers=answers)
 
@@ -180,7 +182,7 @@ def _mean_of_patients(values: np.ndarray, share: np.ndarray, weights: np.ndarray
     return np.divide(drawn @ (share * values), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def _answers(
+def answers_of(
     made: Abstention, keys: Sequence[str], states: np.ndarray, scores: np.ndarray, names: Sequence[str],
     directions: np.ndarray,
 ) -> Answers:  # fmt: skip

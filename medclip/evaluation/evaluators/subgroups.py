@@ -106,7 +106,7 @@ class Subgroups(Evaluator):
         columns = [classifier.observations.index(name) for name in thresholds]
         states = label_matrix(self._table, list(thresholds))
         called = scores[:, columns] >= np.array(list(thresholds.values()))
-        rates = _Rates(states, called, list(thresholds), self._resamples, self._min_count)
+        rates = Rates(states, called, list(thresholds), self._resamples, self._min_count)
         chances = _probabilities(learned[:, columns], valid[:, columns], scores[:, columns], self._min_count)
         answers = partial(
             Answers.by_threshold,
@@ -115,7 +115,7 @@ class Subgroups(Evaluator):
         )  # fmt: skip
         return replace(self._result(rates, chances), answers=answers)
 
-    def _result(self, rates: _Rates, chances: np.ndarray) -> Result:
+    def _result(self, rates: Rates, chances: np.ndarray) -> Result:
         everybody = Group("all", "all", np.ones(len(self._table), dtype=bool), self._table["patient_id"].nunique())
         rows, by_observation = [], []
         metrics: dict[str, Metric] = {}
@@ -128,7 +128,7 @@ class Subgroups(Evaluator):
                 row |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high}
             rows.append(row)
             by_observation += rates.by_observation(group)
-        metrics |= self._gaps(rates)
+        metrics |= largest_gaps(rates, self._groups)
         worst = [metrics[f"subgroups/fnr/{group.column}={group.value}"].value for group in self._groups]
         if np.isfinite(worst).any():
             metrics["subgroups/worst_sensitivity"] = Metric(1 - float(np.nanmax(worst)))
@@ -140,7 +140,7 @@ class Subgroups(Evaluator):
         table = pd.DataFrame(rows)
         return Result(metrics, self._headline(metrics), tables, {"subgroups": figures.by_group(table, "fnr")})
 
-    def _of_group(self, rates: _Rates, group: Group, chances: np.ndarray) -> dict[str, Metric]:
+    def _of_group(self, rates: Rates, group: Group, chances: np.ndarray) -> dict[str, Metric]:
         found = {}
         for error in _ERRORS:
             found[error] = rates.mean(error, group.rows)
@@ -160,18 +160,6 @@ class Subgroups(Evaluator):
         brier = sample(partial(weighted_mean, (chance - truth) ** 2), drawn).metric()
         return {"brier": brier, "ece": Metric(calibration_error(truth, chance)[0])}
 
-    def _gaps(self, rates: _Rates) -> dict[str, Metric]:
-        """Returns, for each column, the largest difference of two groups."""
-        metrics = {}
-        for column in dict.fromkeys(group.column for group in self._groups):
-            pairs = list(itertools.permutations([group.rows for group in self._groups if group.column == column], 2))
-            for error in _ERRORS:
-                gaps = [rates.difference(error, one, other) for one, other in pairs]
-                known = [gap for gap in gaps if np.isfinite(gap.value)]
-                if known:
-                    metrics[f"subgroups/{error}_gap/{column}"] = max(known, key=lambda gap: gap.value)
-        return metrics
-
     def _headline(self, metrics: Mapping[str, Metric]) -> tuple[str, ...]:
         columns = list(dict.fromkeys(group.column for group in self._groups))
         wanted = ["subgroups/worst_sensitivity"]
@@ -180,7 +168,7 @@ class Subgroups(Evaluator):
         return tuple(name for name in wanted if name in metrics)
 
 
-class _Rates:
+class Rates:
     """Error rates of any rows, and of each resample of their patients."""
 
     def __init__(
@@ -251,3 +239,16 @@ def _probabilities(states: np.ndarray, valid: np.ndarray, scores: np.ndarray, le
             if slope > 0:
                 found[:, j] = sigmoid(slope * scores[:, j] + offset)
     return found
+
+
+def largest_gaps(rates: Rates, groups: Sequence[Group]) -> dict[str, Metric]:
+    """Returns, for each column that groups are made of, the largest difference of two of its groups."""
+    metrics = {}
+    for column in dict.fromkeys(group.column for group in groups):
+        pairs = list(itertools.permutations([group.rows for group in groups if group.column == column], 2))
+        for error in _ERRORS:
+            gaps = [rates.difference(error, one, other) for one, other in pairs]
+            known = [gap for gap in gaps if np.isfinite(gap.value)]
+            if known:
+                metrics[f"subgroups/{error}_gap/{column}"] = max(known, key=lambda gap: gap.value)
+    return metrics

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medclip.evaluation.evaluators.abstention import AbstentionEvaluator, _answers
+from medclip.evaluation.evaluators.abstention import AbstentionEvaluator, answers_of
 from medclip.inference.abstention import Abstention
 from medclip.inference.classifier import ZeroShotClassifier
 from medclip.inference.embed import embed_images
@@ -84,8 +84,10 @@ def test_what_cannot_be_promised_is_said(informed, model) -> None:
 def test_films_show_what_the_rules_answer_and_no_other_threshold() -> None:
     made = Abstention(0.1, {"Edema": 0.2}, {"Edema": 0.4}, {"Edema": 20})
     scores, states = np.array([[0.1], [0.3], [0.5], [0.6]]), np.array([[0.0], [1.0], [0.0], [1.0]])
-    table = _answers(made, list("abcd"), states, scores, ["Edema"], np.zeros((1, 3))).table
+    table = answers_of(made, list("abcd"), states, scores, ["Edema"], np.zeros((1, 3))).table
     assert table["key"].tolist() == ["a", "c", "d"]  # of b the rules are unsure
     assert table["right"].tolist() == [True, False, True]
     assert table["said"].iloc[1] == "labelled absent, called present\nscore 0.500, unsure from 0.200 to 0.400"
-    assert _answers(Abstention(0.1, {}, {}, {}), list("abcd"), states, scores, ["Edema"], np.zeros((1, 3))).table.empty
+    assert answers_of(
+        Abstention(0.1, {}, {}, {}), list("abcd"), states, scores, ["Edema"], np.zeros((1, 3))
+    ).table.empty

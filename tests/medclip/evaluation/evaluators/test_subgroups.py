@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medclip.evaluation.evaluators.subgroups import Subgroups, _Rates
+from medclip.evaluation.evaluators.subgroups import Rates, Subgroups, largest_gaps
 from medclip.evaluation.groups import Group, groups_by, intersections
 from medclip.inference.calibration import best_threshold
 from medclip.inference.classifier import ZeroShotClassifier
@@ -129,9 +129,7 @@ def test_the_gap_of_a_column_is_over_observations_that_both_groups_have() -> Non
     states[20:, 1] = 1.0
     called[:12, 0], called[20:30, 0] = True, True  # a misses .4, b .5
     called[20:26, 1], called[40:58, 1] = True, True  # b misses .7, c .1
-    rates = _Rates(states, called, ["Edema", "Pneumonia"], None, min_count=5)
-    evaluator = Subgroups.__new__(Subgroups)
-    evaluator._groups = [Group("site", name, groups == name, 20) for name in "abc"]
-    assert evaluator._gaps(rates)["subgroups/fnr_gap/site"].value == pytest.approx(0.6)
-    evaluator._groups = [group for group in evaluator._groups if group.value != "b"]
-    assert not evaluator._gaps(rates)  # a and c have no observation in common
+    rates = Rates(states, called, ["Edema", "Pneumonia"], None, min_count=5)
+    of = {name: Group("site", name, groups == name, 20) for name in "abc"}
+    assert largest_gaps(rates, list(of.values()))["subgroups/fnr_gap/site"].value == pytest.approx(0.6)
+    assert not largest_gaps(rates, [of["a"], of["c"]])  # they have no observation in common
