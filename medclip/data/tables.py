@@ -43,13 +43,16 @@ BLANK_IS_NEGATIVE = "_blank_is_negative"
 #: Column of images of several test sets together: which one each is of.
 TEST_SET = "test_set"
 
+_SEXES = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
+
 _RESERVED = {*IMAGE_COLUMNS, *IMAGE_EXTRAS, *TEXT_COLUMNS, *SENTENCE_EXTRAS, TEST_SET}
 
 
 def check_images(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
     """Returns `table` as a checked image table: required columns filled, ids as text, optional columns added.
 
-    Ages are in years, whether they say 58, 058Y or 003M; above 120 they are blank.
+    Ages are in years, whether they say 58, 058Y or 003M; above 120 they are blank. Sexes that say female, f or Woman
+    are F, male, m or Man M; others stay as they are.
 
     Raises:
         UserError: A column is missing, an id is blank or repeated, a state or a split is unknown. `origin` is named,
@@ -63,7 +66,13 @@ def check_images(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:
             "Every image needs its own id."
         )
     table["age"] = years(table["age"]).astype("float32")
+    table["sex"] = table["sex"].map(_sex, na_action="ignore")
     return _check_observations(table, rows, origin)
+
+
+def _sex(value: object) -> str | None:
+    text = str(value).strip()
+    return _SEXES.get(text.lower(), text) or None
 
 
 def check_texts(table: pd.DataFrame, *, origin: str) -> pd.DataFrame:

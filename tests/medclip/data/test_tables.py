@@ -29,6 +29,13 @@ def test_optional_columns_are_added_and_ids_are_text() -> None:
     assert observations_of(table) == ["Edema"]
 
 
+def test_sexes_have_one_name_each() -> None:
+    table = check_images(images(sex=["Female", " m "]), origin="x")
+    assert table["sex"].tolist() == ["F", "M"]
+    table = check_images(images(sex=["", "O"]), origin="x")
+    assert table["sex"].isna().tolist() == [True, False] and table["sex"].iloc[1] == "O"
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
