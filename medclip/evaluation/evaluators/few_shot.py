@@ -44,8 +44,9 @@ class FewShot(Evaluator):
     `few-shot/METHOD/K` is the mean over draws, with its deviation; `few-shot/METHOD/below` the share of draws of
     1, 2, 4, ... that end below `few-shot/zero-shot`.
 
-    It can mislead: K counts the rarer state, so a rare observation takes many more labelled images than K (the table
-    has the mean number). Draws share one test split: their deviation is about draws, not about patients.
+    It can mislead: an observation with fewer than K examples comes with all it has, the same in every draw (the table
+    says how many have K); K counts the rarer state, so a rare observation takes many more labelled images than K (the
+    table has the mean number). Draws share one test split: their deviation is about draws, not about patients.
 
     Args:
         data: Images and their states, in the train split and in the one to report on.
@@ -101,7 +102,8 @@ class FewShot(Evaluator):
                 found = {name: self._auroc(scores[name], resampled=shots is None) for name in METHODS}
                 anchor = {METHODS[0]: strength} if np.isfinite(strength) else {}
                 images = float(np.mean([len(one.truth) for one in examples]))
-                rows += [{"shots": str(shots or _ALL), "draw": draw, "method": name, "images": images,
+                enough = sum(one.rarer >= (shots or 1) for one in examples)
+                rows += [{"shots": str(shots or _ALL), "draw": draw, "method": name, "images": images, "enough": enough,
                           "auroc_mean": found[name].value, "anchor": anchor.get(name)}
                          for name in METHODS]  # fmt: skip
                 if shots is None:
@@ -169,7 +171,8 @@ class FewShot(Evaluator):
             if len(drawn):
                 below = float((drawn < zero.value - 1e-9).mean())
                 metrics[f"few-shot/{name}/below"] = Metric(below, count=len(drawn))
-        nothing = {"shots": "0", "method": METHODS[0], "draws": 1, "images": 0.0, "auroc_mean": zero.value,
+        nothing = {"shots": "0", "method": METHODS[0], "draws": 1, "images": 0.0,
+                   "observations with so many": len(self._names), "auroc_mean": zero.value,
                    "auroc_mean_low": np.nan, "auroc_mean_high": np.nan, "below zero-shot": 0.0,
                    "chance": 0.5}  # fmt: skip
         summary = pd.concat([pd.DataFrame([nothing]), summed(table, zero.value)], ignore_index=True)
@@ -181,13 +184,14 @@ def summed(table: pd.DataFrame, zero: float) -> pd.DataFrame:
     """Returns, for each method and number of shots, the mean, the middle 95 % of draws and the share below zero-shot.
 
     Args:
-        table: Columns shots, method, images and auroc_mean, a row for each draw.
+        table: Columns shots, method, images, enough and auroc_mean, a row for each draw.
         zero: Mean AUROC of zero-shot.
     """
     rows = []
     for (shots, method), part in table.groupby(["shots", "method"], sort=False):
         low, high = np.quantile(part["auroc_mean"], (0.025, 0.975)) if len(part) > 1 else (np.nan, np.nan)
         row = {"shots": shots, "method": method, "draws": len(part), "images": part["images"].mean()}
+        row |= {"observations with so many": part["enough"].iloc[0]}
         row |= {"auroc_mean": part["auroc_mean"].mean(), "auroc_mean_low": low, "auroc_mean_high": high}
         rows.append(row | {"below zero-shot": (part["auroc_mean"] < zero - 1e-9).mean(), "chance": 0.5})
     return pd.DataFrame(rows)

@@ -54,7 +54,8 @@ def test_the_test_labels_choose_nothing(data, model) -> None:
 
 
 def test_the_share_below_zero_shot_by_hand() -> None:
-    table = pd.DataFrame({"shots": ["1"] * 4, "method": ["knn"] * 4, "images": 2, "auroc_mean": [0.5, 0.6, 0.7, 0.6]})
+    table = pd.DataFrame({"shots": ["1"] * 4, "method": "knn", "images": 2, "enough": 1})
+    table["auroc_mean"] = [0.5, 0.6, 0.7, 0.6]
     row = summed(table, 0.6).iloc[0]
     assert (row["below zero-shot"], row["auroc_mean"], row["draws"]) == (0.25, pytest.approx(0.6), 4)
 
@@ -65,3 +66,12 @@ def test_few_shot_needs_labels_to_learn_from(data) -> None:
         FewShot(alone)
     with pytest.raises(ValueError, match="few-shot: no observation of these images has prompts"):
         FewShot(data, prompts={})
+
+
+def test_observations_with_too_few_examples_are_counted(data, model) -> None:
+    known = data.other("train")[FEW["observations"]]
+    rarer = np.minimum((known == 1).sum(), (known == 0).sum())
+    some = int(rarer.min()) + 1
+    found = FewShot(data, **{**FEW, "shots": (2, some)})(*model).tables["few_shot"].set_index("shots")
+    column = found["observations with so many"]
+    assert set(column["2"]) == set(column["all"]) == {2} and set(column[str(some)]) == {int((rarer >= some).sum())}
