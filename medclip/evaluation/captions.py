@@ -22,7 +22,8 @@ TABLES = {
     "abstention_curve": "Error and share answered for several promises.",
     "abstention_refused": "Observations without an answer.",
     "severity": "Rank correlation with the readers' scores; chance is 0.",
-    "subgroups": "Errors by group; a gap is the group less everybody else.",
+    "subgroups": "Errors by group, as means over the observations it has enough of; a gap is the group less everybody "
+    "else, over the same observations. The calibration error (ece) of few images is higher even if nothing is wrong.",
     "subgroups_observations": "Errors by group and observation.",
     "subgroups_too_small": "Groups too small to report.",
     "calibration": "Probabilities after fitting; always saying the prevalence has a skill of 0.",

@@ -36,16 +36,18 @@ class Subgroups(Evaluator):
     """False-negative and false-positive rates by group at thresholds chosen on the validation split, with their gaps.
 
     The threshold of an observation is the score with the best F1 on the validation split, one for all groups. `fnr` is
-    the share of positives that are not called, `fpr` that of negatives that are, as means over observations; `gap` is
-    a group's mean less that of everybody else, over observations that both have enough of. `underdiagnosed` is the
-    share of sick images called No Finding (Seyyed-Kalantari et al. 2021). `subgroups/fnr_gap/sex` is the largest
-    difference of two groups, each over observations that both have enough of. Probabilities for `brier` and `ece` are
-    fitted on the validation split, for all groups together.
+    the share of positives that are not called, `fpr` that of negatives that are, as means over observations; `gap` is a
+    group's mean less that of everybody else, over observations that both have enough of: rates of two groups are of
+    different observations where their counts differ, so compare gaps. `worst_sensitivity` is 1 less the highest `fnr`
+    of a group. `underdiagnosed` is the share of sick images called No Finding (Seyyed-Kalantari et al. 2021).
+    `subgroups/fnr_gap/sex` is the largest difference of two groups, each over observations that both have enough of.
+    Probabilities for `brier` and `ece` are fitted on the validation split, for all groups together.
 
-    It can mislead: rates depend on who gets an image, on the machine (portable films of the very ill) and on labels
-    that may be wrong more often in one group; a gap is a question, not an answer. The two of many small groups that
-    differ most do so by chance, too: the interval is that of these two, picked before resampling. Groups of fewer than
-    ten patients are named and not reported.
+    It can mislead: `ece` is the higher the smaller a group is, even where probabilities are right; rates depend on who
+    gets an image, on the machine (portable films of the very ill) and on labels that may be wrong more often in one
+    group; a gap is a question, not an answer. The two of many small groups that differ most do so by chance, too: the
+    interval is that of these two, picked before resampling. Groups of fewer than ten patients are named and not
+    reported.
 
     Args:
         data: Images and their states, in the valid split and in the one to report on.
@@ -121,11 +123,13 @@ class Subgroups(Evaluator):
         metrics: dict[str, Metric] = {}
         for group in [everybody, *self._groups]:
             row: dict[str, object] = {"group": group.column, "value": group.value, "patients": group.patients,
-                                      "images": int(group.rows.sum())}  # fmt: skip
+                                      "images": int(group.rows.sum()),
+                                      "positives": rates.positives(group.rows)}  # fmt: skip
             ending = "all" if group is everybody else f"{group.column}={group.value}"
             for name, metric in self._of_group(rates, group, chances).items():
                 metrics[f"subgroups/{name}/{ending}"] = metric
                 row |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high}
+                row |= {f"{name} observations": metric.count} if name in _ERRORS else {}
             rows.append(row)
             by_observation += rates.by_observation(group)
         metrics |= largest_gaps(rates, self._groups)
@@ -196,7 +200,12 @@ class Rates:
 
     def mean(self, error: str, rows: np.ndarray) -> Metric:
         """Returns the mean over observations, No Finding aside, of which the rows have enough."""
-        return mean_sampled([self.one(error, j, rows) for j in self._findings]).metric()
+        known = [one for j in self._findings if np.isfinite((one := self.one(error, j, rows)).value)]
+        return replace(mean_sampled(known).metric(), count=len(known))
+
+    def positives(self, rows: np.ndarray) -> int:
+        """Returns how many positives the rows have over all observations, No Finding aside."""
+        return int((self.states[rows][:, self._findings] == 1).sum())
 
     def difference(self, error: str, rows: np.ndarray, others: np.ndarray) -> Metric:
         """Returns the mean of `rows` less that of `others`, over observations of which both have enough."""
@@ -205,7 +214,8 @@ class Rates:
         if not both:
             return Metric(float("nan"))
         means = [mean_sampled(side) for side in zip(*both, strict=True)]
-        return Sampled(means[0].value - means[1].value, means[0].drawn - means[1].drawn).metric()
+        found = Sampled(means[0].value - means[1].value, means[0].drawn - means[1].drawn).metric()
+        return replace(found, count=len(both))
 
     def by_observation(self, group: Group) -> list[dict[str, object]]:
         """Returns a row for each observation: its counts and both rates in a group."""

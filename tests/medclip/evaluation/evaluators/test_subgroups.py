@@ -54,6 +54,14 @@ def test_the_sick_who_are_called_healthy(data, model, found) -> None:
     assert found.numbers["subgroups/underdiagnosed/all"] == pytest.approx(calls[sick].mean())
 
 
+def test_what_is_counted_is_told(data, found) -> None:
+    rows = data.rows()
+    women = found.tables["subgroups"].set_index("value").loc["F"]
+    assert women["positives"] == int((rows.loc[rows["sex"] == "F", NAMES[:2]] == 1).to_numpy().sum())
+    assert women["fnr observations"] == found.metrics["subgroups/fnr/sex=F"].count == 2
+    assert found.metrics["subgroups/fnr_gap/sex"].count == 2
+
+
 def test_worst_group_and_tables(found) -> None:
     table = found.tables["subgroups"]
     groups = table[table["group"] != "all"]
