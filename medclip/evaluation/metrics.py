@@ -286,6 +286,6 @@ def over_draws(table: pd.DataFrame, name: str, ends: Mapping[float, Metric]) -> 
         deviation = float(part.std(ddof=1)) if len(part) > 1 else float("nan")
         once = ends.get(float(share), Metric(float("nan")))
         metrics[f"{name}/auroc/{percent(float(share))}"] = replace(
-            once, value=float(part.mean()), sd=deviation, count=len(part)
+            once, value=float(part.mean()), sd=deviation, count=len(part), chance=0.5
         )
     return metrics

@@ -128,7 +128,8 @@ class Results:
     def write(self, output: Path) -> None:
         """Writes everything below `output`, each file whole or not at all."""
         output.mkdir(parents=True, exist_ok=True)
-        for who in ("model", "untrained", "supervised"):
+        earlier = (output / "metrics.json").is_file()
+        for who in ("model", "untrained", "supervised") if earlier else ():
             for kind in ("csv", "png"):  # of an earlier evaluation, which may have been another
                 for path in output.glob(f"{who}-*.{kind}"):
                     path.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -111,25 +111,28 @@ def evaluate(
     prepared = _prepare(run, processor, progress, unlabelled=unlabelled)
     data, weights = _data(run, prepared, processor), fingerprint(folder)
     check_same(config, output, checksum=checksum(data.rows()["image_id"]), weights=weights)
+    _check_names(data, config)
     if config.calibrate:
         calibrate(data, config, folder, model, processor)
     if config.save_abstention:
         save_abstention(data, config, folder, model, processor)
-    _check_names(data, config)
     shared = _images_trained_on(data, run, progress)
 
-    def evaluated(data: EvaluationData, sides: list[Prepared], names: Sequence[str]) -> Results:
-        found = _run(run, kinds, data, model, processor, progress)
+    def evaluated(
+        data: EvaluationData, sides: list[Prepared], names: Sequence[str], built: Mapping[str, Evaluator]
+    ) -> Results:
+        found = _run(run, built, data, model, processor, progress)
         about = _about(data, run, shared) | {"weights": weights}
         return Results(found, about, asdict(config), [one.manifest for one in sides], protocol, departures, names)
 
-    results = evaluated(data, prepared, sources_of(config.on))
+    built = {name: _build(kind, data, run, progress) for name, kind in kinds.items()}
+    results = evaluated(data, prepared, sources_of(config.on), built)
     results = replace(results, robustness=robustness(results, config.references, folder=usual_name(config)))
     results.write(output)
     for name, part, side in _apart(run, data, prepared):
         logger.info("%s alone", name)
         try:
-            results.apart[name] = evaluated(part, [side], [side.name])
+            results.apart[name] = evaluated(part, [side], [side.name], _served_by(kinds, part, run, progress, name))
             results.apart[name].write(output / name)
         except UserError as error:
             logger.warning("%s is not reported apart: %s", name, error)
@@ -147,6 +150,32 @@ def _apart(
         for name, side in zip(names_of_test_sets(run.config.on), sides, strict=True):
             assert side.images is not None
             yield name, replace(data, images=side.images.reset_index(drop=True)), side
+
+
+def _served_by(
+    kinds: Mapping[str, type[Evaluator]],
+    data: EvaluationData,
+    run: _Evaluation,
+    progress: Progress | None,
+    test_set: str,
+) -> dict[str, Evaluator]:
+    """Returns the evaluators that one test set of several can serve; tells of each other one why not.
+
+    Raises:
+        UserError: It serves none.
+    """
+    found: dict[str, Evaluator] = {}
+    reasons: dict[str, str] = {}
+    for name, kind in kinds.items():
+        try:
+            found[name] = _build(kind, data, run, progress)
+        except UserError as error:
+            reasons[name] = str(error)
+    if not found:
+        raise UserError("; ".join(reasons.values()))
+    for name, reason in reasons.items():
+        logger.warning("%s alone, without %s: %s", test_set, name, reason)
+    return found
 
 
 def _ask_for_images(trained: dict[str, Any]) -> str:
@@ -196,14 +225,13 @@ def _data(run: _Evaluation, prepared: list[Prepared], processor: MedCLIPProcesso
 
 def _run(
     run: _Evaluation,
-    kinds: dict[str, type[Evaluator]],
+    built: Mapping[str, Evaluator],
     data: EvaluationData,
     model: MedCLIPModel,
     processor: MedCLIPProcessor,
     progress: Progress | None,
 ) -> dict[tuple[str, str], Any]:
     """Returns what every evaluator found of the model and of the baselines."""
-    built = {name: _build(kind, data, run, progress) for name, kind in kinds.items()}
     baselines = names_in(run.config.baselines)
     ceiling = load_plugin("evaluation.evaluators", "supervised")
     supervised = _build(ceiling, data, run, progress) if "supervised" in baselines else None

@@ -71,7 +71,10 @@ class EvaluationData:
         table = self.images[self.images["split"] == self.split]
         if table.empty:
             counts = self.images["split"].value_counts().to_dict()
-            raise UserError(f"The {self.split} split holds no images; rows by split: {counts}.")
+            raise UserError(
+                f"The {self.split} split holds no images; rows by split: {counts}. Choose another with --split, or put "
+                "some into it by a column split of your own table."
+            )
         return table.reset_index(drop=True)
 
     def other(self, split: str) -> pd.DataFrame:

@@ -138,7 +138,9 @@ class ZeroShot(Evaluator):
             drawn = self._draw(images, vectors)
             tables["prompt_draws"] = drawn
             for name in drawn.columns.drop("draw"):
-                metrics[f"draws/{name}"] = Metric(drawn[name].mean(), sd=drawn[name].std(ddof=1))
+                metrics[f"draws/{name}"] = Metric(
+                    drawn[name].mean(), sd=drawn[name].std(ddof=1), count=len(drawn), chance=metrics[name].chance
+                )
                 headline.append(f"draws/{name}")
         answers = partial(self._answers, images, scores, vectors, thresholds)
         if self._resamples is None:

@@ -104,6 +104,7 @@ def test_every_evaluator_at_once(folder, capsys, monkeypatch) -> None:
     for name in ("ap/mean", "f1/mean", "draws/accuracy/sd", "auroc/mean/sex=F", "precision@1/image_to_text",
                  "recall@10/text_to_image", "linear-probe/auroc/20%/sd", "fine-tune/auroc/100%", "grounding/pointing",
                  "detection/ap25", "calibration/calibrated", "abstention/promise", "denial/terse/neg/mean",
+                 "linear-probe/auroc/20%/chance", "draws/auroc/mean/chance", "draws/auroc/mean/rows",
                  "flip/claimed", "few-shot/anchored/2/sd", "few-shot/knn/all", "subgroups/fnr_gap/sex"):  # fmt: skip
         assert found[name] is not None, name
     page = (folder / "all" / "report.html").read_text()
@@ -305,3 +306,35 @@ def test_several_test_sets_stand_side_by_side(folder, capsys, tmp_path) -> None:
         evaluate.run([*arguments[:2], f"csv={films[0]}", *arguments[3:], "--references", str(folder / "run")])
     with pytest.raises(FileNotFoundError, match="Evaluate that run on the same test sets first"):
         evaluate.run([*arguments, "--references", str(tmp_path / "other"), "--overwrite"])
+
+
+def test_a_test_set_that_lacks_one_evaluator_is_reported_apart_with_the_others(folder, caplog, tmp_path) -> None:
+    caplog.set_level("WARNING", "medclip")
+    for i in range(24):
+        picture(tmp_path / f"{i}.png", seed=i)
+    rows = [f"{i}.png,{i},{i % 2},{i % 3 == 0:d},{'valid' if i < 12 else 'test'}" for i in range(24)]
+    (tmp_path / "films.csv").write_text("\n".join(["path,patient_id,Edema,Fracture,split", *rows]))
+    more = ["--on", f"phantom,csv={tmp_path / 'films.csv'}", "--evaluators", "zero-shot,subgroups", "--output",
+            str(tmp_path / "out")]  # fmt: skip
+    assert evaluate.run([*arguments(folder), *more]) == 0
+    saved = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [row["test set"] for row in saved["test_sets"]] == ["phantom", "csv-films"]
+    alone = json.loads((tmp_path / "out" / "csv-films" / "metrics.json").read_text())
+    assert set(alone["model"]) == {"zero-shot"}
+    assert "csv-films alone, without subgroups: " in caplog.text
+
+
+def test_files_that_are_of_no_evaluation_are_kept(folder, tmp_path) -> None:
+    (tmp_path / "model-comparison.csv").write_text("mine")
+    first = arguments(folder, "--output", str(tmp_path))
+    assert evaluate.run(first) == 0
+    assert (tmp_path / "model-comparison.csv").read_text() == "mine"
+
+
+def test_nothing_is_saved_beside_the_model_where_a_name_is_unknown(folder, tmp_path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    more = ["--prepared", str(folder / "p"), "--observations", "Nonsense", "--abstention-error", "0.45", "--output",
+            str(tmp_path / "out")]  # fmt: skip
+    with pytest.raises(ValueError, match="know no 'Nonsense'"):
+        evaluate.run([str(tmp_path / "run"), *arguments(folder)[1:], *more, "--save-abstention"])
+    assert not list((tmp_path / "run" / "model").glob("medclip_abstention.json"))
