@@ -108,8 +108,8 @@ def _labelled_by_report(table: pd.DataFrame, source: Source, labelling: Labellin
     texts = source.texts()
     if texts is None:
         raise UserError(
-            f"Source {source.name!r} has neither labels nor reports for its images. Name the label columns with "
-            "--source-options, or give a source that has them."
+            f"Source {source.name!r} has neither labels nor reports for its images. Name the column of reports with "
+            "--columns text=COLUMN or those of labels with --source-options, or give a source that has them."
         )
     labeler = labelling.load()
     logger.info("%s: images have no labels of their own; they get those of their reports", source.name)

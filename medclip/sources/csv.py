@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -184,9 +184,12 @@ class Csv(Source):
         found = by_name(raw, missing, free, origin=f"csv: {self.root.name}")
         found |= self._guessed(raw, [name for name in missing if name not in found.values()], found, free)
         if found:
-            left = [name for name in free if name not in found and name not in self._label_columns(raw)]
-            taken = ", ".join(f"{name} as {ours}" for name, ours in found.items())
-            option = as_option({theirs: ours for ours, theirs in mapped.items()} | found)
+            sections = [] if self._several() else self._sections([*raw.columns, *found.values()])
+            said = found | ({"+".join(sections): "text"} if sections else {})
+            read = [*self._label_columns(raw), *sections]
+            left = [name for name in free if name not in found and name not in read]
+            taken = ", ".join(f"{name} as {ours}" for name, ours in said.items())
+            option = as_option({theirs: ours for ours, theirs in mapped.items()} | said)
             self._say(
                 f"taken from the table: {taken}; not used: {', '.join(left[:30]) or 'nothing'}. To say it yourself: "
                 f"{option}", level=logging.INFO,
@@ -232,7 +235,7 @@ class Csv(Source):
         for name in asked:
             if name not in raw.columns:
                 raise self._unknown(name, raw)
-        parts = list(asked) or [name for name in raw.columns if name.lower() in _SECTIONS]
+        parts = list(asked) or self._sections(raw.columns)
         if not parts:
             return raw
         texts = pd.Series("", index=raw.index, dtype=object)
@@ -240,6 +243,10 @@ class Csv(Source):
             part = raw[name].fillna("").astype(str).str.strip()
             texts = texts + part.map(lambda text, name=name: f"{name.upper()}: {text}\n\n" if text else "")
         return raw.assign(text=texts.str.strip())
+
+    def _sections(self, names: Iterable[str]) -> list[str]:
+        """Returns the columns of sections that make the text, in their order; none where there is a text."""
+        return [] if "text" in names else [name for name in names if str(name).lower() in _SECTIONS]
 
     def _check_other(self, other: str, column: str, raw: pd.DataFrame) -> None:
         """Says which column is looked for where several could be it, or the table has neither images nor texts."""
@@ -283,9 +290,9 @@ class Csv(Source):
             self._say(f"{listed(list(raw.index[several]))} left out, whose study_id is that of several patients")
         return raw[~several]
 
-    def _unknown(self, column: str, raw: pd.DataFrame) -> ValueError:
+    def _unknown(self, column: str, raw: pd.DataFrame) -> UserError:
         names = [str(name) for name in raw.columns]
-        return ValueError(
+        return UserError(
             f"csv: {self.root} has no column {column!r}.{suggest(column, names)} Found: {', '.join(names[:30])}."
         )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from labelers.errors import UserError
 from medclip.cli.config import read_config
 from medclip.runs.settings import EvaluateConfig, PrepareConfig, TrainConfig
 from medclip.sources import find_sources
@@ -33,6 +34,25 @@ def test_columns_of_any_name_are_told_by_what_they_hold(tmp_path: Path, monkeypa
     assert "taken from the table: Bilddatei as path, Befundtext as text; not used: Nr." in "\n".join(said)
     assert "--columns path=Bilddatei,text=Befundtext" in "\n".join(said)
     assert "The heart" not in "\n".join(said)
+
+
+def test_sections_that_make_the_text_are_named_as_taken(tmp_path: Path, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Csv, "_say", lambda self, message, **_: said.append(message))
+    path = table(tmp_path, "FilePath,Findings,Impression,Note", "1.png,Large effusion.,Effusion.,x")
+    text = "FINDINGS: Large effusion.\n\nIMPRESSION: Effusion."
+    assert Csv(path).texts()["text"].tolist() == [text]
+    assert "FilePath as path, Findings+Impression as text; not used: Note." in said[0]
+    assert "--columns path=FilePath,text=Findings+Impression" in said[0]
+    columns = {"path": "FilePath", "text": "Findings+Impression"}
+    assert Csv(path, columns=columns).texts()["text"].tolist() == [text]
+
+
+@pytest.mark.parametrize("columns", [{"path": "Dtei"}, {"path": "Datei", "text": "Nix"}])
+def test_a_column_that_is_not_there_is_a_mistake_of_the_user(columns: dict[str, str], tmp_path: Path) -> None:
+    path = table(tmp_path, "Datei,Befund", "1.png,No effusion.")
+    with pytest.raises(UserError, match=r"has no column .* Found: Datei, Befund\."):
+        Csv(path, columns=columns).splits()
 
 
 def test_a_choice_is_refused_with_the_option_that_settles_it(tmp_path: Path) -> None:
