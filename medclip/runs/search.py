@@ -92,8 +92,9 @@ def _build(
     sources = find_sources(config.images or config.texts, data_root=root, options=options)
     images, texts = ([], sources) if config.texts else (sources, [])
     how = Preparation(
-        Path(config.prepared), processor.cache_size, dicom=processor.dicom, workers=config.workers, progress=progress
-    )
+        Path(config.prepared), processor.cache_size, dicom=processor.dicom, workers=config.workers, progress=progress,
+        unlabelled=True,
+    )  # fmt: skip
     prepared = prepare_sources(images, texts, how)
     cache = open_cache(Path(config.prepared), processor.cache_size, dicom=processor.dicom)
     parts: list[np.ndarray] = []

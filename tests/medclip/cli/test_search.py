@@ -48,6 +48,13 @@ def test_an_index_of_images_is_built_once_and_finds_an_image_itself(folder, caps
     assert cosines == sorted(cosines, reverse=True)
 
 
+def test_films_without_labels_or_reports_can_be_searched(folder, tmp_path, capsys) -> None:
+    for number in range(2):
+        Image.fromarray(draw_radiograph(0, number, size=32)).save(tmp_path / f"{number}.png")
+    assert ask(folder, "--index", str(tmp_path / "plain.safetensors"), "--images", f"folder={tmp_path}") == 0
+    assert "2 embeddings" in capsys.readouterr().out
+
+
 def test_a_page_shows_what_was_found(folder, tmp_path, capsys) -> None:
     index, page = str(folder / "page.safetensors"), tmp_path / "found.html"
     assert ask(folder, "--index", index, "--images", "phantom") == 0
