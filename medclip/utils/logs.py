@@ -13,6 +13,7 @@ def start_logging() -> None:
     warnings.filterwarnings("ignore", module="lightning|torch|transformers|albumentations")
     warnings.filterwarnings("ignore", module="highdicom|pydicom")  # which quote names and ids of patients
     logging.getLogger("pydicom").disabled = True  # its import sets a level of its own
+    logging.getLogger("highdicom").setLevel(logging.WARNING)  # a line for every module that it copies
 
 
 def quieten() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +22,7 @@ from medclip.inference.dicom_objects import (
     structured_report,
 )
 from medclip.runs.classify_objects import region_of
+from medclip.utils.logs import start_logging
 from tests.fixtures import runs
 from tests.fixtures.dicom import dicom
 
@@ -143,5 +145,7 @@ def test_the_command_writes_objects_about_dicom_files_and_tells_of_others(tmp_pa
     assert names == ["a-sc1.dcm", "a-sc2.dcm", "a-seg.dcm", "a-sr.dcm"]
     labels = [one.SegmentLabel for one in pydicom.dcmread(tmp_path / "out" / "a-seg.dcm").SegmentSequence]
     assert labels == ["Edema", "Fracture"]
+    start_logging()
+    assert not logging.getLogger("highdicom.base").isEnabledFor(logging.INFO)  # which tells of each module it copies
     with pytest.raises(ValueError, match="choose from sr, seg, sc"):
         classify.run([*arguments, "--to", "pdf"])
