@@ -27,6 +27,8 @@ COMMANDS = {
     "export": "a model as ONNX files",
 }
 LISTS = ("sources", "objectives", "evaluators", "prompts", "vocabularies", "protocols", "towers")
+#: Other words for a kind.
+_SAME = {"models": "towers"}
 
 
 def run(argv: list[str]) -> int | None:
@@ -80,6 +82,7 @@ def _complete(rest: list[str]) -> int:
 def _list(rest: list[str]) -> int:
     """Prints the names of one kind, a line each."""
     kind = rest[0] if rest else ""
+    kind = _SAME.get(kind, kind)
     if kind not in LISTS:
         print(f"error: --list {kind}: choose from {', '.join(LISTS)}.{suggest(kind, list(LISTS))}", file=sys.stderr)
         return 2

@@ -36,7 +36,8 @@ def test_help_version_and_mistakes(capsys) -> None:
 @pytest.mark.parametrize(
     ("kind", "one"),
     [("sources", "chexpert"), ("objectives", "semantic-matching"), ("evaluators", "few-shot"), ("prompts", "there-is"),
-     ("vocabularies", "chexpert14-zh"), ("protocols", "carzero-2024"), ("towers", "--vision tiny")],
+     ("vocabularies", "chexpert14-zh"), ("protocols", "carzero-2024"), ("towers", "--vision tiny"),
+     ("models", "--vision tiny")],
 )  # fmt: skip
 def test_lists(kind: str, one: str, capsys) -> None:
     assert umbrella.run(["--list", kind]) == 0
