@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def find_films(config: ClassifyConfig) -> Films:
         if not kept:
             raise UserError(f"{archive.url}: the studies that are searched for hold no film.")
         return Films(list(kept), archive, kept)
-    names = list(paths_of(config.files))
+    names = paths_of(config.files)
     if not names:
         raise UserError(f"There are no images in {', '.join(config.files)}: no pictures, and no DICOM files.")
     return Films(names)
@@ -86,8 +87,20 @@ def archive_to_send_to(config: ClassifyConfig) -> Archive | None:
     return archive
 
 
-def paths_of(files: list[str]) -> Iterator[str]:
-    """Yields the paths that a user named: files, those in folders, and with - those on standard input."""
+def paths_of(files: list[str]) -> list[str]:
+    """Returns the paths that a user named: files, those in folders, and with - those on standard input.
+
+    Raises:
+        FileNotFoundError: None of them is there, which is said before a model is loaded; some may be missing.
+    """
+    paths = list(_paths_of(files))
+    if paths and not any(map(os.path.lexists, paths)):
+        others = f", nor any other of the {len(paths)} that were named" if len(paths) > 1 else ""
+        raise FileNotFoundError(f"There is no {paths[0]}{others}.")
+    return paths
+
+
+def _paths_of(files: list[str]) -> Iterator[str]:
     for name in files:
         if name == "-":
             yield from (line.strip() for line in sys.stdin if line.strip())

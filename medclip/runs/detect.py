@@ -59,7 +59,7 @@ def detect(config: DetectConfig, *, progress: Progress | None = None) -> Found:
         UserError: No model or file is named, or there are no prompts for an observation.
         FileNotFoundError: There is no model.
     """
-    paths = list(paths_of(config.files))
+    paths = paths_of(config.files)
     if not config.model or not paths:
         raise UserError("Which model, which images? medclip-detect MODEL FILES... (a folder, or - for stdin)")
     folder, _ = find_model(config.model)  # before torch is imported, which takes seconds

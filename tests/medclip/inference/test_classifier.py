@@ -309,6 +309,8 @@ def test_files_folders_and_dicom_are_classified(saved, tmp_path, capsys) -> None
     assert table["error"].tolist()[2:] == ["the file is empty", "No such file or directory"]
     assert table["Edema"].notna().tolist() == [True, True, False, False]
     assert f"{tmp_path / 'answers.csv'}: 2 images, 14 observations" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match=r"There is no .*x\.png, nor any other of the 2"):
+        classify.run([str(saved), str(tmp_path / "x.png"), str(tmp_path / "y.png")])
     for output, asked in (("answers.xlsx", "table"), ("answers", "table"), ("answers.csv", "json")):
         with pytest.raises(ValueError, match=rf"--output {output}.*answers are written to \.csv or \.json"):
             classify.run([*arguments, "--format", asked, "--output", output])
