@@ -87,8 +87,23 @@ def grey_images(images: Any, *, at_least: int | None = None, dicom: str = "voi")
     Raises:
         ImageError: A file cannot be read, or the values or the shape of an array are those of no grey image.
     """
-    single = isinstance(images, (str, Path, Image.Image)) or (hasattr(images, "ndim") and _is_one(images.shape))
-    return [_grey_image(image, at_least, dicom) for image in ([images] if single else images)]
+    return [_grey_image(image, at_least, dicom) for image in listed_images(images)]
+
+
+def listed_images(images: Any) -> list[Any]:
+    """Returns one image or several, as `grey_images` takes them, as a list of single ones.
+
+    Raises:
+        ImageError: They are neither.
+    """
+    if isinstance(images, (str, Path, Image.Image)) or (hasattr(images, "ndim") and _is_one(images.shape)):
+        return [images]
+    try:
+        return list(images)
+    except TypeError as error:
+        raise ImageError(
+            f"images of type {type(images).__name__} are not understood; expected paths, arrays, tensors or PIL images"
+        ) from error
 
 
 def _is_one(shape: Sequence[int]) -> bool:

@@ -73,6 +73,10 @@ class ZeroShotClassifier(PromptScores):
         """See `PromptScores`."""
         return embed_images(self.model, images, self.processor, batch_size=batch_size)
 
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """See `PromptScores`."""
+        return embed_texts(self.model, texts, self.processor)
+
     def locate(
         self, images: Sequence[np.ndarray | str | Path], names: Sequence[str] = (), *, kind: str = "evidence"
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
 from labelers.errors import UserError
+from medclip.data.images import listed_images
 from medclip.inference.calibration import Calibration, best_threshold, fit_platt, held_out_skill, sigmoid
 
 logger = logging.getLogger(__name__)
@@ -126,16 +127,42 @@ class PromptScores:
         counts = zip(self.observations, self.positive.counts, self.negative.counts, strict=True)
         return [name for name, positive, negative in counts if positive and not negative]
 
-    def __call__(self, images: Sequence[Any] | str | Path, *, batch_size: int = 64) -> pd.DataFrame:
+    @overload
+    def __call__(self, images: Any, *, batch_size: int = 64) -> pd.DataFrame: ...
+
+    @overload
+    def __call__(self, images: Any, *, batch_size: int = 64, return_tensors: str) -> Any: ...
+
+    def __call__(self, images: Any, *, batch_size: int = 64, return_tensors: str = "") -> Any:
         """Returns a probability for each image (row) and observation (column); rows of files have the files' names.
+
+        Args:
+            images: One image or several: paths, arrays, tensors or PIL images, see `medclip.data.images.grey_images`.
+            batch_size: Images encoded at once.
+            return_tensors: "pt" for a tensor (I, O), "np" for an array; by default a table.
 
         Raises:
             ImageError: A file cannot be read.
+            UserError: `return_tensors` is something else.
         """
-        many = [images] if isinstance(images, str | Path) else images
+        many = listed_images(images)
         rows = [str(image) for image in many if isinstance(image, str | Path)]
         values = self.probabilities(self.embed(many, batch_size=batch_size))
+        if return_tensors:
+            return _as_tensors(values, return_tensors)
         return pd.DataFrame(values, columns=self.observations, index=rows if len(rows) == len(many) else None)
+
+    def encode_image(self, images: Any, *, batch_size: int = 64, return_tensors: str = "np") -> Any:
+        """Returns embeddings (I, D), unit length, of one image or several; arguments as those of a call."""
+        return _as_tensors(self.embed(listed_images(images), batch_size=batch_size), return_tensors)
+
+    def encode_text(self, texts: str | Sequence[str], *, return_tensors: str = "np") -> Any:
+        """Returns embeddings (T, D), unit length, of one text or several, as an array or, with "pt", a tensor."""
+        return _as_tensors(self.embed_texts([texts] if isinstance(texts, str) else list(texts)), return_tensors)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns embeddings (T, D) of texts."""
+        raise NotImplementedError
 
     def embed(self, images: Sequence[Any], *, batch_size: int = 64) -> np.ndarray:
         """Returns embeddings (I, D) of grey uint8 arrays or files, each through the image tower once.
@@ -225,3 +252,13 @@ class PromptScores:
             logger.warning("Not calibrated: %s", "; ".join(f"{name} ({why})" for name, why in refused.items()))
         self.calibration = Calibration(slope, offset, threshold, len(embeds), prompts, self.ensemble, refused, skill)
         return self.calibration
+
+
+def _as_tensors(values: np.ndarray, kind: str) -> Any:
+    if kind == "np":
+        return values
+    if kind != "pt":
+        raise UserError(f"return_tensors={kind!r}: choose from pt, np.")
+    import torch
+
+    return torch.from_numpy(values)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import f1_score
 
 from medclip.cli import classify
@@ -70,6 +71,29 @@ def test_images_and_prompts_go_through_their_towers_once(model, monkeypatch) -> 
     classifier(IMAGES)
     classifier.distribution(classifier.embed(IMAGES[:2]), ["Edema", "Sarcoid"])
     assert calls == {"images": 7, "texts": 6}
+
+
+def test_one_image_of_any_kind_is_one_row(classifier) -> None:
+    array = IMAGES[0]
+    expected = classifier([array]).to_numpy()
+    for one in (array, torch.from_numpy(array), Image.fromarray(array), np.stack([array] * 3, axis=-1)):
+        np.testing.assert_allclose(classifier(one).to_numpy(), expected, atol=1e-6)
+    stack = np.stack([array] * 5)
+    assert classifier(stack, batch_size=3).shape == classifier(stack[..., None], batch_size=4).shape == (5, 3)
+    with pytest.raises(ValueError, match="images of type int are not understood"):
+        classifier(3)
+
+
+def test_tensors_and_embeddings_of_images_and_texts(classifier) -> None:
+    tensor = classifier(IMAGES[0], return_tensors="pt")
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_allclose(tensor.numpy(), classifier(IMAGES[:1]).to_numpy())
+    images, texts = classifier.encode_image(IMAGES), classifier.encode_text("edema", return_tensors="pt")
+    assert images.shape == (5, 16)
+    assert texts.shape == (1, 16)
+    np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
+    with pytest.raises(ValueError, match="choose from pt, np"):
+        classifier(IMAGES, return_tensors="tf")
 
 
 def test_an_answer_depends_on_its_image_alone(classifier) -> None:
