@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 _WHITE = (255, 255, 255)
 #: Smallest height of letters, in pixels; else a share of the picture.
@@ -16,9 +16,12 @@ _GAP = 6
 
 
 def with_text(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """Returns a picture (height, width, 3) with lines of text in a band below it."""
+    """Returns a picture (height, width, 3) with lines of text in a band below it, wide enough for them."""
+    line = max(_LETTERS, picture.shape[1] // 48)
+    need = max((math.ceil(ImageFont.load_default(line).getlength(text)) for text in lines), default=0) + line
+    if need > picture.shape[1]:
+        picture = np.pad(picture, ((0, 0), (0, need - picture.shape[1]), (0, 0)))
     height, width = picture.shape[:2]
-    line = max(_LETTERS, width // 48)
     band = np.zeros((round(line * 1.4 * len(lines)) + line // 2, width, 3), dtype=np.uint8)
     image = Image.fromarray(np.concatenate([picture, band]))
     draw = ImageDraw.Draw(image)

@@ -18,7 +18,7 @@ from medclip.inference.onnx_classifier import MANIFEST, OnnxClassifier
 from medclip.inference.prompts import load_prompts
 from medclip.inference.scoring import PromptScores
 from medclip.runs.classify_films import archive_to_send_to, find_films
-from medclip.runs.classify_maps import draw_maps, drawing_names, maps_of
+from medclip.runs.classify_maps import draw_maps, drawing_names, maps_of, to_draw_on
 from medclip.runs.classify_objects import ObjectWriter, object_writer
 from medclip.runs.classify_page import AnswerPage
 from medclip.runs.settings import ClassifyConfig
@@ -215,13 +215,16 @@ def _answer(
             "damaged, or its training failed; choose an earlier checkpoint."
         )
     answers.paths.extend(images)
-    drawn = {} if maps is None else maps_of(config, classifier, images, maps, found)
+    shown = images
+    if config.heatmap or answers.page is not None:
+        shown = to_draw_on(images, files, dicom=classifier.dicom)
+    drawn = {} if maps is None else maps_of(config, classifier, shown, maps, found)
     if config.heatmap:
-        answers.heatmaps.extend(draw_maps(config, images, drawn, found, answers))
+        answers.heatmaps.extend(draw_maps(config, shown, drawn, found, answers))
     if answers.page is not None:
-        answers.page.add(images, found, drawn)
+        answers.page.add(shown, found, drawn)
     if writer is not None:
-        writer.write(images, files, found, drawn, answers)
+        writer.write(shown, files, found, drawn, answers)
     return found, classifier.scores(embeds)
 
 

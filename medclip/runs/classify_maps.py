@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from labelers.observations import NO_FINDING
-from medclip.data.images import fit_square
+from medclip.data.images import fit_square, image_shape, read_image
 from medclip.inference.scoring import PromptScores
 from medclip.runs.settings import ClassifyConfig
 from medclip.utils.io import write_atomically
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
 #: What a file name does not take over from an observation.
 _UNSAFE = re.compile(r"[^\w.-]")
+#: Shorter side from which on a JPEG may be decoded smaller than it is, to be drawn on.
+_DRAWN = 1024
+
+
+def to_draw_on(images: dict[str, np.ndarray], files: dict[str, str], *, dicom: str) -> dict[str, np.ndarray]:
+    """Returns films as people see them, by path: JPEGs that were decoded small for the model are read again."""
+    return {
+        path: image
+        if image.shape[::-1] == image_shape(files[path])
+        else read_image(files[path], at_least=_DRAWN, dicom=dicom)
+        for path, image in images.items()
+    }
 
 
 def maps_of(

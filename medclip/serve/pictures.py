@@ -44,6 +44,14 @@ def colours(heatmap: np.ndarray) -> np.ndarray:
     return np.round(drawn * 255).astype(np.uint8)
 
 
+def with_map(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """Returns uint8 (height, width, 3): grey `image` with a heatmap of any size over it."""
+    import cv2
+
+    height, width = image.shape
+    return over(image, colours(np.asarray(cv2.resize(heatmap, (width, height)))), strength=0.6)
+
+
 def over(image: np.ndarray, coloured: np.ndarray, *, strength: float) -> np.ndarray:
     """Returns uint8 (height, width, 3): grey `image` with `coloured` of its size over it."""
     weight = coloured[..., 3:] / 255 * strength

@@ -425,6 +425,16 @@ def test_numbers_of_positive_prompts_alone_are_said_to_be_no_chances(saved, tmp_
     assert "positive prompts only" not in caplog.text
 
 
+def test_a_jpeg_that_is_decoded_small_is_drawn_at_its_size(saved, tmp_path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 480), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    arguments = [str(saved), str(tmp_path / "a.jpg"), "--device", "cpu", "--show", "Edema"]
+    assert classify.run([*arguments, "--heatmap", str(tmp_path / "maps"), "--html", str(tmp_path / "a.html")]) == 0
+    with Image.open(tmp_path / "maps" / "a-Edema.png") as drawn:
+        assert drawn.width > 480
+        assert drawn.height > 600
+
+
 def test_without_being_asked_no_heatmap_shows_that_there_is_nothing(saved, tmp_path, monkeypatch) -> None:
     picture(tmp_path / "a.png", seed=0)
     usual = ZeroShotClassifier.probabilities

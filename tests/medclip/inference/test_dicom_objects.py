@@ -94,7 +94,7 @@ def test_a_segmentation_read_back_is_the_region(objects) -> None:
 def test_a_picture_has_the_note_below_the_film(objects) -> None:
     pixels = objects[1]["sc"].pixel_array
     assert pixels.shape[0] > HEIGHT
-    assert (pixels[:HEIGHT] == 50).all()
+    assert (pixels[:HEIGHT, :WIDTH] == 50).all()
     assert pixels[HEIGHT:].max() > 150
 
 

@@ -28,6 +28,14 @@ def test_text_stands_below() -> None:
     assert drawn[50:].max() > 200
 
 
+def test_a_small_picture_is_widened_for_its_text() -> None:
+    film = np.full((50, 40, 3), 90, np.uint8)
+    drawn = with_text(film, ["Enlarged Cardiomediastinum: score 0.71"])
+    np.testing.assert_array_equal(drawn[:50, :40], film)
+    assert drawn.shape[1] > 200
+    assert not drawn[:, -2:].any()  # no letter is cut
+
+
 def test_a_contact_sheet_has_a_place_for_each_film() -> None:
     films = [np.full((40, 30), 200, np.uint8), None, np.full((30, 40), 100, np.uint8)]
     sheet = np.asarray(Image.open(io.BytesIO(contact_sheet(films, side=60, across=2))))

@@ -168,6 +168,9 @@ def test_a_map_is_that_of_the_library(served, folder) -> None:
     drawn = served.post("/api/heatmap", files=sent(film(0)), data={"sentence": "edema", "form": "png"})
     with Image.open(io.BytesIO(drawn.content)) as picture:
         assert (picture.size, picture.mode) == ((40, 50), "RGB")
+    large = sent(film(0, size=(600, 480), kind="JPEG"))
+    drawn = served.post("/api/heatmap", files=large, data={"sentence": "edema", "form": "png"})
+    assert Image.open(io.BytesIO(drawn.content)).size == (480, 600)
     unknown = served.post("/api/heatmap", files=sent(film(0)), data={"observation": "Edemo"})
     assert unknown.status_code == 422 and "no prompts for 'Edemo'" in unknown.json()["error"]
 
