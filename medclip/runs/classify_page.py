@@ -51,7 +51,7 @@ class AnswerPage:
         for (path, image), row in zip(images.items(), found, strict=True):
             drawn = maps.get(path, {})
             pictures = [_small(np.repeat(image[..., None], 3, axis=2))]
-            pictures += [_small(_over(image, heat)) for heat in drawn.values()]
+            pictures += [_with_map(image, heat) for heat in drawn.values()]
             caption = f"{Path(path).name}: {self._said(row)}"
             if drawn:
                 caption += f". Beside it: where the film is most like {', '.join(drawn)}"
@@ -85,10 +85,12 @@ class AnswerPage:
         return "*" if name in self.thresholds and value >= self.thresholds[name] else ""
 
 
-def _over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def _with_map(image: np.ndarray, heat: np.ndarray) -> Image.Image:
+    """Returns a small film with a heatmap over it and the bar of its colours beside it."""
+    from medclip.inference.drawing import with_bar
     from medclip.inference.heatmap import overlay
 
-    return overlay(image, heat)
+    return Image.fromarray(with_bar(np.asarray(_small(overlay(image, heat))), heat))
 
 
 def _small(picture: np.ndarray) -> Image.Image:

@@ -141,8 +141,8 @@ async def heatmap(
         shown = base64.b64encode(picture).decode()
         return {"text": sentence or observation, "low": low, "high": high, "image": shown}
     decoded = await service.decode(found.content, at_least=pictures.LARGEST)  # larger than the model takes a JPEG
-    picture = await asyncio.to_thread(pictures.with_map, pictures.fitted(decoded.array, pictures.LARGEST), drawn)
-    return Response(pictures.png(picture), media_type="image/png", headers={"X-Low": str(low), "X-High": str(high)})
+    image = await asyncio.to_thread(pictures.with_map, pictures.fitted(decoded.array, pictures.LARGEST), drawn)
+    return Response(pictures.png(image), media_type="image/png", headers={"X-Low": str(low), "X-High": str(high)})
 
 
 @router.post("/search", summary="Search the index by text, film, or both")

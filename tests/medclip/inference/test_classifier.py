@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 import json
 import subprocess
@@ -433,6 +434,10 @@ def test_a_jpeg_that_is_decoded_small_is_drawn_at_its_size(saved, tmp_path) -> N
     with Image.open(tmp_path / "maps" / "a-Edema.png") as drawn:
         assert drawn.width > 480
         assert drawn.height > 600
+    page = (tmp_path / "a.html").read_text().partition("data:image/png;base64,")[2].partition('"')[0]
+    with Image.open(io.BytesIO(base64.b64decode(page))) as shown:
+        assert shown.height == 320
+        assert shown.width > 2 * 256 + 6  # the film, the map, and the bar of its colours
 
 
 def test_without_being_asked_no_heatmap_shows_that_there_is_nothing(saved, tmp_path, monkeypatch) -> None:
