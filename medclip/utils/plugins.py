@@ -6,6 +6,7 @@ Nothing is registered by hand. Adding a source, an objective or an evaluator is 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from typing import Any
@@ -16,8 +17,9 @@ from medclip.utils.text import suggest
 
 def plugin_names(package: str) -> list[str]:
     """Returns the names on offer in `package` ("sources", "objectives", "evaluation"), without importing them."""
-    root = importlib.import_module(f"medclip.{package}")
-    found = pkgutil.iter_modules(root.__path__)
+    root = importlib.util.find_spec(f"medclip.{package}")
+    assert root is not None, f"medclip.{package} is not there"
+    found = pkgutil.iter_modules(root.submodule_search_locations)
     return sorted(module.name.replace("_", "-") for module in found if not module.name.startswith("_"))
 
 

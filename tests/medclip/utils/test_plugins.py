@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from medclip.utils.plugins import check_options, load_plugin, plugin_names
@@ -8,6 +11,12 @@ from medclip.utils.plugins import check_options, load_plugin, plugin_names
 def test_names_are_file_names() -> None:
     assert {"phantom", "mimic-reports"} <= set(plugin_names("sources"))
     assert "semantic-matching" in plugin_names("objectives")
+
+
+def test_names_do_not_wait_for_torch() -> None:
+    code = "from medclip.utils.plugins import plugin_names; import sys; "
+    code += "plugin_names('objectives'), plugin_names('evaluation.evaluators'); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", ["semantic-matching", "semantic_matching"])
