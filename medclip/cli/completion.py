@@ -8,19 +8,20 @@ from collections.abc import Mapping
 
 import medclip.runs.settings as all_settings
 from medclip.runs.settings.base import choices
+from medclip.utils.plugins import plugin_names
 
 SHELLS = ("bash", "zsh", "fish")
 #: Options of every command.
 _OWN = ("config", "help", "version")
 
 
-def script(shell: str, commands: Mapping[str, str], first: tuple[str, ...]) -> str:
+def script(shell: str, commands: Mapping[str, str], first: Mapping[str, tuple[str, ...]]) -> str:
     """Returns the script of a shell of `SHELLS`, to be read by it when it starts.
 
     Args:
         shell: The shell.
         commands: The commands, with what each does.
-        first: Options of `medclip` itself.
+        first: Options of `medclip` itself, each with its values.
     """
     options = {name: _options(name) for name in commands}
     if shell == "fish":
@@ -35,6 +36,8 @@ def _options(command: str) -> dict[str, tuple[str, ...]]:
     known = choices(kind)
     names = [field.name for field in dataclasses.fields(kind)]
     given = {_flag(name): tuple(map(str, known.get(name, ()))) for name in names}
+    if "objective" in names:
+        given["--objective"] = tuple(plugin_names("objectives"))
     return given | dict.fromkeys(map(_flag, _OWN), ())
 
 
@@ -42,8 +45,8 @@ def _flag(name: str) -> str:
     return "--" + name.rstrip("_").replace("_", "-")
 
 
-def _bash(options: Mapping[str, Mapping[str, tuple[str, ...]]], first: tuple[str, ...]) -> str:
-    cases = []
+def _bash(options: Mapping[str, Mapping[str, tuple[str, ...]]], first: Mapping[str, tuple[str, ...]]) -> str:
+    cases = [f"      {flag}:{flag}) offer={shlex.quote(' '.join(known))} ;;" for flag, known in first.items() if known]
     for command, flags in options.items():
         values = [
             f"      {command}:{flag}) offer={shlex.quote(' '.join(known))} ;;" for flag, known in flags.items() if known
@@ -70,9 +73,15 @@ def _bash(options: Mapping[str, Mapping[str, tuple[str, ...]]], first: tuple[str
 
 
 def _fish(
-    options: Mapping[str, Mapping[str, tuple[str, ...]]], commands: Mapping[str, str], first: tuple[str, ...]
+    options: Mapping[str, Mapping[str, tuple[str, ...]]],
+    commands: Mapping[str, str],
+    first: Mapping[str, tuple[str, ...]],
 ) -> str:
-    lines = [f"complete -c medclip -n __fish_use_subcommand -l {flag.removeprefix('--')}" for flag in first]
+    lines = [
+        f"complete -c medclip -n __fish_use_subcommand -l {flag.removeprefix('--')}"
+        + (f" -x -a {shlex.quote(' '.join(known))}" if known else "")
+        for flag, known in first.items()
+    ]
     for command, flags in options.items():
         lines.append(
             f"complete -c medclip -n __fish_use_subcommand -f -a {command} -d {shlex.quote(commands[command])}"

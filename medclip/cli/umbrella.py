@@ -75,7 +75,8 @@ def _complete(rest: list[str]) -> int:
     if shell not in SHELLS:
         print(f"error: --completion {shell}: choose from {', '.join(SHELLS)}.{suggest(shell, SHELLS)}", file=sys.stderr)
         return 2
-    print(script(shell, COMMANDS, ("--help", "--version", "--list", "--completion")), end="")
+    first = {"--help": (), "--version": (), "--list": LISTS, "--completion": SHELLS}
+    print(script(shell, COMMANDS, first), end="")
     return 0
 
 

@@ -10,7 +10,7 @@ import pytest
 from medclip.cli import umbrella
 from medclip.cli.completion import SHELLS, script
 
-FIRST = ("--help", "--list")
+FIRST = {"--help": (), "--list": ("sources", "objectives")}
 
 
 def offered(words: str, *, at: str) -> list[str]:
@@ -24,6 +24,8 @@ def offered(words: str, *, at: str) -> list[str]:
 def test_bash_offers_commands_options_and_values() -> None:
     assert offered("medclip cl", at="medclip") == ["classify"]
     assert offered("medclip --l", at="medclip") == ["--list"]
+    assert offered("medclip --list so", at="medclip") == ["sources"]
+    assert offered("medclip train --objective gl", at="medclip") == ["gloria"]
     assert offered("medclip classify --fr", at="medclip") == ["--from"]
     assert offered("medclip-search runs/mine --ht", at="medclip-search") == ["--html"]
     assert offered("medclip-classify --format j", at="medclip-classify") == ["json"]
