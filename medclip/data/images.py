@@ -113,7 +113,10 @@ def _is_one(shape: Sequence[int]) -> bool:
 
 def _grey_image(image: Any, at_least: int | None, dicom: str) -> np.ndarray:
     if isinstance(image, (str, Path)):
-        return read_image(image, at_least=at_least, dicom=dicom)
+        try:
+            return read_image(image, at_least=at_least, dicom=dicom)
+        except ImageError as error:
+            raise ImageError(f"{image}: {error}") from error  # which of many it is
     if isinstance(image, Image.Image):
         return _upright(_to_grey(image), _orientation(image))
     if hasattr(image, "detach"):  # a tensor; this file does not import torch

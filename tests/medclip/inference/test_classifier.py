@@ -74,13 +74,16 @@ def test_images_and_prompts_go_through_their_towers_once(model, monkeypatch) -> 
     assert calls == {"images": 7, "texts": 6}
 
 
-def test_one_image_of_any_kind_is_one_row(classifier) -> None:
+def test_one_image_of_any_kind_is_one_row(classifier, tmp_path) -> None:
     array = IMAGES[0]
     expected = classifier([array]).to_numpy()
     for one in (array, torch.from_numpy(array), Image.fromarray(array), np.stack([array] * 3, axis=-1)):
         np.testing.assert_allclose(classifier(one).to_numpy(), expected, atol=1e-6)
     stack = np.stack([array] * 5)
     assert classifier(stack, batch_size=3).shape == classifier(stack[..., None], batch_size=4).shape == (5, 3)
+    (tmp_path / "bad.png").write_bytes(b"no film")
+    with pytest.raises(ValueError, match=r"bad\.png: not readable"):
+        classifier([tmp_path / "bad.png"])
     with pytest.raises(ValueError, match="images of type int are not understood"):
         classifier(3)
 
