@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -203,6 +206,27 @@ def _begin(worker: int) -> None:
     """
     cv2.setNumThreads(0)
     gc.freeze()
+    _obey_the_parent_only()
+
+
+def _obey_the_parent_only() -> None:
+    """Lets SIGTERM end this process only if it comes from the one that started it, and Ctrl-C not at all.
+
+    A terminal, `timeout` and schedulers send them to all processes of a run at once. The first process then finishes
+    its step and saves, for which it needs those that load; it ends them itself, and they end where it is gone.
+    """
+    if not hasattr(signal, "sigwaitinfo"):  # macOS
+        return
+    signals, parent = (signal.SIGINT, signal.SIGTERM), os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # threads that are started later inherit it
+
+    def wait() -> None:
+        while True:
+            told = signal.sigwaitinfo(signals)
+            if told.si_signo == signal.SIGTERM and told.si_pid == parent:
+                os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def pad(rows: list[np.ndarray], filling: int) -> Tensor:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -119,3 +121,18 @@ def test_a_loading_process_shares_memory_also_where_others_are_started_afresh() 
     finally:
         multiprocessing.set_start_method(before, force=True)
     assert sum(map(int, private)) < 150 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks who sent a signal")
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_loading_process_is_ended_by_its_parent_only(kind: signal.Signals) -> None:
+    """Schedulers and terminals tell all processes of a run; the first needs the others to finish its step."""
+    loader = iter(step_loader(Frozen(), start=0, stop=100, workers=1, pin_memory=False))
+    next(loader)
+    (process,) = multiprocessing.active_children()
+    subprocess.run(["kill", f"-{int(kind)}", str(process.pid)], check=True)
+    assert len([next(loader) for _ in range(50)]) == 50
+    assert process.is_alive()
+    process.terminate()
+    process.join(10)
+    assert process.exitcode == 0
