@@ -41,6 +41,10 @@ def run(argv: list[str]) -> int:
     from medclip.inference.load import find_model
 
     find_model(config.model)
+    if not (config.images or config.texts or Path(config.index).is_file()):  # before torch is imported
+        raise FileNotFoundError(
+            f"There is no index {config.index}. Say what it is to hold: --images SOURCES or --texts SOURCES."
+        )
     from medclip.runs.search import search
 
     quieten()

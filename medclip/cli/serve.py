@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from medclip.cli.config import read_config
 from medclip.cli.console import command, progress_bar, with_threads
@@ -31,6 +32,10 @@ def run(argv: list[str]) -> int:
     check_packages()
     if config.model:
         find_model(config.model)  # before torch is imported, which takes seconds
+    if config.index and not Path(config.index).is_file():
+        raise FileNotFoundError(
+            f"There is no index {config.index}. Build it first: medclip-search MODEL --index FILE --images SOURCES"
+        )
     config = with_threads(with_token(config))
 
     def ready(address: str) -> None:

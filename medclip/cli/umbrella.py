@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 from medclip import __version__
@@ -73,8 +74,7 @@ def _complete(rest: list[str]) -> int:
 
     shell = rest[0] if rest else ""
     if shell not in SHELLS:
-        print(f"error: --completion {shell}: choose from {', '.join(SHELLS)}.{suggest(shell, SHELLS)}", file=sys.stderr)
-        return 2
+        return _refused("--completion", shell, SHELLS)
     first = {"--help": (), "--version": (), "--list": LISTS, "--completion": SHELLS}
     print(script(shell, COMMANDS, first), end="")
     return 0
@@ -85,10 +85,15 @@ def _list(rest: list[str]) -> int:
     kind = rest[0] if rest else ""
     kind = _SAME.get(kind, kind)
     if kind not in LISTS:
-        print(f"error: --list {kind}: choose from {', '.join(LISTS)}.{suggest(kind, list(LISTS))}", file=sys.stderr)
-        return 2
+        return _refused("--list", kind, LISTS)
     print(*_names(kind), sep="\n")
     return 0
+
+
+def _refused(option: str, given: str, known: Sequence[str]) -> int:
+    said = f"{option} {given}".strip()
+    print(f"error: {said}: choose from {', '.join(known)}.{suggest(given, list(known))}", file=sys.stderr)
+    return 2
 
 
 def _names(kind: str) -> list[str]:

@@ -40,11 +40,7 @@ def search(
     folder, trained = find_model(config.model)
     path, made_with = Path(config.index), fingerprint(folder)
     wanted = config.images or config.texts
-    if not path.is_file() and not wanted:
-        raise FileNotFoundError(
-            f"There is no index {path}. Say what it is to hold: --images SOURCES or --texts SOURCES."
-        )
-    index = Index.load(path) if path.is_file() else None
+    index = None if wanted and not path.is_file() else Index.load(path)
     if index is not None and wanted and index.holds != wanted:
         raise UserError(f"{path} holds {index.holds or 'something else'}, not {wanted}. Name another --index.")
     if index is not None and index.made_with != made_with:

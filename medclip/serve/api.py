@@ -265,7 +265,7 @@ def _embedded(service: Service, asked: list[tuple[str, str]]) -> list[Sentence]:
 
 def _direction(service: Service, sentence: str, observation: str, prompts: str) -> np.ndarray:
     """Returns the direction (D,) of what is looked for: of an observation, from its absence to its presence."""
-    if sentence:
+    if sentence.strip():
         return service.embed_texts([text for text, _ in questions.split_sentences([sentence])])[0]
     scores = service.prompts(prompts or service.first_prompts)
     if observation not in scores.observations:

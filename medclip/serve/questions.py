@@ -47,15 +47,17 @@ def split_sentences(lines: Sequence[str]) -> list[tuple[str, str]]:
     """Returns sentence and opposite, which may be "", of lines such as "There is edema. | No edema."
 
     Raises:
-        UserError: There are too many, or one is too long.
+        UserError: There are too many, one is too long, or has nothing before its bar.
     """
-    pairs = [tuple(part.strip() for part in line.partition("|")[::2]) for line in lines if line.strip(" |")]
+    pairs = [tuple(part.strip() for part in line.partition("|")[::2]) for line in lines if line.strip()]
     if len(pairs) > MAX_SENTENCES or any(len(line) > MAX_LENGTH for line in lines):
         raise UserError(
             f"Found {len(pairs)} sentences, the longest of {max(map(len, lines))} characters; a request takes "
             f"{MAX_SENTENCES} of {MAX_LENGTH}. Ask in several."
         )
-    return [(first, second) for first, second in pairs if first]
+    if not all(first for first, _ in pairs):
+        raise UserError("A line has no sentence before its bar. Write it as: There is edema. | No edema.")
+    return [(first, second) for first, second in pairs]
 
 
 def answer_prompts(scores: PromptScores, embed: np.ndarray) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,12 @@ def test_films_without_labels_or_reports_can_be_searched(folder, tmp_path, capsy
         Image.fromarray(draw_radiograph(0, number, size=32)).save(tmp_path / f"{number}.png")
     assert ask(folder, "--index", str(tmp_path / "plain.safetensors"), "--images", f"folder={tmp_path}") == 0
     assert "2 embeddings" in capsys.readouterr().out
+
+
+def test_a_missing_index_is_told_before_a_model_is_loaded(folder, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "medclip.runs.search", None)
+    with pytest.raises(FileNotFoundError, match=r"There is no index .*none\.safetensors\. Say what it is to hold"):
+        ask(folder, "--index", str(folder / "none.safetensors"), "effusion")
 
 
 def test_a_page_shows_what_was_found(folder, tmp_path, capsys) -> None:

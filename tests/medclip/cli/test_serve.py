@@ -141,3 +141,9 @@ def test_the_command_serves_until_it_is_interrupted_and_leaves_no_process(folder
         process.kill()
     said = "".join(process.communicate(timeout=30))  # which waits for whoever holds the pipes, so for all processes
     assert "Secret" not in said and "Traceback" not in said
+
+
+def test_a_missing_index_is_told_before_a_model_is_loaded(folder, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "medclip.serve.service", None)
+    with pytest.raises(FileNotFoundError, match=r"There is no index none\.safetensors\. Build it first"):
+        serve.run([str(folder), "--index", "none.safetensors", "--port", "0"])

@@ -30,6 +30,9 @@ def test_help_version_and_mistakes(capsys) -> None:
     assert medclip.__version__ in capsys.readouterr().out
     assert umbrella.run(["trian"]) == 2
     assert "Did you mean 'train'" in capsys.readouterr().err
+    for option in ("--list", "--completion"):
+        assert umbrella.run([option]) == 2
+        assert f"error: {option}: choose from" in capsys.readouterr().err
     assert umbrella.run(["--list", "planets"]) == 2
 
 

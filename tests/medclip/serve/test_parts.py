@@ -111,8 +111,11 @@ def test_sentences_share_among_each_other_and_with_their_opposites() -> None:
 
 
 def test_lines_are_sentences_with_opposites() -> None:
-    assert questions.split_sentences(["A. | B.", "C.", " ", "|"]) == [("A.", "B."), ("C.", "")]
+    assert questions.split_sentences(["A. | B.", "C.", " "]) == [("A.", "B."), ("C.", "")]
     with pytest.raises(UserError, match="Found 51 sentences"):
         questions.split_sentences(["A."] * 51)
     with pytest.raises(UserError, match="1001 characters"):
         questions.split_sentences(["A" * 1001])
+    for line in ("|", "| No edema."):
+        with pytest.raises(UserError, match="A line has no sentence before its bar"):
+            questions.split_sentences(["C.", line])
