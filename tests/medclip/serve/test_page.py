@@ -283,7 +283,9 @@ def test_a_phone_shows_all_without_scrolling_sideways(browser, address: str, fil
     for tab in ("ask", "read", "search", "run", "api"):
         phone.click(f"#tab-{tab}")
         phone.wait_for_timeout(200)
-        assert phone.evaluate("() => document.documentElement.scrollWidth") <= 390, tab
+        for width in (320, 390):
+            phone.set_viewport_size({"width": width, "height": 800})
+            assert phone.evaluate("() => document.documentElement.scrollWidth") <= width, (tab, width)
     dark = phone.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert (dark == "rgb(20, 24, 27)") == (scheme == "dark")
     context.close()
