@@ -11,6 +11,7 @@ from threading import Thread
 #: Seconds that the hub has to answer, and seconds for which its answer counts.
 PATIENCE = 4.0
 _VALID = 60
+_DATA = ["*.safetensors", "*.onnx", "*.onnx.data", "*.json", "*.yaml", "*.txt", "*.md"]
 
 
 def on_disk(name: str | Path, *, revision: str | None = None, cache_dir: str | None = None) -> str:
@@ -32,6 +33,24 @@ def on_disk(name: str | Path, *, revision: str | None = None, cache_dir: str | N
     from huggingface_hub import snapshot_download
 
     return str(snapshot_download(str(name), revision=revision, cache_dir=cache_dir, local_files_only=True))
+
+
+def fetched(role: str, name: str) -> str:
+    """Returns the folder of a `role` called `name`: one that is there, or what the hub has of a hub id.
+
+    Files that could hold code, such as pickled weights, are not fetched.
+
+    Raises:
+        OSError: It cannot be had; the message says what to do.
+    """
+    if os.path.exists(name):
+        return name
+    from huggingface_hub import snapshot_download
+
+    try:
+        return str(snapshot_download(name, local_files_only=not is_reached(), allow_patterns=_DATA))
+    except (OSError, ValueError) as error:
+        raise OSError(not_to_be_had(role, name, error)) from error
 
 
 def check_on_disk(role: str, name: str) -> None:

@@ -52,6 +52,9 @@ def run(argv: list[str]) -> int:
         print_table("Beside what was published", list(beside.columns), beside.astype(str).to_numpy().tolist())
     for line in results.remarks():
         print(line)
+    for name, one in results.apart.items():
+        for line in one.left_out_lines():
+            print(f"{name}: {line}")
     print(f"To read: {output / 'report.html'}; to compute with: {output / 'metrics.json'} and tables beside it")
     return 0
 

@@ -6,7 +6,7 @@ import io
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,7 @@ class Results:
         test_sets: The names of the image sources.
         apart: The results on each source alone, by name, where there are several.
         robustness: Expected and found values on each source but the first, see `medclip.runs.evaluate_shift`.
+        left_out: Why evaluators found nothing, by name.
     """
 
     found: dict[tuple[str, str], Result]
@@ -80,6 +81,7 @@ class Results:
     test_sets: Sequence[str]
     apart: dict[str, Results] = field(default_factory=dict)
     robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def metrics(self, who: str = "model") -> dict[str, Metric]:
         """Returns all metrics of one of the compared."""
@@ -148,7 +150,7 @@ class Results:
         if self.protocol is not None:
             metrics["protocol"] = {"name": self.protocol.name, "departures": list(self.departures)}
             metrics["protocol"]["published"] = json.loads(self.beside_published().to_json(orient="records"))
-        metrics["how"] = how
+        metrics |= {"left_out": dict(self.left_out), "how": how}
         if self.apart:
             beside = {"test_sets": self.by_test_set(), "robustness": self.robustness}
             metrics |= {name: json.loads(table.to_json(orient="records")) for name, table in beside.items()}
@@ -158,14 +160,18 @@ class Results:
         write_atomically(output / "report.html", lambda path: path.write_text(page, encoding="utf-8"))
 
     def remarks(self) -> list[str]:
-        """Returns what is to be said beside the numbers: departures from the protocol, and missing comparisons."""
-        lines = [self._without_line()] if self._without_line() else []
+        """Returns what is to be said beside the numbers: what is left out, or not as in the protocol."""
+        lines = [*self.left_out_lines(), *([self._without_line()] if self._without_line() else [])]
         if self.protocol is None:
             return lines
         lines += [f"Not as in {self.protocol.name}: {departure}." for departure in self.departures]
         if self.beside_published().empty:
             lines.insert(0, f"{self.protocol.name} has no published numbers on {', '.join(self.test_sets)}.")
         return lines
+
+    def left_out_lines(self) -> list[str]:
+        """Returns a line for each evaluator that found nothing, with the reason."""
+        return [f"Left out: {name}. {why}" for name, why in self.left_out.items()]
 
     def _without_line(self) -> str:
         """Returns why there is no effective robustness, where there is none and it could be expected."""
@@ -202,6 +208,8 @@ class Results:
         compared = {who: areas for who, areas in compared.items() if areas}
         if len(compared) > 1:
             page.figure(_png(figures.compared(compared)), "AUROC by observation, model and baselines. Dotted: chance.")
+        for line in self.left_out_lines():
+            page.text(line)
         if about.get("patients_trained_on"):
             page.text(f"{about['patients_trained_on']} of these patients were trained on, which flatters the model.")
         if self.apart:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from labelers.errors import UserError
+from labelers.hub import fetched
 from medclip.data.images import ImageError, read_image
 from medclip.inference.abstention import Abstention
 from medclip.inference.calibration import Calibration
@@ -155,7 +156,8 @@ def load(
         threads: CPU threads, see `medclip.inference.load.load_model`.
 
     Raises:
-        FileNotFoundError: There is no model.
+        FileNotFoundError: There is no model in the folder.
+        OSError: There is neither such a folder, nor can the hub id be had.
 
     Examples:
         >>> import medclip
@@ -164,6 +166,8 @@ def load(
         >>> classifier([np.zeros((64, 48), dtype=np.uint8)]).columns[:2].tolist()  # or paths, of DICOM too
         ['No Finding', 'Enlarged Cardiomediastinum']
     """
+    if not Path(model).parent.is_dir():  # else a misspelt run would be asked for elsewhere
+        model = fetched("model", str(model))
     root = Path(model)
     if (root / MANIFEST).is_file():
         exported = OnnxClassifier(root, prompts or None, threads=threads)

@@ -119,20 +119,22 @@ def evaluate(
     shared = _images_trained_on(data, run, progress)
 
     def evaluated(
-        data: EvaluationData, sides: list[Prepared], names: Sequence[str], built: Mapping[str, Evaluator]
-    ) -> Results:
-        found = _run(run, built, data, model, processor, progress)
-        about = _about(data, run, shared) | {"weights": weights}
-        return Results(found, about, asdict(config), [one.manifest for one in sides], protocol, departures, names)
+        data: EvaluationData, sides: list[Prepared], names: Sequence[str], built: Mapping[str, Evaluator],
+        reasons: Mapping[str, str],
+    ) -> Results:  # fmt: skip
+        found, failed = _run(run, built, data, model, processor, progress)
+        about, manifests = _about(data, run, shared) | {"weights": weights}, [one.manifest for one in sides]
+        left_out = {**reasons, **failed}
+        return Results(found, about, asdict(config), manifests, protocol, departures, names, left_out=left_out)
 
     built = {name: _build(kind, data, run, progress) for name, kind in kinds.items()}
-    results = evaluated(data, prepared, sources_of(config.on), built)
+    results = evaluated(data, prepared, sources_of(config.on), built, {})
     results = replace(results, robustness=robustness(results, config.references, folder=usual_name(config)))
     results.write(output)
     for name, part, side in _apart(run, data, prepared):
         logger.info("%s alone", name)
         try:
-            results.apart[name] = evaluated(part, [side], [side.name], _served_by(kinds, part, run, progress, name))
+            results.apart[name] = evaluated(part, [side], [side.name], *_served_by(kinds, part, run, progress))
             results.apart[name].write(output / name)
         except UserError as error:
             logger.warning("%s is not reported apart: %s", name, error)
@@ -153,13 +155,9 @@ def _apart(
 
 
 def _served_by(
-    kinds: Mapping[str, type[Evaluator]],
-    data: EvaluationData,
-    run: _Evaluation,
-    progress: Progress | None,
-    test_set: str,
-) -> dict[str, Evaluator]:
-    """Returns the evaluators that one test set of several can serve; tells of each other one why not.
+    kinds: Mapping[str, type[Evaluator]], data: EvaluationData, run: _Evaluation, progress: Progress | None
+) -> tuple[dict[str, Evaluator], dict[str, str]]:
+    """Returns the evaluators that one test set of several can serve, and why it cannot serve the others.
 
     Raises:
         UserError: It serves none.
@@ -173,9 +171,7 @@ def _served_by(
             reasons[name] = str(error)
     if not found:
         raise UserError("; ".join(reasons.values()))
-    for name, reason in reasons.items():
-        logger.warning("%s alone, without %s: %s", test_set, name, reason)
-    return found
+    return found, reasons
 
 
 def _ask_for_images(trained: dict[str, Any]) -> str:
@@ -230,21 +226,30 @@ def _run(
     model: MedCLIPModel,
     processor: MedCLIPProcessor,
     progress: Progress | None,
-) -> dict[tuple[str, str], Any]:
-    """Returns what every evaluator found of the model and of the baselines."""
+) -> tuple[dict[tuple[str, str], Any], dict[str, str]]:
+    """Returns what evaluators found of the model and of the baselines, and why some of them found nothing.
+
+    Raises:
+        UserError: None found anything.
+    """
     baselines = names_in(run.config.baselines)
     ceiling = load_plugin("evaluation.evaluators", "supervised")
     supervised = _build(ceiling, data, run, progress) if "supervised" in baselines else None
-    found = {
-        ("model", name): _with_films(evaluator(model, processor), name, run, data, model, processor)
-        for name, evaluator in built.items()
-    }
+    found: dict[tuple[str, str], Any] = {}
+    failed: dict[str, str] = {}
+    for name, evaluator in built.items():
+        try:
+            found["model", name] = _with_films(evaluator(model, processor), name, run, data, model, processor)
+        except UserError as error:  # what the others found, perhaps in hours, is kept
+            failed[name] = str(error)
+    if not found:
+        raise UserError("; ".join(failed.values()))
     if "untrained" in baselines:
         fresh = _untrained(model, run.config.seed)
-        found |= {("untrained", name): evaluator(fresh, processor) for name, evaluator in built.items()}
+        found |= {("untrained", name): built[name](fresh, processor) for name in built if name not in failed}
     if supervised is not None:
         found["supervised", "zero-shot"] = supervised(model, processor)
-    return found
+    return found, failed
 
 
 def _with_films(

@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from labelers.errors import UserError
 from medclip.cli import evaluate
 from medclip.evaluation.evaluators.fine_tune import FineTune
+from medclip.evaluation.evaluators.subgroups import Subgroups
 from medclip.inference.abstention import Abstention
 from medclip.inference.calibration import Calibration
 from tests.fixtures import runs
@@ -308,8 +310,7 @@ def test_several_test_sets_stand_side_by_side(folder, capsys, tmp_path) -> None:
         evaluate.run([*arguments, "--references", str(tmp_path / "other"), "--overwrite"])
 
 
-def test_a_test_set_that_lacks_one_evaluator_is_reported_apart_with_the_others(folder, caplog, tmp_path) -> None:
-    caplog.set_level("WARNING", "medclip")
+def test_a_test_set_that_lacks_one_evaluator_is_reported_apart_with_the_others(folder, capsys, tmp_path) -> None:
     for i in range(24):
         picture(tmp_path / f"{i}.png", seed=i)
     rows = [f"{i}.png,{i},{i % 2},{i % 3 == 0:d},{'valid' if i < 12 else 'test'}" for i in range(24)]
@@ -321,7 +322,24 @@ def test_a_test_set_that_lacks_one_evaluator_is_reported_apart_with_the_others(f
     assert [row["test set"] for row in saved["test_sets"]] == ["phantom", "csv-films"]
     alone = json.loads((tmp_path / "out" / "csv-films" / "metrics.json").read_text())
     assert set(alone["model"]) == {"zero-shot"}
-    assert "csv-films alone, without subgroups: " in caplog.text
+    assert "csv-films: Left out: subgroups. " in capsys.readouterr().out
+
+
+def test_an_evaluator_that_fails_late_leaves_what_the_others_found(folder, capsys, monkeypatch, tmp_path) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no threshold can be chosen.")
+
+    monkeypatch.setattr(Subgroups, "__call__", fail)
+    more = ["--evaluators", "zero-shot,subgroups", "--baselines", "untrained", "--output", str(tmp_path / "out")]
+    assert evaluate.run([*arguments(folder), *more]) == 0
+    assert "Left out: subgroups. no threshold can be chosen." in capsys.readouterr().out
+    saved = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert saved["left_out"] == {"subgroups": "no threshold can be chosen."}
+    assert set(saved["model"]) == set(saved["untrained"]) == {"zero-shot"}
+    assert "Left out: subgroups." in (tmp_path / "out" / "report.html").read_text()
+    more[1] = "subgroups"
+    with pytest.raises(UserError, match="no threshold"):
+        evaluate.run([*arguments(folder), *more, "--overwrite"])
 
 
 def test_files_that_are_of_no_evaluation_are_kept(folder, tmp_path) -> None:

@@ -65,9 +65,24 @@ def test_a_wrong_path_is_told_within_seconds() -> None:
     assert " torch\n" not in found.stderr  # its import alone takes seconds
 
 
-def test_a_model_is_loaded_in_one_word(tmp_path) -> None:
+def test_a_model_is_loaded_in_one_word(tmp_path, monkeypatch) -> None:
     from tests.fixtures import runs
 
     assert runs.train(tmp_path / "run", "--steps", "2", "--evaluate-every", "1") == 0
-    table = medclip.load(tmp_path / "run", device="cpu")([np.zeros((40, 30), dtype=np.uint8)])
+    film = np.zeros((40, 30), dtype=np.uint8)
+    table = medclip.load(tmp_path / "run", device="cpu")([film])
     assert table.shape == (1, 14)
+    asked: list[str] = []
+
+    def fetch(name: str, *, local_files_only: bool, allow_patterns: list[str]) -> str:
+        assert local_files_only and "*.safetensors" in allow_patterns and "*.bin" not in allow_patterns
+        asked.append(name)
+        return str(tmp_path / "run" / "model")
+
+    with pytest.raises(FileNotFoundError, match="holds no model"):  # a misspelt run is not asked for elsewhere
+        medclip.load(str(tmp_path / "rnu"))
+    with pytest.raises(OSError, match="hf download somebody/medclip"):
+        medclip.load("somebody/medclip")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    assert medclip.load("somebody/medclip", device="cpu")(film).equals(table)
+    assert asked == ["somebody/medclip"]
