@@ -41,7 +41,7 @@ from medclip.runs.prepare import prepare_sources
 from medclip.runs.search import fingerprint
 from medclip.runs.settings import EvaluateConfig
 from medclip.sources import find_sources
-from medclip.utils.plugins import load_plugin
+from medclip.utils.plugins import load_plugin, plugin_names
 from medclip.utils.progress import Progress, counting
 from medclip.utils.text import names_in, suggest
 
@@ -101,6 +101,7 @@ def evaluate(
     if unknown := set(names_in(config.baselines)) - set(BASELINES):
         raise UserError(f"--baselines: found {', '.join(sorted(unknown))}; choose from {', '.join(BASELINES)}.")
     kinds = {name: load_plugin("evaluation.evaluators", name) for name in names_in(config.evaluators)}
+    _tell_unused(given, {*kinds, *names_in(config.baselines)})
     check_references(config.references, folder=usual_name(config), several=len(names_of_test_sets(config.on)))
     output = output_folder(config, folder)
     root = config.data_root or trained.get("data_root")
@@ -281,6 +282,21 @@ def _build(kind: type[Evaluator], data: EvaluationData, run: _Evaluation, progre
     parameters = [name for name in inspect.signature(kind).parameters if name != "data"]
     return kind(data, **{name: settings[kind.settings.get(name, name)] for name in parameters if name in settings
                          or name in kind.settings})  # type: ignore[call-arg]  # fmt: skip
+
+
+def _tell_unused(given: Collection[str], chosen: Collection[str]) -> None:
+    """Warns of settings that somebody gave and that only evaluators read which were not chosen."""
+    readers: dict[str, set[str]] = {}
+    for name in plugin_names("evaluation.evaluators") if given else ():
+        kind = load_plugin("evaluation.evaluators", name)
+        for parameter in inspect.signature(kind).parameters:
+            readers.setdefault(kind.settings.get(parameter, parameter), set()).add(name)
+    for option in sorted(set(given) & set(readers)):
+        if not readers[option] & set(chosen):
+            logger.warning(
+                "--%s changes nothing: only %s reads it, and is not among --evaluators",
+                option.replace("_", "-"), " or ".join(sorted(readers[option])),
+            )  # fmt: skip
 
 
 def _check_names(data: EvaluationData, config: EvaluateConfig) -> None:

@@ -356,3 +356,11 @@ def test_nothing_is_saved_beside_the_model_where_a_name_is_unknown(folder, tmp_p
     with pytest.raises(ValueError, match="know no 'Nonsense'"):
         evaluate.run([str(tmp_path / "run"), *arguments(folder)[1:], *more, "--save-abstention"])
     assert not list((tmp_path / "run" / "model").glob("medclip_abstention.json"))
+
+
+def test_a_setting_that_no_chosen_evaluator_reads_is_told(folder, caplog, tmp_path) -> None:
+    caplog.set_level("WARNING", "medclip")
+    more = ["--evaluators", "zero-shot", "--shots", "1,2", "--resamples", "5", "--output", str(tmp_path / "out")]
+    assert evaluate.run([*arguments(folder), *more]) == 0
+    assert "--shots changes nothing: only few-shot reads it, and is not among --evaluators" in caplog.text
+    assert "--resamples" not in caplog.text
