@@ -13,6 +13,7 @@ from medclip.runs.settings import EvaluateConfig
 #: Settings that change where and how fast an evaluation runs, not what comes out.
 _FREE = {"prepared", "workers", "output", "overwrite", "device", "data_root", "threads"}
 
+#: What a value in metrics.json stands for, in words.
 _MEANING = {"checksum": "images", "weights": "weights"}
 
 
